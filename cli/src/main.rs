@@ -1,0 +1,2 @@
+//! The `coliving` command.
+fn main() {}

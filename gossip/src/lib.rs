@@ -1,0 +1,8 @@
+//! How Coliving peers tell each other what they know.
+//!
+//! Machines only: no socket, no clock, no task, no database.
+
+pub mod heads;
+pub mod message;
+pub mod reconcile;
+pub mod spread;

@@ -1,0 +1,18 @@
+//! A running Coliving peer: the only crate with tasks, sockets, HTTP and chain access.
+//!
+//! Roles never import each other; they meet through the `store`, `net` and
+//! `chain` handles. See `docs/architecture.md`.
+
+pub mod builder;
+pub mod chain;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod content;
+pub mod discovery;
+pub mod http;
+pub mod identity;
+pub mod light;
+pub mod metrics;
+pub mod net;
+pub mod store;

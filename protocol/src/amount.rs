@@ -1,0 +1,110 @@
+//! Amounts of tokens: integers in the token's smallest unit.
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use ethers_core::types::U256;
+use serde::{Deserialize, Serialize};
+
+/// An amount of DGC in its smallest unit (10^-18 DGC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Dgc(pub U256);
+
+/// Why a text is not an amount.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not an amount: a decimal number with at most 18 places, such as `200000` or `0.5`"
+)]
+pub struct ParseAmountError {
+    text: String,
+}
+
+impl Dgc {
+    /// No tokens.
+    pub const ZERO: Self = Self(U256([0; 4]));
+
+    /// A whole number of tokens.
+    #[must_use]
+    pub fn whole(tokens: u64) -> Self {
+        Self(U256::from(tokens) * unit())
+    }
+
+    /// Whole tokens, rounded down; `u64::MAX` when there are more.
+    #[must_use]
+    pub fn whole_floor(self) -> u64 {
+        let tokens = self.0 / unit();
+        if tokens > U256::from(u64::MAX) {
+            u64::MAX
+        } else {
+            tokens.as_u64()
+        }
+    }
+}
+
+fn unit() -> U256 {
+    U256::exp10(DGC_DECIMALS)
+}
+
+impl fmt::Display for Dgc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, part) = (self.0 / unit(), self.0 % unit());
+        if part.is_zero() {
+            return write!(f, "{whole}");
+        }
+        let digits = format!("{:0>18}", part.to_string());
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+impl FromStr for Dgc {
+    type Err = ParseAmountError;
+
+    fn from_str(text: &str) -> Result<Self, ParseAmountError> {
+        let refused = || ParseAmountError {
+            text: text.chars().take(80).collect(),
+        };
+        let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+        let is_digits = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || part.len() > DGC_DECIMALS || !is_digits(whole) || !is_digits(part) {
+            return Err(refused());
+        }
+        let digits = format!("{whole}{part:0<DGC_DECIMALS$}");
+        U256::from_dec_str(&digits).map(Self).map_err(|_| refused())
+    }
+}
+
+impl Serialize for Dgc {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dgc {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Decimal places of the staking token.
+pub const DGC_DECIMALS: usize = 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_survive_text() {
+        for text in ["0", "200000", "0.5", "1.000000000000000001", "1000000000"] {
+            assert_eq!(text.parse::<Dgc>().unwrap().to_string(), text);
+        }
+        assert_eq!("1.50".parse::<Dgc>().unwrap().to_string(), "1.5");
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for text in ["", ".5", "-1", "1e3", "0.0000000000000000001", "1,5"] {
+            assert!(text.parse::<Dgc>().is_err(), "{text}");
+        }
+    }
+}

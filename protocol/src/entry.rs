@@ -1,0 +1,203 @@
+//! Entries: actions with their position in the chain, and the batches that
+//! carry them between peers.
+//!
+//! An entry batch is a pure function of a block (`docs/formats/entries.md`):
+//! whoever makes it makes the same bytes.
+
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use crate::action::SignedAction;
+use crate::codec::{self, DecodeError};
+use crate::id::Hash32;
+use crate::time::UnixSeconds;
+
+/// An action plus its position in the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The action and its user's signature.
+    pub action: SignedAction,
+    /// Where the chain recorded it.
+    pub position: Position,
+}
+
+/// Where the chain recorded an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Position {
+    /// Chain id of the data chain.
+    pub chain_id: u64,
+    /// Number of the block.
+    pub block_number: u64,
+    /// Hash of the block.
+    pub block_hash: Hash32,
+    /// Timestamp of the block.
+    pub block_time: UnixSeconds,
+    /// Hash of the transaction.
+    pub tx_hash: Hash32,
+    /// Index in the block of the `ManageEntity` log.
+    pub log_index: u64,
+}
+
+/// SHA-256 of an entry's DAG-CBOR.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct EntryId(pub Hash32);
+
+/// A run of a final block's entries in log order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryBatch {
+    /// Number of the block.
+    pub block_number: u64,
+    /// Hash of the block.
+    pub block_hash: Hash32,
+    /// Position of this batch among the block's batches, from 0.
+    pub index: u64,
+    /// The entries, by rising log index.
+    pub entries: Vec<Entry>,
+}
+
+/// Why a batch was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Not decodable, or larger than a batch can be.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// No entries, or more than fit.
+    #[error("an entry batch holds {count} entries, between 1 and {BATCH_ENTRIES_MAX} are allowed")]
+    Count {
+        /// How many it holds.
+        count: usize,
+    },
+    /// An entry that is not of the batch's block.
+    #[error("entry {idx} of the batch belongs to another block")]
+    Foreign {
+        /// Which entry.
+        idx: usize,
+    },
+    /// Log indexes do not rise.
+    #[error("entry {idx} of the batch is out of log order")]
+    Order {
+        /// Which entry.
+        idx: usize,
+    },
+}
+
+impl Entry {
+    /// The entry's identity.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        EntryId(sha256(&codec::to_bytes(self)))
+    }
+}
+
+impl Position {
+    /// Orders entries by chain position: block << 20 | log index.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.block_number << LOG_INDEX_BITS | self.log_index
+    }
+}
+
+impl EntryBatch {
+    /// Cuts a final block's entries, given in log order, into batches; a batch
+    /// is closed before the entry that would exceed its limits.
+    ///
+    /// An entry that alone is larger than [`BATCH_BYTES_MAX`] gets a batch of
+    /// its own; it fits because an action is limited.
+    #[must_use]
+    pub fn cut(entries: Vec<Entry>) -> Vec<Self> {
+        let mut batches: Vec<Self> = Vec::new();
+        let mut size = 0;
+        for entry in entries {
+            let entry_size = codec::to_bytes(&entry).len();
+            let is_full = batches.last().is_none_or(|batch| {
+                batch.entries.len() == BATCH_ENTRIES_MAX
+                    || size + entry_size > BATCH_BYTES_MAX - BATCH_HEADER_BYTES
+            });
+            if is_full {
+                size = 0;
+                batches.push(Self {
+                    block_number: entry.position.block_number,
+                    block_hash: entry.position.block_hash,
+                    index: batches.len() as u64,
+                    entries: Vec::new(),
+                });
+            }
+            size += entry_size;
+            batches
+                .last_mut()
+                .expect("a batch was pushed when there was none with room")
+                .entries
+                .push(entry);
+        }
+        batches
+    }
+
+    /// The batch's wire form.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a batch and checks its shape; signatures are the caller's.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError`] names what is wrong; all of them are offences.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BatchError> {
+        let batch: Self = codec::from_bytes("entry batch", bytes, BATCH_BYTES_MAX)?;
+        if batch.entries.is_empty() || batch.entries.len() > BATCH_ENTRIES_MAX {
+            return Err(BatchError::Count {
+                count: batch.entries.len(),
+            });
+        }
+        for (idx, entry) in batch.entries.iter().enumerate() {
+            let position = &entry.position;
+            if position.block_number != batch.block_number
+                || position.block_hash != batch.block_hash
+                || position.block_number >> (64 - LOG_INDEX_BITS) != 0
+                || position.log_index >> LOG_INDEX_BITS != 0
+            {
+                return Err(BatchError::Foreign { idx });
+            }
+            if idx > 0 && batch.entries[idx - 1].position.log_index >= position.log_index {
+                return Err(BatchError::Order { idx });
+            }
+        }
+        Ok(batch)
+    }
+
+    /// SHA-256 of the wire form; the gossip message id.
+    #[must_use]
+    pub fn id(&self) -> Hash32 {
+        sha256(&self.to_bytes())
+    }
+}
+
+/// SHA-256 of `bytes`.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Hash32 {
+    let mut hash = Hash32::ZERO;
+    hash.0.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// Most entries in one batch.
+pub const BATCH_ENTRIES_MAX: usize = 64;
+
+/// Most bytes in one batch.
+pub const BATCH_BYTES_MAX: usize = 32 * 1024;
+
+/// Room for the fields around the entries: four keys, two integers, a hash.
+const BATCH_HEADER_BYTES: usize = 128;
+
+/// Bits of a sequence number that hold the log index.
+const LOG_INDEX_BITS: u32 = 20;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+//! What Coliving peers agree on: records, rules and sans-IO machines.
+//!
+//! Nothing here opens a socket, reads a clock, spawns a task or draws a random
+//! number. Every byte that comes from the network is decoded in this crate.
+
+pub mod action;
+pub mod amount;
+pub mod blocks;
+pub mod chain;
+pub mod codec;
+pub mod entity;
+pub mod entry;
+pub mod hashid;
+pub mod head;
+pub mod id;
+pub mod lease;
+pub mod merkle;
+pub mod placement;
+pub mod presence;
+pub mod publish;
+pub mod registry;
+pub mod relayer;
+pub mod repair;
+pub mod signing;
+pub mod time;
+pub mod unixfs;
+pub mod vault;

@@ -1,0 +1,75 @@
+//! RFC 6962 trees over SHA-256.
+
+use ring::digest::{Context, SHA256};
+
+use crate::id::Hash32;
+
+/// The RFC 6962 root over 32-byte leaf inputs; SHA-256 of nothing for none.
+#[must_use]
+pub fn root(leaves: impl IntoIterator<Item = Hash32>) -> Hash32 {
+    let mut peaks = Peaks::default();
+    leaves.into_iter().for_each(|leaf| peaks.push(&leaf));
+    peaks.root()
+}
+
+/// The right edge of an RFC 6962 tree: all that is needed to append to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Peaks {
+    /// How many leaves the tree has.
+    pub count: u64,
+    /// Roots of its perfect subtrees, the largest first.
+    pub hashes: Vec<Hash32>,
+}
+
+impl Peaks {
+    /// Appends a leaf.
+    pub fn push(&mut self, leaf: &Hash32) {
+        let mut node = hash_leaf(leaf);
+        let mut level = self.count;
+        while level & 1 == 1 {
+            let left = self
+                .hashes
+                .pop()
+                .expect("a set bit of the count has a peak");
+            node = hash_node(&left, &node);
+            level >>= 1;
+        }
+        self.hashes.push(node);
+        self.count += 1;
+    }
+
+    /// The root of the tree.
+    #[must_use]
+    pub fn root(&self) -> Hash32 {
+        let mut peaks = self.hashes.iter().rev().copied();
+        match peaks.next() {
+            None => crate::entry::sha256(&[]),
+            Some(last) => peaks.fold(last, |right, left| hash_node(&left, &right)),
+        }
+    }
+
+    /// True when the number of peaks fits the number of leaves.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.hashes.len() == self.count.count_ones() as usize
+    }
+}
+
+fn hash_leaf(leaf: &Hash32) -> Hash32 {
+    hash(&[&[0], &leaf.0])
+}
+
+fn hash_node(left: &Hash32, right: &Hash32) -> Hash32 {
+    hash(&[&[1], &left.0, &right.0])
+}
+
+fn hash(parts: &[&[u8]]) -> Hash32 {
+    let mut context = Context::new(&SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    let mut hash = Hash32::ZERO;
+    hash.0.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,35 @@
+use super::*;
+
+/// The definition of RFC 6962 §2.1, written as it stands there.
+fn by_definition(leaves: &[Hash32]) -> Hash32 {
+    match leaves {
+        [] => crate::entry::sha256(&[]),
+        [leaf] => hash_leaf(leaf),
+        _ => {
+            let split = leaves.len().next_power_of_two() / 2;
+            hash_node(
+                &by_definition(&leaves[..split]),
+                &by_definition(&leaves[split..]),
+            )
+        }
+    }
+}
+
+#[test]
+fn appending_gives_the_root_of_the_definition() {
+    let leaves: Vec<Hash32> = (0..70u8).map(|number| Hash32([number; 32])).collect();
+    for count in 0..leaves.len() {
+        assert_eq!(
+            root(leaves[..count].iter().copied()),
+            by_definition(&leaves[..count])
+        );
+    }
+}
+
+#[test]
+fn the_empty_tree_is_the_hash_of_nothing() {
+    assert_eq!(
+        root([]).to_string(),
+        "0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    );
+}

@@ -1,0 +1,322 @@
+//! The registry: what the eth contracts say about operators and their services.
+//!
+//! A [`Registry`] is folded from [`RegistryEvent`]s in chain order; a copy of it
+//! at a final block is the snapshot that placement and counting work on. Only a
+//! *confirmed* service is placed, may sign and may serve a role.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Dgc;
+use crate::id::{Address, Hash32, OperatorNumber, Role, ServiceId, Zone};
+
+/// Operators and services at one block.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registry {
+    block: BlockRef,
+    operators: BTreeMap<Address, Operator>,
+    services: BTreeMap<(Role, ServiceId), Service>,
+    /// The services that each confirmed wallet serves.
+    peers: BTreeMap<Address, BTreeSet<(Role, ServiceId)>>,
+}
+
+/// A block that something was read at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BlockRef {
+    /// Block number.
+    pub number: u64,
+    /// Block hash.
+    pub hash: Hash32,
+}
+
+/// A wallet that staked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// Given at its first confirmation; `None` before.
+    pub number: Option<OperatorNumber>,
+    /// Active own stake plus delegations.
+    pub stake: Dgc,
+}
+
+/// A registered endpoint of one service type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The role that it registered for.
+    pub role: Role,
+    /// Its number within the service type.
+    pub id: ServiceId,
+    /// Who staked for it.
+    pub operator: Address,
+    /// Its URL.
+    pub endpoint: String,
+    /// The delegate owner wallet: the peer's key.
+    pub wallet: Address,
+    /// Set while the wallet's consent stands.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// A peer's consent to serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmation {
+    /// The peer's uncompressed public key without prefix.
+    #[serde(with = "serde_bytes")]
+    pub public_key: Vec<u8>,
+    /// Where the operator says it stands.
+    pub zone: Zone,
+    /// The block of the confirmation.
+    pub block_number: u64,
+}
+
+/// What the eth contracts report, in chain order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryEvent {
+    /// An operator's stake (own and delegated) is a new total.
+    StakeChanged {
+        /// Whose.
+        operator: Address,
+        /// The new total.
+        total: Dgc,
+    },
+    /// `PeerRegistry` numbered an operator.
+    OperatorNumbered {
+        /// Who.
+        operator: Address,
+        /// Its number for ever.
+        number: OperatorNumber,
+    },
+    /// A service was registered.
+    Registered {
+        /// The role.
+        role: Role,
+        /// The new number.
+        id: ServiceId,
+        /// Who staked.
+        operator: Address,
+        /// Its URL.
+        endpoint: String,
+        /// The peer's wallet.
+        wallet: Address,
+    },
+    /// A service was deregistered.
+    Deregistered {
+        /// The role.
+        role: Role,
+        /// Which.
+        id: ServiceId,
+    },
+    /// A service moved to another URL.
+    EndpointChanged {
+        /// The role.
+        role: Role,
+        /// Which.
+        id: ServiceId,
+        /// The new URL.
+        endpoint: String,
+    },
+    /// A service got another delegate wallet; its confirmation lapses.
+    WalletChanged {
+        /// The role.
+        role: Role,
+        /// Which.
+        id: ServiceId,
+        /// The new wallet.
+        wallet: Address,
+    },
+    /// A peer confirmed a service.
+    Confirmed {
+        /// The role.
+        role: Role,
+        /// Which.
+        id: ServiceId,
+        /// The peer's wallet.
+        wallet: Address,
+        /// Key, zone and block.
+        confirmation: Confirmation,
+    },
+    /// A confirmation lapsed.
+    Lapsed {
+        /// The role.
+        role: Role,
+        /// Which.
+        id: ServiceId,
+    },
+}
+
+/// A confirmed peer as the rest of the system sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its wallet, which is its key.
+    pub address: Address,
+    /// Who staked for it.
+    pub operator: Address,
+    /// The operator's number.
+    pub operator_number: OperatorNumber,
+    /// Its uncompressed public key without prefix.
+    pub public_key: Vec<u8>,
+    /// Its zone.
+    pub zone: Zone,
+    /// Its URL.
+    pub endpoint: String,
+    /// Its confirmed roles with their service numbers.
+    pub roles: BTreeMap<Role, ServiceId>,
+}
+
+impl Registry {
+    /// The block that was last applied.
+    #[must_use]
+    pub fn block(&self) -> BlockRef {
+        self.block
+    }
+
+    /// Notes that everything up to `block` has been applied.
+    pub fn set_block(&mut self, block: BlockRef) {
+        self.block = block;
+    }
+
+    /// Applies one event. Events about services that are not registered are
+    /// ignored: the contracts do not emit them, a lying endpoint might.
+    pub fn apply(&mut self, event: &RegistryEvent) {
+        match event {
+            RegistryEvent::StakeChanged { operator, total } => {
+                self.operators.entry(*operator).or_default().stake = *total;
+            }
+            RegistryEvent::OperatorNumbered { operator, number } => {
+                self.operators.entry(*operator).or_default().number = Some(*number);
+            }
+            RegistryEvent::Registered {
+                role,
+                id,
+                operator,
+                endpoint,
+                wallet,
+            } => {
+                self.operators.entry(*operator).or_default();
+                let service = Service {
+                    role: *role,
+                    id: *id,
+                    operator: *operator,
+                    endpoint: endpoint.clone(),
+                    wallet: *wallet,
+                    confirmation: None,
+                };
+                self.services.insert((*role, *id), service);
+            }
+            RegistryEvent::Deregistered { role, id } => {
+                self.lapse(*role, *id);
+                self.services.remove(&(*role, *id));
+            }
+            RegistryEvent::EndpointChanged { role, id, endpoint } => {
+                if let Some(service) = self.services.get_mut(&(*role, *id)) {
+                    service.endpoint.clone_from(endpoint);
+                }
+            }
+            RegistryEvent::WalletChanged { role, id, wallet } => {
+                self.lapse(*role, *id);
+                if let Some(service) = self.services.get_mut(&(*role, *id)) {
+                    service.wallet = *wallet;
+                }
+            }
+            RegistryEvent::Confirmed {
+                role,
+                id,
+                wallet,
+                confirmation,
+            } => self.confirm(*role, *id, *wallet, confirmation),
+            RegistryEvent::Lapsed { role, id } => self.lapse(*role, *id),
+        }
+    }
+
+    fn confirm(&mut self, role: Role, id: ServiceId, wallet: Address, confirmation: &Confirmation) {
+        if let Some(service) = self.services.get_mut(&(role, id))
+            && service.wallet == wallet
+        {
+            service.confirmation = Some(confirmation.clone());
+            self.peers.entry(wallet).or_default().insert((role, id));
+        }
+    }
+
+    fn lapse(&mut self, role: Role, id: ServiceId) {
+        let Some(service) = self.services.get_mut(&(role, id)) else {
+            return;
+        };
+        service.confirmation = None;
+        if let Some(services) = self.peers.get_mut(&service.wallet) {
+            services.remove(&(role, id));
+            if services.is_empty() {
+                self.peers.remove(&service.wallet);
+            }
+        }
+    }
+
+    /// All operators, by address.
+    pub fn operators(&self) -> impl Iterator<Item = (&Address, &Operator)> {
+        self.operators.iter()
+    }
+
+    /// One operator.
+    #[must_use]
+    pub fn operator(&self, address: &Address) -> Option<&Operator> {
+        self.operators.get(address)
+    }
+
+    /// All registered services, confirmed or not, by role and number.
+    pub fn services(&self) -> impl Iterator<Item = &Service> {
+        self.services.values()
+    }
+
+    /// The confirmed services of a role, by number.
+    pub fn confirmed(&self, role: Role) -> impl Iterator<Item = &Service> {
+        self.services
+            .range((role, ServiceId(0))..=(role, ServiceId(u64::MAX)))
+            .map(|(_, service)| service)
+            .filter(|service| service.confirmation.is_some())
+    }
+
+    /// The addresses of all confirmed peers.
+    pub fn peer_addresses(&self) -> impl Iterator<Item = &Address> {
+        self.peers.keys()
+    }
+
+    /// A confirmed peer by its address.
+    #[must_use]
+    pub fn peer(&self, address: &Address) -> Option<Peer> {
+        let keys = self.peers.get(address)?;
+        let first = self.services.get(keys.first()?)?;
+        let confirmation = first.confirmation.as_ref()?;
+        Some(Peer {
+            address: *address,
+            operator: first.operator,
+            operator_number: self.operators.get(&first.operator)?.number?,
+            public_key: confirmation.public_key.clone(),
+            zone: confirmation.zone,
+            endpoint: first.endpoint.clone(),
+            roles: keys.iter().copied().collect(),
+        })
+    }
+
+    /// True when the peer is confirmed for the role.
+    #[must_use]
+    pub fn has_role(&self, address: &Address, role: Role) -> bool {
+        self.peers
+            .get(address)
+            .is_some_and(|keys| keys.iter().any(|(found, _)| *found == role))
+    }
+
+    /// The weight of an operator: whole thousands of DGC up to the cap.
+    #[must_use]
+    pub fn weight(&self, operator: &Address) -> u64 {
+        self.operators.get(operator).map_or(0, |operator| {
+            operator.stake.whole_floor().min(WEIGHT_STAKE_MAX_DGC) / WEIGHT_UNIT_DGC
+        })
+    }
+}
+
+/// Stake beyond this many DGC adds no weight.
+pub const WEIGHT_STAKE_MAX_DGC: u64 = 3_000_000;
+
+/// DGC per unit of weight.
+pub const WEIGHT_UNIT_DGC: u64 = 1_000;
+
+#[cfg(test)]
+mod tests;
