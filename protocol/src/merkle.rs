@@ -1,4 +1,4 @@
-//! RFC 6962 trees over SHA-256.
+//! Trees over SHA-256: RFC 6962 for sequences, sparse Merkle trees for maps.
 
 use ring::digest::{Context, SHA256};
 
@@ -54,6 +54,37 @@ impl Peaks {
         self.hashes.len() == self.count.count_ones() as usize
     }
 }
+
+/// The root of a sparse Merkle tree of depth 256 over (key, value hash) pairs.
+///
+/// Leaf SHA-256(0x00 ‖ key ‖ value hash), node SHA-256(0x01 ‖ left ‖ right), an
+/// empty subtree is 32 zero bytes. Of a repeated key the last value counts.
+#[must_use]
+pub fn sparse_root(leaves: Vec<(Hash32, Hash32)>) -> Hash32 {
+    let sorted: Vec<(Hash32, Hash32)> = leaves
+        .into_iter()
+        .collect::<std::collections::BTreeMap<_, _>>()
+        .into_iter()
+        .collect();
+    sparse_node(&sorted, 0)
+}
+
+fn sparse_node(leaves: &[(Hash32, Hash32)], depth: usize) -> Hash32 {
+    match leaves {
+        [] => Hash32::ZERO,
+        [(key, value)] if depth == SPARSE_DEPTH => hash(&[&[0], &key.0, &value.0]),
+        _ => {
+            let is_right = |key: &Hash32| key.0[depth / 8] >> (7 - depth % 8) & 1 == 1;
+            let split = leaves.partition_point(|(key, _)| !is_right(key));
+            let left = sparse_node(&leaves[..split], depth + 1);
+            let right = sparse_node(&leaves[split..], depth + 1);
+            hash_node(&left, &right)
+        }
+    }
+}
+
+/// Bits of a sparse tree's key.
+const SPARSE_DEPTH: usize = 256;
 
 fn hash_leaf(leaf: &Hash32) -> Hash32 {
     hash(&[&[0], &leaf.0])

@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Dgc;
+use crate::codec;
+use crate::entry::sha256;
 use crate::id::{Address, Hash32, OperatorNumber, Role, ServiceId, Zone};
+use crate::merkle;
 
 /// Operators and services at one block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -303,6 +306,31 @@ impl Registry {
             .is_some_and(|keys| keys.iter().any(|(found, _)| *found == role))
     }
 
+    /// The sparse Merkle root over operators and confirmed peers.
+    ///
+    /// Keys are SHA-256(kind byte ‖ address), kind 0x01 for an operator and 0x02
+    /// for a peer; values are the DAG-CBOR forms in `docs/formats/head.md`.
+    #[must_use]
+    pub fn root(&self) -> Hash32 {
+        let operators = self.operators.iter().map(|(address, operator)| {
+            (
+                leaf_key(KIND_OPERATOR, address),
+                sha256(&codec::to_bytes(operator)),
+            )
+        });
+        let peers = self.peers.iter().map(|(address, keys)| {
+            let services: Vec<&Service> = keys
+                .iter()
+                .filter_map(|key| self.services.get(key))
+                .collect();
+            (
+                leaf_key(KIND_PEER, address),
+                sha256(&codec::to_bytes(&services)),
+            )
+        });
+        merkle::sparse_root(operators.chain(peers).collect())
+    }
+
     /// The weight of an operator: whole thousands of DGC up to the cap.
     #[must_use]
     pub fn weight(&self, operator: &Address) -> u64 {
@@ -312,6 +340,15 @@ impl Registry {
     }
 }
 
+fn leaf_key(kind: u8, address: &Address) -> Hash32 {
+    let mut bytes = [kind; 21];
+    bytes[1..].copy_from_slice(&address.0);
+    sha256(&bytes)
+}
+
+const KIND_OPERATOR: u8 = 0x01;
+const KIND_PEER: u8 = 0x02;
+
 /// Stake beyond this many DGC adds no weight.
 pub const WEIGHT_STAKE_MAX_DGC: u64 = 3_000_000;
 
@@ -319,4 +356,4 @@ pub const WEIGHT_STAKE_MAX_DGC: u64 = 3_000_000;
 pub const WEIGHT_UNIT_DGC: u64 = 1_000;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

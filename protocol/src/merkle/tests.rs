@@ -33,3 +33,26 @@ fn the_empty_tree_is_the_hash_of_nothing() {
         "0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     );
 }
+
+#[test]
+fn a_sparse_tree_does_not_depend_on_order() {
+    let leaves: Vec<_> = (0..20u8)
+        .map(|number| (crate::entry::sha256(&[number]), Hash32([number; 32])))
+        .collect();
+    let reversed: Vec<_> = leaves.iter().rev().copied().collect();
+    assert_eq!(sparse_root(leaves.clone()), sparse_root(reversed));
+    assert_ne!(
+        sparse_root(leaves.clone()),
+        sparse_root(leaves[1..].to_vec())
+    );
+}
+
+#[test]
+fn a_sparse_tree_of_one_leaf_is_its_path() {
+    let key = Hash32([0; 32]);
+    let value = Hash32([7; 32]);
+    let leaf = hash(&[&[0], &key.0, &value.0]);
+    let expected = (0..256).fold(leaf, |node, _| hash_node(&node, &Hash32::ZERO));
+    assert_eq!(sparse_root(vec![(key, value)]), expected);
+    assert_eq!(sparse_root(Vec::new()), Hash32::ZERO);
+}

@@ -105,5 +105,69 @@ fn confirmed() -> RegistryEvent {
     }
 }
 
+#[test]
+fn the_root_follows_every_change() {
+    let mut registry = Registry::default();
+    let mut roots = BTreeSet::from([registry.root()]);
+    assert_eq!(registry.root(), Hash32::ZERO);
+    for event in [
+        RegistryEvent::OperatorNumbered {
+            operator: OPERATOR,
+            number: OperatorNumber(1),
+        },
+        RegistryEvent::StakeChanged {
+            operator: OPERATOR,
+            total: Dgc::whole(1000),
+        },
+    ] {
+        registry.apply(&event);
+        assert!(roots.insert(registry.root()), "{event:?} changed no root");
+    }
+    let mut registry = registered();
+    let unconfirmed = registry.root();
+    registry.apply(&confirmed());
+    assert_ne!(registry.root(), unconfirmed);
+}
+
+/// A registry of peers (operator, operator's stake in DGC, zone), each
+/// confirmed for all three roles.
+pub(crate) fn registry_of(peers: &[(u64, u64, &str)]) -> Registry {
+    let mut registry = Registry::default();
+    for (idx, (operator_number, stake, zone)) in peers.iter().enumerate() {
+        let id = ServiceId(idx as u64 + 1);
+        let operator = Address([u8::try_from(*operator_number).unwrap(); 20]);
+        let mut wallet = Address([0xee; 20]);
+        wallet.0[..8].copy_from_slice(&id.0.to_be_bytes());
+        registry.apply(&RegistryEvent::OperatorNumbered {
+            operator,
+            number: OperatorNumber(*operator_number),
+        });
+        registry.apply(&RegistryEvent::StakeChanged {
+            operator,
+            total: Dgc::whole(*stake),
+        });
+        for role in Role::ALL {
+            registry.apply(&RegistryEvent::Registered {
+                role,
+                id,
+                operator,
+                endpoint: format!("http://127.0.0.1:{}", 4000 + idx),
+                wallet,
+            });
+            registry.apply(&RegistryEvent::Confirmed {
+                role,
+                id,
+                wallet,
+                confirmation: Confirmation {
+                    public_key: vec![4; 64],
+                    zone: Zone::new(zone),
+                    block_number: 1,
+                },
+            });
+        }
+    }
+    registry
+}
+
 const OPERATOR: Address = Address([1; 20]);
 const WALLET: Address = Address([2; 20]);
