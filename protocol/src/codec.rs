@@ -84,7 +84,7 @@ mod tests {
         // 0x18 0x01 is a longer way to write 1.
         let long = [0x82, 0x18, 0x01, 0x61, b'a'];
         assert!(from_bytes::<(u64, String)>("pair", &long, 16).is_err());
-        let mut trailing = bytes.clone();
+        let mut trailing = bytes;
         trailing.push(0);
         assert!(from_bytes::<(u64, String)>("pair", &trailing, 16).is_err());
     }
