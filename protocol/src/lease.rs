@@ -11,6 +11,12 @@ use crate::merkle;
 use crate::signing::{Record, Signed, StructEncoder};
 use crate::time::Epoch;
 
+mod book;
+mod view;
+
+pub use book::{BookConfig, Counters, Grant, LeaseBook, PageDraft};
+pub use view::{PageChange, PageError, PageView};
+
 /// A promise to hold `root` and everything below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,3 +126,9 @@ pub const LEASE_EPOCHS_MAX: u64 = 90 * 24;
 
 /// A lease binds while its holder's newest page is at most this old.
 pub const PAGE_EPOCHS_MAX: u64 = 24;
+
+/// Most leases that one holder may list in a page.
+pub const LEASES_MAX: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests;
