@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {Governed} from "../common/Governed.sol";
+import {Staking} from "../eth/Staking.sol";
+import {Fixture} from "./Fixture.sol";
+
+/// The factory's address stands in for the factory here: it is the only caller that may move stake.
+contract StakingTest is Fixture {
+    function testStakeIsTakenAndGivenBack() public {
+        expectEvent(address(staking));
+        emit Staking.StakeChanged(ADA, 70);
+        stake(ADA, 70);
+        stake(BOB, 5);
+        same(staking.totalStakedFor(ADA), 70, "ada");
+        same(staking.totalStaked(), 75, "all");
+        same(token.balanceOf(address(staking)), 75, "tokens held");
+
+        uint256 before = token.balanceOf(ADA);
+        expectEvent(address(staking));
+        emit Staking.StakeChanged(ADA, 40);
+        unstake(ADA, 30);
+        same(token.balanceOf(ADA), before + 30, "given back");
+        same(staking.totalStaked(), 45, "all");
+        same(token.balanceOf(address(staking)), 45, "tokens held");
+    }
+
+    function testHistoryAnswersForEveryBlock() public {
+        vm.roll(2000);
+        stake(ADA, 10);
+        stake(ADA, 5);
+        vm.roll(2010);
+        stake(BOB, 100);
+        vm.roll(2020);
+        unstake(ADA, 15);
+
+        same(staking.totalStakedForAt(ADA, 0), 0, "block 0");
+        same(staking.totalStakedForAt(ADA, 1999), 0, "before");
+        same(staking.totalStakedForAt(ADA, 2000), 15, "the last change of a block counts");
+        same(staking.totalStakedForAt(ADA, 2019), 15, "until the next change");
+        same(staking.totalStakedForAt(ADA, 2020), 0, "the current block");
+        same(staking.totalStakedAt(2009), 15, "all, early");
+        same(staking.totalStakedAt(2010), 115, "all, later");
+        same(staking.totalStakedAt(2020), 100, "all, at the end");
+        vm.roll(3000);
+        same(staking.totalStakedAt(2999), 100, "between changes");
+    }
+
+    function testHistoryMatchesAPlainModel(uint64[12] memory amounts, uint8[12] memory gaps) public {
+        uint256[12] memory blocks;
+        uint256[12] memory expected;
+        uint256 staked = 0;
+        uint256 number = 5000;
+        for (uint256 i = 0; i < amounts.length; i++) {
+            number += 1 + uint256(gaps[i]);
+            vm.roll(number);
+            uint256 amount = 1 + uint256(amounts[i]);
+            if (i % 3 == 2 && amount <= staked) {
+                unstake(ADA, amount);
+                staked -= amount;
+            } else {
+                stake(ADA, amount);
+                staked += amount;
+            }
+            blocks[i] = number;
+            expected[i] = staked;
+        }
+        for (uint256 i = 0; i < blocks.length; i++) {
+            same(staking.totalStakedForAt(ADA, blocks[i]), expected[i], "at the change");
+            same(staking.totalStakedForAt(ADA, blocks[i] - 1), i == 0 ? 0 : expected[i - 1], "just before it");
+            same(staking.totalStakedAt(blocks[i]), expected[i], "all");
+        }
+        same(token.balanceOf(address(staking)), staked, "tokens held");
+    }
+
+    function testTheFutureIsRefused() public {
+        bytes memory refusal =
+            abi.encodeWithSelector(Staking.BlockIsInTheFuture.selector, block.number + 1, block.number);
+        vm.expectRevert(refusal);
+        staking.totalStakedForAt(ADA, block.number + 1);
+        vm.expectRevert(refusal);
+        staking.totalStakedAt(block.number + 1);
+    }
+
+    function testOnlyTheFactoryMovesStake(address caller) public {
+        vm.assume(caller != address(factory));
+        bytes memory refusal = abi.encodeWithSelector(Staking.CallerIsNotServiceProviderFactory.selector, caller);
+        vm.prank(caller);
+        vm.expectRevert(refusal);
+        staking.stakeFor(ADA, 1);
+        vm.prank(caller);
+        vm.expectRevert(refusal);
+        staking.unstakeFor(ADA, 1);
+    }
+
+    function testNothingIsNotAnAmount() public {
+        vm.startPrank(address(factory));
+        vm.expectRevert(abi.encodeWithSelector(Staking.AmountIsZero.selector));
+        staking.stakeFor(ADA, 0);
+        vm.expectRevert(abi.encodeWithSelector(Staking.AmountIsZero.selector));
+        staking.unstakeFor(ADA, 0);
+    }
+
+    function testMoreThanTheStakeIsRefused() public {
+        stake(ADA, 10);
+        stake(BOB, 10);
+        vm.prank(address(factory));
+        vm.expectRevert(abi.encodeWithSelector(Staking.StakeIsTooSmall.selector, ADA, 10, 11));
+        staking.unstakeFor(ADA, 11);
+    }
+
+    function testStakeNeedsAnApproval() public {
+        vm.prank(ADA);
+        token.approve(address(staking), 3);
+        vm.prank(address(factory));
+        vm.expectRevert(
+            abi.encodeWithSignature("ERC20InsufficientAllowance(address,uint256,uint256)", address(staking), 3, 4)
+        );
+        staking.stakeFor(ADA, 4);
+        same(staking.totalStakedFor(ADA), 0, "nothing staked");
+    }
+
+    function testGovernanceNamesTheFactory() public {
+        same(staking.token(), address(token), "token");
+        same(staking.serviceProviderFactory(), address(factory), "factory");
+        vm.prank(STRANGER);
+        vm.expectRevert(abi.encodeWithSelector(Governed.CallerIsNotGovernance.selector, STRANGER));
+        staking.setServiceProviderFactory(STRANGER);
+        vm.prank(GOVERNANCE);
+        vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "service provider factory"));
+        staking.setServiceProviderFactory(address(0));
+
+        expectEvent(address(staking));
+        emit Staking.ServiceProviderFactoryChanged(address(factory), BOB);
+        vm.prank(GOVERNANCE);
+        staking.setServiceProviderFactory(BOB);
+        same(staking.serviceProviderFactory(), BOB, "factory");
+    }
+
+    function testATokenMustBeGiven() public {
+        address implementation = address(new Staking());
+        vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "token"));
+        proxied(implementation, abi.encodeCall(Staking.initialize, (GOVERNANCE, address(0))));
+    }
+
+    function stake(address operator, uint256 amount) private {
+        vm.prank(address(factory));
+        staking.stakeFor(operator, amount);
+    }
+
+    function unstake(address operator, uint256 amount) private {
+        vm.prank(address(factory));
+        staking.unstakeFor(operator, amount);
+    }
+}
