@@ -1,0 +1,1 @@
+//! Which staked peers to stay connected to.

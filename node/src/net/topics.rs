@@ -1,0 +1,68 @@
+//! What peers tell everybody.
+
+use libp2p::gossipsub::{IdentTopic, TopicHash};
+
+/// A gossip topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Fresh actions in the envelope of an identity peer.
+    Actions,
+    /// Entry batches of final blocks.
+    Entries,
+    /// Signed heads.
+    Heads,
+    /// Signs of life of staked peers.
+    Presence,
+    /// Announcements of lease pages.
+    Pages,
+}
+
+impl Topic {
+    /// Every topic, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Actions,
+        Self::Entries,
+        Self::Heads,
+        Self::Presence,
+        Self::Pages,
+    ];
+
+    /// The name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Actions => "/coliving/1/actions",
+            Self::Entries => "/coliving/1/entries",
+            Self::Heads => "/coliving/1/heads",
+            Self::Presence => "/coliving/1/presence",
+            Self::Pages => "/coliving/1/pages",
+        }
+    }
+
+    /// A short name for logs and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Actions => "actions",
+            Self::Entries => "entries",
+            Self::Heads => "heads",
+            Self::Presence => "presence",
+            Self::Pages => "pages",
+        }
+    }
+
+    pub(super) fn ident(self) -> IdentTopic {
+        IdentTopic::new(self.name())
+    }
+
+    pub(super) fn from_hash(hash: &TopicHash) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|topic| topic.name() == hash.as_str())
+    }
+
+    /// The place in [`Self::ALL`].
+    pub(super) const fn idx(self) -> usize {
+        self as usize
+    }
+}
