@@ -1,1 +1,223 @@
-//! (placeholder)
+//! Heads: built by peers that follow the chain, counted by everybody.
+//!
+//! Formats and the counting rule: `docs/formats/head.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::entry::EntryId;
+use protocol::head::{Head, SignedHead};
+use protocol::id::{Address, Hash32, Role};
+use protocol::merkle::Peaks;
+use protocol::registry::{BlockRef, Registry};
+use protocol::signing::{Record, Signature};
+use protocol::time::{Epoch, UnixSeconds};
+use serde::{Deserialize, Serialize};
+
+/// Computes the heads of a chain, block by final block.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadBuilder {
+    previous: Hash32,
+    peaks: Peaks,
+    epoch: Epoch,
+}
+
+/// What a head says about one final block.
+#[derive(Debug, Clone)]
+pub struct FinalBlock {
+    /// The block.
+    pub block: BlockRef,
+    /// Its timestamp.
+    pub time: UnixSeconds,
+    /// Its entries in log order.
+    pub entries: Vec<EntryId>,
+    /// The registry root after it, when the block holds a registry event.
+    pub registry_changed: bool,
+    /// The registry root after it.
+    pub registry_root: Hash32,
+}
+
+/// Counts signatures under heads until a majority of operators stands behind one.
+#[derive(Debug, Default)]
+pub struct HeadCounter {
+    tallies: BTreeMap<u64, BTreeMap<Hash32, Tally>>,
+    newest_counted: Option<Head>,
+}
+
+#[derive(Debug)]
+struct Tally {
+    signatures: BTreeMap<Address, Signature>,
+    is_counted: bool,
+}
+
+/// A head that counts, with the signatures that make it so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedHead {
+    /// The head.
+    pub head: Head,
+    /// Signatures of distinct discovery peers.
+    pub signatures: Vec<Signature>,
+}
+
+/// What a signature changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Counted {
+    /// Nothing: known already, or too far behind to matter.
+    Nothing,
+    /// The head has one more signature.
+    More,
+    /// The signature made the head count.
+    Now(CountedHead),
+    /// The signer signed two heads of one number: evidence.
+    Contradiction {
+        /// Who.
+        signer: Address,
+        /// The number of both.
+        block_number: u64,
+    },
+}
+
+impl HeadBuilder {
+    /// Takes the next final block; returns its head when it has one.
+    pub fn handle_final_block(&mut self, block: &FinalBlock) -> Option<Head> {
+        let epoch = block.time.epoch();
+        let is_first_of_epoch = epoch > self.epoch;
+        if block.entries.is_empty() && !block.registry_changed && !is_first_of_epoch {
+            return None;
+        }
+        self.epoch = self.epoch.max(epoch);
+        block.entries.iter().for_each(|id| self.peaks.push(&id.0));
+        let head = Head {
+            block_number: block.block.number,
+            block_hash: block.block.hash,
+            previous_head: self.previous,
+            entries_root: self.peaks.root(),
+            entry_count: self.peaks.count,
+            state_root: Hash32::ZERO,
+            registry_root: block.registry_root,
+        };
+        self.previous = head.struct_hash();
+        Some(head)
+    }
+
+    /// How many entries all heads so far cover.
+    #[must_use]
+    pub fn entry_count(&self) -> u64 {
+        self.peaks.count
+    }
+}
+
+impl HeadCounter {
+    /// Takes a head whose signature was checked to be by `signer`, a confirmed
+    /// discovery peer of `registry`.
+    pub fn handle_head(
+        &mut self,
+        signed: &SignedHead,
+        signer: Address,
+        registry: &Registry,
+    ) -> Counted {
+        let head = signed.record;
+        let oldest = self.newest_counted.map_or(0, |newest| {
+            newest.block_number.saturating_sub(HEADS_BEHIND_MAX)
+        });
+        if head.block_number < oldest {
+            return Counted::Nothing;
+        }
+        let hash = head.struct_hash();
+        let rivals = self.tallies.entry(head.block_number).or_default();
+        let contradicts = rivals
+            .iter()
+            .any(|(other, tally)| *other != hash && tally.signatures.contains_key(&signer));
+        if contradicts {
+            return Counted::Contradiction {
+                signer,
+                block_number: head.block_number,
+            };
+        }
+        let tally = rivals.entry(hash).or_insert_with(|| Tally {
+            signatures: BTreeMap::new(),
+            is_counted: false,
+        });
+        if tally.signatures.insert(signer, signed.signature).is_some() {
+            return Counted::Nothing;
+        }
+        if tally.is_counted || !is_majority(tally.signatures.keys(), registry) {
+            self.trim();
+            return Counted::More;
+        }
+        tally.is_counted = true;
+        let counted = CountedHead {
+            head,
+            signatures: tally.signatures.values().copied().collect(),
+        };
+        if self
+            .newest_counted
+            .is_none_or(|newest| newest.block_number < head.block_number)
+        {
+            self.newest_counted = Some(head);
+        }
+        self.trim();
+        Counted::Now(counted)
+    }
+
+    /// The counted head with the highest number.
+    #[must_use]
+    pub fn newest(&self) -> Option<&Head> {
+        self.newest_counted.as_ref()
+    }
+
+    /// Forgets old tallies, and of too many the highest numbers: a lying signer
+    /// invents those.
+    fn trim(&mut self) {
+        if let Some(newest) = self.newest_counted {
+            let oldest = newest.block_number.saturating_sub(HEADS_BEHIND_MAX);
+            self.tallies = self.tallies.split_off(&oldest);
+        }
+        while self.tallies.len() > TALLIES_MAX {
+            self.tallies.pop_last();
+        }
+    }
+}
+
+/// True when the signers' operators hold more than half of the capped weight of
+/// all operators with a confirmed discovery peer.
+#[must_use]
+pub fn is_majority<'a>(
+    signers: impl IntoIterator<Item = &'a Address>,
+    registry: &Registry,
+) -> bool {
+    let signers: BTreeSet<&Address> = signers.into_iter().collect();
+    let mut weights: BTreeMap<Address, u64> = BTreeMap::new();
+    let mut signed: BTreeSet<Address> = BTreeSet::new();
+    for service in registry.confirmed(Role::Discovery) {
+        weights.insert(service.operator, registry.weight(&service.operator));
+        if signers.contains(&service.wallet) {
+            signed.insert(service.operator);
+        }
+    }
+    let total: u64 = weights.values().sum();
+    let cap = if weights.len() >= CAP_OPERATORS_MIN {
+        total / 10
+    } else {
+        u64::MAX
+    };
+    let capped = |weight: &u64| (*weight).min(cap);
+    let all: u64 = weights.values().map(capped).sum();
+    let behind: u64 = signed
+        .iter()
+        .filter_map(|operator| weights.get(operator))
+        .map(capped)
+        .sum();
+    behind * 2 > all
+}
+
+/// Tallies this many blocks below the newest counted head are forgotten.
+pub const HEADS_BEHIND_MAX: u64 = 4096;
+
+/// Most block numbers that are counted at a time.
+pub const TALLIES_MAX: usize = 4096;
+
+/// From this many operators on, one counts for a tenth at most.
+const CAP_OPERATORS_MIN: usize = 10;
+
+#[cfg(test)]
+mod tests;

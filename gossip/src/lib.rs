@@ -4,5 +4,7 @@
 
 pub mod heads;
 pub mod message;
-pub mod reconcile;
 pub mod spread;
+
+#[cfg(test)]
+mod testing;

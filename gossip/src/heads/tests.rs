@@ -1,0 +1,140 @@
+use protocol::signing::Signed;
+
+use super::*;
+use crate::testing::{DOMAIN, START, block_hash, entries, key, registry};
+
+#[test]
+fn more_than_half_of_the_weight_counts() {
+    check_majority(&[200, 200, 200], &[0], false);
+    check_majority(&[200, 200, 200], &[0, 1], true);
+    check_majority(&[200, 200], &[0], false);
+    check_majority(&[500, 200, 200], &[0], true);
+    check_majority(&[], &[], false);
+}
+
+#[test]
+fn from_ten_operators_on_one_counts_for_a_tenth() {
+    let mut stakes = vec![200; 9];
+    stakes.push(3000);
+    // Σ = 4800, cap 480: the heavy one and four others are 1280 of 2280.
+    check_majority(&stakes, &[9, 0, 1, 2], false);
+    check_majority(&stakes, &[9, 0, 1, 2, 3], true);
+    // With nine there is no cap.
+    check_majority(&[200, 200, 200, 200, 200, 200, 200, 200, 3000], &[8], true);
+}
+
+#[test]
+fn a_block_without_news_has_no_head() {
+    let mut builder = HeadBuilder::default();
+    assert!(
+        builder.handle_final_block(&block(1, 0, false)).is_some(),
+        "first of its epoch"
+    );
+    assert!(builder.handle_final_block(&block(2, 0, false)).is_none());
+    assert!(builder.handle_final_block(&block(3, 0, true)).is_some());
+    let head = builder.handle_final_block(&block(4, 2, false)).unwrap();
+    assert_eq!(head.entry_count, 2);
+    let mut next_epoch = block(5, 0, false);
+    next_epoch.time.0 += 3600;
+    let last = builder.handle_final_block(&next_epoch).unwrap();
+    assert_eq!(last.previous_head, head.struct_hash());
+    assert_eq!(last.entries_root, head.entries_root);
+}
+
+#[test]
+fn a_head_counts_once_and_carries_its_signatures() {
+    let registry = registry(&[200, 200, 200]);
+    let head = HeadBuilder::default()
+        .handle_final_block(&block(1, 1, false))
+        .unwrap();
+    let mut counter = HeadCounter::default();
+    let mut handle = |idx: usize| {
+        counter.handle_head(
+            &Signed::new(head, &DOMAIN, &key(idx)),
+            key(idx).address(),
+            &registry,
+        )
+    };
+    assert_eq!(handle(0), Counted::More);
+    assert_eq!(handle(0), Counted::Nothing);
+    let Counted::Now(counted) = handle(1) else {
+        panic!("two of three operators are a majority")
+    };
+    assert_eq!((counted.head, counted.signatures.len()), (head, 2));
+    assert_eq!(handle(2), Counted::More);
+    assert_eq!(counter.newest(), Some(&head));
+}
+
+#[test]
+fn two_heads_of_one_number_are_evidence() {
+    let registry = registry(&[200, 200, 200]);
+    let head = HeadBuilder::default()
+        .handle_final_block(&block(1, 1, false))
+        .unwrap();
+    let rival = Head {
+        entry_count: 7,
+        ..head
+    };
+    let mut counter = HeadCounter::default();
+    for (head, expected) in [
+        (head, Counted::More),
+        (
+            rival,
+            Counted::Contradiction {
+                signer: key(0).address(),
+                block_number: 1,
+            },
+        ),
+    ] {
+        let signed = Signed::new(head, &DOMAIN, &key(0));
+        assert_eq!(
+            counter.handle_head(&signed, key(0).address(), &registry),
+            expected
+        );
+    }
+}
+
+#[test]
+fn invented_numbers_do_not_grow_the_counter() {
+    let registry = registry(&[200, 200, 200]);
+    let mut counter = HeadCounter::default();
+    for number in 0..TALLIES_MAX as u64 + 10 {
+        let head = Head {
+            block_number: number,
+            block_hash: Hash32::ZERO,
+            previous_head: Hash32::ZERO,
+            entries_root: Hash32::ZERO,
+            entry_count: 0,
+            state_root: Hash32::ZERO,
+            registry_root: Hash32::ZERO,
+        };
+        let signed = SignedHead {
+            record: head,
+            signature: Signature::default(),
+        };
+        counter.handle_head(&signed, key(0).address(), &registry);
+    }
+    assert_eq!(counter.tallies.len(), TALLIES_MAX);
+}
+
+#[track_caller]
+fn check_majority(stakes: &[u64], signers: &[usize], expected: bool) {
+    let signers: Vec<Address> = signers.iter().map(|&idx| key(idx).address()).collect();
+    assert_eq!(is_majority(&signers, &registry(stakes)), expected);
+}
+
+fn block(number: u64, entry_count: u64, registry_changed: bool) -> FinalBlock {
+    FinalBlock {
+        block: BlockRef {
+            number,
+            hash: block_hash(number),
+        },
+        time: START,
+        entries: entries(number, entry_count)
+            .iter()
+            .map(protocol::entry::Entry::id)
+            .collect(),
+        registry_changed,
+        registry_root: Hash32::ZERO,
+    }
+}
