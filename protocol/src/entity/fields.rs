@@ -1,0 +1,278 @@
+//! The entities as the index keeps them and as the API shows them.
+//!
+//! Field names are those that existing clients read. Times are Unix seconds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Address, EntityId, Hash32, UserId};
+use crate::time::UnixSeconds;
+
+/// An account of the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its number.
+    pub user_id: UserId,
+    /// Its handle as written; unique without regard to case.
+    pub handle: String,
+    /// What it is called.
+    pub name: String,
+    /// The wallet that signs for it.
+    pub wallet: Address,
+    /// About the user.
+    pub bio: Option<String>,
+    /// Where the user is.
+    pub location: Option<String>,
+    /// A link.
+    pub website: Option<String>,
+    /// CID of the profile picture.
+    pub profile_picture: Option<String>,
+    /// CID of the cover photo.
+    pub cover_photo: Option<String>,
+    /// The digital content that the user shows first.
+    pub artist_pick_track_id: Option<EntityId>,
+    /// Set by the user to leave.
+    pub is_deactivated: bool,
+    /// Set by attesters of other networks' accounts.
+    pub is_verified: bool,
+    /// CID of the last metadata, when the action named it.
+    pub metadata_multihash: Option<String>,
+    /// Time of the first action.
+    pub created_at: UnixSeconds,
+    /// Time of the last action.
+    pub updated_at: UnixSeconds,
+    /// Block of the last action.
+    pub blocknumber: u64,
+    /// Chain position of the first action.
+    pub created_sequence: u64,
+}
+
+/// What a digital content is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentKind {
+    /// Sound; a "track".
+    #[default]
+    #[serde(alias = "track")]
+    Audio,
+    /// Moving pictures.
+    Video,
+    /// A picture.
+    Image,
+    /// Text and pages.
+    Document,
+    /// Anything else.
+    Other,
+}
+
+/// A published thing with metadata and a root.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigitalContent {
+    /// Its number.
+    pub track_id: EntityId,
+    /// Who published it.
+    pub owner_id: UserId,
+    /// Its title.
+    pub title: String,
+    /// What it is.
+    pub kind: ContentKind,
+    /// The root CID of the file.
+    pub cid: String,
+    /// BLAKE3 root that audits check slices against.
+    pub proof_root: Option<Hash32>,
+    /// Bytes of the file.
+    pub size: u64,
+    /// MIME type.
+    pub mime: Option<String>,
+    /// The file's name at the publisher.
+    pub file_name: Option<String>,
+    /// Seconds of sound or video.
+    pub duration: u64,
+    /// Comma-separated tags.
+    pub tags: String,
+    /// Genre or category.
+    pub genre: Option<String>,
+    /// Mood.
+    pub mood: Option<String>,
+    /// About the content.
+    pub description: Option<String>,
+    /// CID of the cover art.
+    pub cover_art: Option<String>,
+    /// When it was released, as the publisher wrote it.
+    pub release_date: Option<String>,
+    /// Under which licence.
+    pub license: Option<String>,
+    /// Found by link only: no lists, no feed, no search.
+    pub is_unlisted: bool,
+    /// Taken away.
+    pub is_delete: bool,
+    /// CID of the last metadata, when the action named it.
+    pub metadata_multihash: Option<String>,
+    /// Time of the first action.
+    pub created_at: UnixSeconds,
+    /// Time of the last action.
+    pub updated_at: UnixSeconds,
+    /// Block of the last action.
+    pub blocknumber: u64,
+    /// Chain position of the first action.
+    pub created_sequence: u64,
+}
+
+/// An ordered list of digital contents: an album or a playlist.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentList {
+    /// Its number.
+    pub playlist_id: EntityId,
+    /// Who made it.
+    pub playlist_owner_id: UserId,
+    /// Its name.
+    pub playlist_name: String,
+    /// An album rather than a playlist.
+    pub is_album: bool,
+    /// For its owner's eyes: no lists, no feed, no search.
+    pub is_private: bool,
+    /// About the list.
+    pub description: Option<String>,
+    /// CID of the cover art.
+    pub cover_art: Option<String>,
+    /// What it holds, in order.
+    pub playlist_contents: ListContents,
+    /// Taken away.
+    pub is_delete: bool,
+    /// CID of the last metadata, when the action named it.
+    pub metadata_multihash: Option<String>,
+    /// Time of the first action.
+    pub created_at: UnixSeconds,
+    /// Time of the last action.
+    pub updated_at: UnixSeconds,
+    /// Block of the last action.
+    pub blocknumber: u64,
+    /// Chain position of the first action.
+    pub created_sequence: u64,
+}
+
+/// A list's digital contents in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListContents {
+    /// The items.
+    pub track_ids: Vec<ListItem>,
+}
+
+/// One digital content in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListItem {
+    /// Which.
+    pub track: EntityId,
+    /// When it was added.
+    pub time: UnixSeconds,
+}
+
+/// A comment on a digital content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comment {
+    /// Its number.
+    pub comment_id: EntityId,
+    /// Who wrote it.
+    pub user_id: UserId,
+    /// The digital content.
+    pub entity_id: EntityId,
+    /// What it says.
+    pub body: String,
+    /// The comment that it answers.
+    pub parent_comment_id: Option<EntityId>,
+    /// Second of the sound or video that it is about.
+    pub track_timestamp_s: Option<u64>,
+    /// Changed after it was written.
+    pub is_edited: bool,
+    /// Taken away.
+    pub is_delete: bool,
+    /// Time of the first action.
+    pub created_at: UnixSeconds,
+    /// Time of the last action.
+    pub updated_at: UnixSeconds,
+    /// Block of the last action.
+    pub blocknumber: u64,
+    /// Chain position of the first action.
+    pub created_sequence: u64,
+}
+
+impl ContentKind {
+    /// The kind that a MIME type suggests.
+    #[must_use]
+    pub fn from_mime(mime: &str) -> Self {
+        match mime.split('/').next() {
+            Some("audio") => Self::Audio,
+            Some("video") => Self::Video,
+            Some("image") => Self::Image,
+            Some("text") => Self::Document,
+            _ if mime == "application/pdf" || mime == "application/epub+zip" => Self::Document,
+            _ => Self::Other,
+        }
+    }
+
+    /// The word in metadata and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+            Self::Image => "image",
+            Self::Document => "document",
+            Self::Other => "other",
+        }
+    }
+
+    /// Reads the word; `track` is audio.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "audio" | "track" => Some(Self::Audio),
+            "video" => Some(Self::Video),
+            "image" => Some(Self::Image),
+            "document" => Some(Self::Document),
+            "other" => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+
+impl User {
+    /// True when lists and search may show the user.
+    #[must_use]
+    pub const fn is_public(&self) -> bool {
+        !self.is_deactivated
+    }
+}
+
+impl DigitalContent {
+    /// True when lists, feeds and search may show the digital content.
+    #[must_use]
+    pub const fn is_public(&self) -> bool {
+        !self.is_unlisted && !self.is_delete
+    }
+
+    /// The single tags.
+    pub fn tag_list(&self) -> impl Iterator<Item = &str> {
+        self.tags
+            .split(',')
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+    }
+}
+
+impl ContentList {
+    /// True when lists, feeds and search may show the list.
+    #[must_use]
+    pub const fn is_public(&self) -> bool {
+        !self.is_private && !self.is_delete
+    }
+
+    /// The ids of the digital contents in order.
+    pub fn ids(&self) -> impl Iterator<Item = EntityId> {
+        self.playlist_contents
+            .track_ids
+            .iter()
+            .map(|item| item.track)
+    }
+}
