@@ -1,1 +1,226 @@
-//! (placeholder)
+//! Publishing: from a file on its author's disk to leases of staked peers.
+//!
+//! The author offers a signed action with the root that it names to the placed
+//! peers ([`Publication`]); each checks signature, user and quota before a byte
+//! moves, pulls the file, commits it and answers with a lease ([`Holder`]).
+//! At first one peer pulls from the author; the others pull from those that
+//! hold the file already, so the author sends it about once.
+//!
+//! Format: `docs/formats/publish.md`.
+
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+
+use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
+use crate::codec::{self, DecodeError};
+use crate::id::{Address, Hash32};
+use crate::lease::SignedLease;
+
+mod holder;
+mod publication;
+
+pub use holder::{
+    Holder, HolderConfig, HolderEvent, Lookup, Origin, Prefix, Reply, RequestId, Upload,
+    UploadState, UserFacts,
+};
+pub use publication::{
+    Candidate, Event, FailureReason, Publication, PublicationConfig, State, Transmit,
+};
+
+/// What an author says to a staked peer over `/coliving/publish/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// Asks the peer to hold a root.
+    Offer(Box<Offer>),
+    /// Asks how far an accepted offer is.
+    Status {
+        /// The root of the offer.
+        root: Cid,
+    },
+}
+
+/// A root to hold, and the action that publishes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Offer {
+    /// The action, signed already; its metadata names the root.
+    pub action: SignedAction,
+    /// The root of the file or directory.
+    pub root: Cid,
+    /// BLAKE3 of the DAG's distinct blocks in pre-order.
+    pub proof_root: Hash32,
+    /// The sum of the lengths of the DAG's distinct blocks.
+    pub size: u64,
+    /// Peers that hold the root; pulled from before the author is.
+    pub sources: Vec<Address>,
+}
+
+/// What a staked peer answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Response {
+    /// The offer passed every check; pulling starts when there is room.
+    Accepted,
+    /// Bytes of the root that are here.
+    Progress {
+        /// How many.
+        bytes: u64,
+    },
+    /// The root is durable here, and promised.
+    Lease(Box<SignedLease>),
+    /// It will not be held here.
+    Refused(Refusal),
+    /// No offer of this root is known; offer it again.
+    Unknown,
+}
+
+/// Why a peer does not hold a root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The cause, for the machine.
+    pub code: RefusalCode,
+    /// The cause, for a reader; at most [`REASON_BYTES_MAX`].
+    pub reason: String,
+    /// When to try again, for causes that pass.
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// The causes of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RefusalCode {
+    /// The offer contradicts itself or a limit.
+    Invalid,
+    /// The action's signature is not the user's.
+    Signature,
+    /// The user does not exist here.
+    User,
+    /// The user's quota is used up.
+    Quota,
+    /// The network prefix's quota is used up.
+    Prefix,
+    /// The peer's disk is full.
+    Full,
+    /// Too much is going on.
+    Busy,
+    /// The root did not arrive, or was not what was offered.
+    Pull,
+}
+
+impl Refusal {
+    /// Makes a refusal; the reason is cut to [`REASON_BYTES_MAX`].
+    #[must_use]
+    pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        let mut end = reason.len().min(REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        Self {
+            code,
+            reason,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+impl RefusalCode {
+    /// True when the same offer may be accepted by this peer later.
+    #[must_use]
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::User | Self::Busy | Self::Pull => true,
+            Self::Invalid | Self::Signature | Self::Quota | Self::Prefix | Self::Full => false,
+        }
+    }
+}
+
+impl Offer {
+    /// Checks what needs nobody's knowledge: sizes, and that the action's
+    /// metadata names the root.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] of code [`RefusalCode::Invalid`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        let invalid = |reason: String| Err(Refusal::new(RefusalCode::Invalid, reason));
+        if let Err(error) = self.action.action.check_size() {
+            return invalid(error.to_string());
+        }
+        if self.size == 0 {
+            return invalid("the offer is of 0 bytes".to_owned());
+        }
+        if self.sources.len() > SOURCES_MAX {
+            return invalid(format!(
+                "the offer names {} sources, at most {SOURCES_MAX} are allowed",
+                self.sources.len()
+            ));
+        }
+        if !self.action.action.metadata.contains(&self.root.to_string()) {
+            return invalid(format!(
+                "the action's metadata does not name the root {}",
+                self.root
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Request {
+    /// Encodes the request.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a request of at most [`REQUEST_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes("publish request", bytes, REQUEST_BYTES_MAX)
+    }
+}
+
+impl Response {
+    /// Encodes the response.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a response of at most [`RESPONSE_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes("publish response", bytes, RESPONSE_BYTES_MAX)
+    }
+}
+
+/// Most sources that an offer names.
+pub const SOURCES_MAX: usize = 16;
+
+/// Longest reason of a refusal in bytes.
+pub const REASON_BYTES_MAX: usize = 512;
+
+/// Longest encoded [`Request`]: an action and the other fields of an offer.
+pub const REQUEST_BYTES_MAX: usize = SIGNED_ACTION_BYTES_MAX + 4096;
+
+/// Longest encoded [`Response`].
+pub const RESPONSE_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,628 @@
+//! The staked peer's side of publishing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use cid::Cid;
+use serde::{Deserialize, Serialize};
+
+use super::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
+use crate::action::ActionDomain;
+use crate::id::{Address, Hash32, UserId};
+use crate::lease::SignedLease;
+use crate::time::{Moment, UnixSeconds};
+
+/// Accepts offers within its limits and turns them into leases.
+///
+/// The driver answers [`HolderEvent::Pull`] with [`Holder::handle_pulled`] once
+/// the DAG is complete, verified and durable, and [`HolderEvent::Grant`] with
+/// [`Holder::handle_lease`].
+#[derive(Debug)]
+pub struct Holder {
+    config: HolderConfig,
+    capacity: u64,
+    used: u64,
+    uploads: BTreeMap<Cid, Upload>,
+    /// Bytes accepted from each prefix on the day that is counted.
+    prefixes: BTreeMap<Prefix, u64>,
+    day: u64,
+    replies: VecDeque<Reply>,
+    events: VecDeque<HolderEvent>,
+}
+
+/// Limits of a [`Holder`]; `None` lifts one.
+#[derive(Debug, Clone)]
+pub struct HolderConfig {
+    /// Under which actions are signed.
+    pub action_domain: ActionDomain,
+    /// Unpublished bytes in ten-thousandths of the capacity (2 % by default).
+    pub unpublished_share_max: Option<u64>,
+    /// What a user may store here in all in the first week.
+    pub new_user_bytes_max: Option<u64>,
+    /// What a user may store here in all later.
+    pub user_bytes_max: Option<u64>,
+    /// What one /32 (IPv6 /48) may store here in a day; loopback is not counted.
+    pub prefix_bytes_per_day_max: Option<u64>,
+    /// Uploads that are neither published nor dropped yet.
+    pub uploads_max: usize,
+    /// Uploads that are pulled at a time.
+    pub pulls_max: usize,
+    /// An upload whose action does not show up in the index for this long is dropped.
+    pub unpublished_ttl: Duration,
+}
+
+/// What is known of a user, from the index and the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserFacts {
+    /// When the user was created.
+    pub created: UnixSeconds,
+    /// Bytes of the user's published roots here.
+    pub stored_bytes: u64,
+    /// Added to the user's quota by verification, allow-list or stake.
+    pub extra_bytes: u64,
+}
+
+/// What a holder asks of the index and the lease book.
+pub trait Lookup {
+    /// The facts of `user`, if it exists and `signer` may act for it.
+    fn user(&self, user: UserId, signer: Address) -> Option<UserFacts>;
+
+    /// The standing lease of a root, published earlier.
+    fn lease(&self, root: &Cid) -> Option<SignedLease>;
+}
+
+/// Who asks, and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The asking peer's key.
+    pub peer: Address,
+    /// Its network address, when it is not behind a circuit.
+    pub ip: Option<IpAddr>,
+}
+
+/// What per-address limits count by: an IPv4 address or an IPv6 /48.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix([u8; 6]);
+
+/// A driver's handle of a request that awaits its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// An answer to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// To which request.
+    pub id: RequestId,
+    /// What to say.
+    pub response: Response,
+}
+
+/// What a holder asks of the rest of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HolderEvent {
+    /// Fetch the DAG from the sources and, failing them, from the author.
+    Pull {
+        /// What.
+        root: Cid,
+        /// The sum of the lengths of its distinct blocks; abort beyond it.
+        size: u64,
+        /// Peers that hold it.
+        sources: Vec<Address>,
+        /// Who has it in any case.
+        author: Address,
+    },
+    /// Promise the root: see [`crate::lease::LeaseBook::grant`].
+    Grant {
+        /// What.
+        root: Cid,
+        /// As pulled.
+        proof_root: Hash32,
+        /// As pulled.
+        size: u64,
+    },
+    /// Stop a pull that goes on, strike the lease, give the blocks up.
+    Drop {
+        /// What.
+        root: Cid,
+    },
+}
+
+/// An offer that was accepted; storable, so that a restart forgets none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// What was offered.
+    pub offer: Offer,
+    /// The author's peer key.
+    pub author: Address,
+    /// When.
+    pub accepted: UnixSeconds,
+    /// Where it stands.
+    pub state: UploadState,
+}
+
+/// Where an upload stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UploadState {
+    /// Waits for its turn to be pulled.
+    Queued,
+    /// Being pulled; so many bytes are here.
+    Pulling(u64),
+    /// Durable; its lease is being signed.
+    Held,
+    /// Promised.
+    Leased(Box<SignedLease>),
+}
+
+impl HolderConfig {
+    /// The defaults of a deployment.
+    #[must_use]
+    pub fn new(action_domain: ActionDomain) -> Self {
+        Self {
+            action_domain,
+            unpublished_share_max: Some(200),
+            new_user_bytes_max: Some(GIB),
+            user_bytes_max: Some(20 * GIB),
+            prefix_bytes_per_day_max: Some(5 * GIB),
+            uploads_max: 1024,
+            pulls_max: 16,
+            unpublished_ttl: Duration::from_secs(2 * 3600),
+        }
+    }
+
+    /// Lifts the limits per user and on unpublished bytes.
+    #[must_use]
+    pub fn for_devnet(action_domain: ActionDomain) -> Self {
+        Self {
+            unpublished_share_max: None,
+            new_user_bytes_max: None,
+            user_bytes_max: None,
+            ..Self::new(action_domain)
+        }
+    }
+}
+
+impl Prefix {
+    /// The prefix of an address; `None` for loopback, which is not limited.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        let ip = ip.to_canonical();
+        if ip.is_loopback() {
+            return None;
+        }
+        let mut prefix = [0; 6];
+        match ip {
+            IpAddr::V4(v4) => {
+                // 0:0:: is not a routed IPv6 /48, so the two do not meet.
+                prefix[2..].copy_from_slice(&v4.octets());
+            }
+            IpAddr::V6(v6) => prefix.copy_from_slice(&v6.octets()[..6]),
+        }
+        Some(Self(prefix))
+    }
+}
+
+impl Holder {
+    /// Creates a holder with the uploads that were stored of an earlier run.
+    #[must_use]
+    pub fn new(
+        config: HolderConfig,
+        uploads: impl IntoIterator<Item = Upload>,
+        now: Moment,
+    ) -> Self {
+        let mut holder = Self {
+            uploads: BTreeMap::new(),
+            capacity: 0,
+            used: 0,
+            prefixes: BTreeMap::new(),
+            day: day(now),
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+            config,
+        };
+        for mut upload in uploads.into_iter().take(holder.config.uploads_max) {
+            match upload.state {
+                UploadState::Pulling(_) => upload.state = UploadState::Queued,
+                UploadState::Held => holder.events.push_back(grant(&upload.offer)),
+                UploadState::Queued | UploadState::Leased(_) => {}
+            }
+            holder.uploads.insert(upload.offer.root, upload);
+        }
+        holder.start_pulls();
+        holder
+    }
+
+    /// Notes what the disk holds and may hold.
+    pub fn handle_capacity(&mut self, capacity: u64, used: u64) {
+        self.capacity = capacity;
+        self.used = used;
+    }
+
+    /// Answers a request, at once, through [`Holder::poll_reply`].
+    pub fn handle_request(
+        &mut self,
+        id: RequestId,
+        origin: Origin,
+        request: Request,
+        lookup: &dyn Lookup,
+        now: Moment,
+    ) {
+        let response = match request {
+            Request::Status { root } => self.status(&root, lookup),
+            Request::Offer(offer) => match self.accept(origin, *offer, lookup, now) {
+                Ok(response) => response,
+                Err(refusal) => Response::Refused(refusal),
+            },
+        };
+        self.replies.push_back(Reply { id, response });
+    }
+
+    /// Notes how many bytes of a pull are here.
+    pub fn handle_progress(&mut self, root: &Cid, bytes: u64) {
+        if let Some(upload) = self.uploads.get_mut(root)
+            && let UploadState::Pulling(before) = &mut upload.state
+        {
+            *before = (*before).max(bytes);
+        }
+    }
+
+    /// Takes a finished pull; what is here must be what was offered.
+    pub fn handle_pulled(&mut self, root: &Cid, proof_root: Hash32, size: u64) {
+        let Some(upload) = self.uploads.get_mut(root) else {
+            return;
+        };
+        if !matches!(upload.state, UploadState::Pulling(_)) {
+            return;
+        }
+        if upload.offer.proof_root == proof_root && upload.offer.size == size {
+            upload.state = UploadState::Held;
+            let event = grant(&upload.offer);
+            self.events.push_back(event);
+        } else {
+            self.discard(root);
+        }
+        self.start_pulls();
+    }
+
+    /// Notes that a pull failed; the author may offer the root again.
+    pub fn handle_pull_failed(&mut self, root: &Cid) {
+        if self.is_pulling(root) {
+            self.discard(root);
+        }
+        self.start_pulls();
+    }
+
+    /// Takes the lease that was signed for a [`HolderEvent::Grant`].
+    pub fn handle_lease(&mut self, lease: SignedLease) {
+        if let Some(upload) = self.uploads.get_mut(&lease.record.root)
+            && upload.state == UploadState::Held
+        {
+            upload.state = UploadState::Leased(Box::new(lease));
+        }
+    }
+
+    /// Notes that the index has the action that publishes the root: from here
+    /// on the lease book looks after it.
+    pub fn handle_published(&mut self, root: &Cid) {
+        let is_leased = self
+            .uploads
+            .get(root)
+            .is_some_and(|upload| matches!(upload.state, UploadState::Leased(_)));
+        if is_leased {
+            self.uploads.remove(root);
+        }
+    }
+
+    /// Drops uploads whose time is over. The driver should call
+    /// [`Holder::handle_published`] for those that the index knows first.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        let over: Vec<Cid> = self
+            .uploads
+            .values()
+            .filter(|upload| self.deadline(upload) <= now)
+            .map(|upload| upload.offer.root)
+            .collect();
+        for root in over {
+            self.discard(&root);
+        }
+        self.start_pulls();
+    }
+
+    /// When [`Holder::handle_timeout`] is due, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+        self.uploads
+            .values()
+            .map(|upload| self.deadline(upload))
+            .min()
+            .map(|deadline| (deadline, "unpublished upload ends"))
+    }
+
+    /// The next answer to deliver.
+    #[must_use]
+    pub fn poll_reply(&mut self) -> Option<Reply> {
+        self.replies.pop_front()
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<HolderEvent> {
+        self.events.pop_front()
+    }
+
+    /// The uploads to store, and to ask the index about.
+    pub fn uploads(&self) -> impl Iterator<Item = &Upload> {
+        self.uploads.values()
+    }
+
+    /// One upload.
+    #[must_use]
+    pub fn upload(&self, root: &Cid) -> Option<&Upload> {
+        self.uploads.get(root)
+    }
+
+    fn status(&self, root: &Cid, lookup: &dyn Lookup) -> Response {
+        match self.uploads.get(root).map(|upload| &upload.state) {
+            Some(UploadState::Queued) => Response::Progress { bytes: 0 },
+            Some(UploadState::Pulling(bytes)) => Response::Progress { bytes: *bytes },
+            Some(UploadState::Held) => Response::Progress {
+                bytes: self.uploads[root].offer.size,
+            },
+            Some(UploadState::Leased(lease)) => Response::Lease(lease.clone()),
+            None => match lookup.lease(root) {
+                Some(lease) => Response::Lease(Box::new(lease)),
+                None => Response::Unknown,
+            },
+        }
+    }
+
+    fn accept(
+        &mut self,
+        origin: Origin,
+        mut offer: Offer,
+        lookup: &dyn Lookup,
+        now: Moment,
+    ) -> Result<Response, Refusal> {
+        offer.check()?;
+        let signer = offer
+            .action
+            .signer(&self.config.action_domain)
+            .map_err(|error| Refusal::new(RefusalCode::Signature, error.to_string()))?;
+        let user = offer.action.action.user_id;
+        let facts = lookup.user(user, signer).ok_or_else(|| {
+            Refusal::new(
+                RefusalCode::User,
+                format!("no user {user} is known here that {signer} may act for"),
+            )
+            .retry_after(USER_RETRY_SECONDS)
+        })?;
+        let root = offer.root;
+        if let Some(known) = self.uploads.get(&root) {
+            if known.offer.proof_root != offer.proof_root || known.offer.size != offer.size {
+                return Err(differs(&root));
+            }
+            return Ok(self.status(&root, lookup));
+        }
+        if let Some(lease) = lookup.lease(&root) {
+            if lease.record.proof_root != offer.proof_root || lease.record.size != offer.size {
+                return Err(differs(&root));
+            }
+            return Ok(Response::Lease(Box::new(lease)));
+        }
+        self.check_limits(origin, &offer, user, &facts, now)?;
+        self.make_room(offer.size);
+        if let Some(prefix) = origin.ip.and_then(Prefix::of) {
+            *self.prefixes.entry(prefix).or_default() += offer.size;
+        }
+        offer.sources.truncate(SOURCES_MAX);
+        let upload = Upload {
+            offer,
+            author: origin.peer,
+            accepted: now.unix(),
+            state: UploadState::Queued,
+        };
+        self.uploads.insert(root, upload);
+        self.start_pulls();
+        Ok(Response::Accepted)
+    }
+
+    fn check_limits(
+        &mut self,
+        origin: Origin,
+        offer: &Offer,
+        user: UserId,
+        facts: &UserFacts,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let size = offer.size;
+        if self.uploads.len() >= self.config.uploads_max {
+            return Err(Refusal::new(
+                RefusalCode::Busy,
+                format!(
+                    "{} uploads are under way, which is the most",
+                    self.config.uploads_max
+                ),
+            )
+            .retry_after(BUSY_RETRY_SECONDS));
+        }
+        let free = self.capacity.saturating_sub(self.used);
+        // What was accepted and is not stored yet takes its room already.
+        let coming: u64 = self.sum(|upload| !upload.is_stored());
+        check(
+            RefusalCode::Full,
+            "this peer's disk",
+            coming,
+            size,
+            Some(free),
+        )?;
+        let share = self.unpublished_max();
+        check(RefusalCode::Full, "unpublished uploads", 0, size, share)?;
+        let is_new = now.unix().0.saturating_sub(facts.created.0) < WEEK_SECONDS;
+        let limit = if is_new {
+            self.config.new_user_bytes_max
+        } else {
+            self.config.user_bytes_max
+        };
+        let limit = limit.map(|limit| limit.saturating_add(facts.extra_bytes));
+        let unpublished = self.sum(|upload| upload.offer.action.action.user_id == user);
+        let stored = facts.stored_bytes.saturating_add(unpublished);
+        check(RefusalCode::Quota, "the user's quota", stored, size, limit)?;
+        let Some(prefix) = origin.ip.and_then(Prefix::of) else {
+            return Ok(());
+        };
+        if self.day != day(now) {
+            self.day = day(now);
+            self.prefixes.clear();
+        }
+        let known = self.prefixes.get(&prefix).copied();
+        if known.is_none() && self.prefixes.len() >= PREFIXES_MAX {
+            return Err(Refusal::new(
+                RefusalCode::Busy,
+                "too many network prefixes uploaded here today",
+            )
+            .retry_after(BUSY_RETRY_SECONDS));
+        }
+        check(
+            RefusalCode::Prefix,
+            "the network prefix's quota of the day",
+            known.unwrap_or(0),
+            size,
+            self.config.prefix_bytes_per_day_max,
+        )
+    }
+
+    /// Drops the oldest uploads until `size` more unpublished bytes fit.
+    fn make_room(&mut self, size: u64) {
+        let Some(limit) = self.unpublished_max() else {
+            return;
+        };
+        while self.sum(|_| true).saturating_add(size) > limit {
+            let oldest = self
+                .uploads
+                .values()
+                .min_by_key(|upload| (upload.accepted, upload.offer.root))
+                .map(|upload| upload.offer.root);
+            let Some(root) = oldest else {
+                return;
+            };
+            self.discard(&root);
+        }
+    }
+
+    fn start_pulls(&mut self) {
+        let pulling = self
+            .uploads
+            .values()
+            .filter(|upload| matches!(upload.state, UploadState::Pulling(_)))
+            .count();
+        let mut queued: Vec<(UnixSeconds, Cid)> = self
+            .uploads
+            .values()
+            .filter(|upload| upload.state == UploadState::Queued)
+            .map(|upload| (upload.accepted, upload.offer.root))
+            .collect();
+        queued.sort_unstable();
+        for (_, root) in queued
+            .into_iter()
+            .take(self.config.pulls_max.saturating_sub(pulling))
+        {
+            let upload = self
+                .uploads
+                .get_mut(&root)
+                .expect("the root was just listed");
+            upload.state = UploadState::Pulling(0);
+            self.events.push_back(HolderEvent::Pull {
+                root,
+                size: upload.offer.size,
+                sources: upload.offer.sources.clone(),
+                author: upload.author,
+            });
+        }
+    }
+
+    fn discard(&mut self, root: &Cid) {
+        if let Some(upload) = self.uploads.remove(root)
+            && upload.state != UploadState::Queued
+        {
+            self.events.push_back(HolderEvent::Drop { root: *root });
+        }
+    }
+
+    fn is_pulling(&self, root: &Cid) -> bool {
+        self.uploads
+            .get(root)
+            .is_some_and(|upload| matches!(upload.state, UploadState::Pulling(_)))
+    }
+
+    fn unpublished_max(&self) -> Option<u64> {
+        let share = u128::from(self.config.unpublished_share_max?);
+        let limit = u128::from(self.capacity) * share / 10_000;
+        Some(u64::try_from(limit).unwrap_or(u64::MAX))
+    }
+
+    fn deadline(&self, upload: &Upload) -> Moment {
+        Moment::from_unix(upload.accepted) + self.config.unpublished_ttl
+    }
+
+    fn sum(&self, accept: impl Fn(&Upload) -> bool) -> u64 {
+        self.uploads
+            .values()
+            .filter(|upload| accept(upload))
+            .fold(0, |sum, upload| sum.saturating_add(upload.offer.size))
+    }
+}
+
+impl Upload {
+    fn is_stored(&self) -> bool {
+        matches!(self.state, UploadState::Held | UploadState::Leased(_))
+    }
+}
+
+fn check(
+    code: RefusalCode,
+    what: &str,
+    taken: u64,
+    size: u64,
+    limit: Option<u64>,
+) -> Result<(), Refusal> {
+    match limit {
+        Some(limit) if taken.saturating_add(size) > limit => Err(Refusal::new(
+            code,
+            format!("{size} bytes do not fit into {what}: {taken} of {limit} bytes are taken"),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn differs(root: &Cid) -> Refusal {
+    Refusal::new(
+        RefusalCode::Invalid,
+        format!("{root} is known here with another size or proof root"),
+    )
+}
+
+fn grant(offer: &Offer) -> HolderEvent {
+    HolderEvent::Grant {
+        root: offer.root,
+        proof_root: offer.proof_root,
+        size: offer.size,
+    }
+}
+
+fn day(now: Moment) -> u64 {
+    now.unix().0 / DAY_SECONDS
+}
+
+const GIB: u64 = 1 << 30;
+
+const DAY_SECONDS: u64 = 24 * 3600;
+
+const WEEK_SECONDS: u64 = 7 * DAY_SECONDS;
+
+/// A user that was just created may be seconds away from this peer's index.
+const USER_RETRY_SECONDS: u64 = 2;
+
+const BUSY_RETRY_SECONDS: u64 = 30;
+
+/// Network prefixes that are counted in a day.
+const PREFIXES_MAX: usize = 100_000;
