@@ -1,1 +1,769 @@
-//! (placeholder)
+//! Repair: bringing every root back to its replica target.
+//!
+//! Works from pages, leases and presence, not by probing roots. Every content
+//! peer runs this machine and looks at itself alone: is this peer among those
+//! that the placement wants for a root, and does it hold it? All peers compute
+//! the same placement, so nobody has to be told. A peer that is silent for long
+//! counts as lost, and the placement is drawn without it.
+//!
+//! What a change touches is put on a work list that [`Repair::handle_timeout`]
+//! takes in bounded steps, so no input costs more than its own size.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+
+use crate::id::{Address, Hash32, OperatorNumber};
+use crate::placement::Placement;
+use crate::time::Moment;
+
+mod bucket;
+
+pub use bucket::TokenBucket;
+
+/// Decides what this peer should fetch and what it may release.
+#[derive(Debug)]
+pub struct Repair {
+    config: Config,
+    me: Address,
+    placement: Arc<dyn Place>,
+    roots: BTreeMap<Cid, Root>,
+    /// The roots of each holder, for when it is lost.
+    holdings: BTreeMap<Address, BTreeSet<Cid>>,
+    seen: BTreeMap<Address, Moment>,
+    /// When each peer that is not lost will be, unless it is heard of.
+    deadlines: BTreeSet<(Moment, Address)>,
+    lost: BTreeSet<Address>,
+    work: Work,
+    /// Roots to fetch, those with the fewest live holders first.
+    queue: BTreeSet<(usize, Cid)>,
+    fetching: BTreeSet<Cid>,
+    /// Roots that failed, by the moment they may be tried again.
+    retries: BTreeSet<(Moment, Cid)>,
+    /// Held roots that others are wanted for, and hold as far as known.
+    surplus: BTreeSet<Cid>,
+    checks: BTreeMap<Cid, Check>,
+    starved: BTreeSet<Cid>,
+    bucket: TokenBucket,
+    events: VecDeque<Event>,
+}
+
+/// Targets, intervals and limits of [`Repair`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Replicas aimed at, each of another operator.
+    pub target: usize,
+    /// A peer that is silent for this long counts as lost.
+    pub lost_after: Duration,
+    /// Between two passes over all roots.
+    pub pass_interval: Duration,
+    /// Between two steps of a pass or of a work list.
+    pub step_interval: Duration,
+    /// Roots that one step looks at.
+    pub step_roots_max: usize,
+    /// Roots that are tracked.
+    pub roots_max: usize,
+    /// Roots that wait to be fetched; the next pass finds those without room.
+    pub queue_max: usize,
+    /// Roots that are fetched at a time.
+    pub fetches_max: usize,
+    /// Roots whose release is being checked at a time.
+    pub checks_max: usize,
+    /// Bytes that repair may fetch in a second.
+    pub bytes_per_second: u64,
+    /// Bytes that repair may fetch at once after a pause.
+    pub burst_bytes_max: u64,
+    /// Before a failed root is tried again, times the failures so far.
+    pub retry_interval: Duration,
+}
+
+/// Who should hold a root; [`Placement`] in the product.
+pub trait Place: std::fmt::Debug + Send + Sync {
+    /// The wanted peers in rank order, those in `lost` left out.
+    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address>;
+
+    /// The operator of a confirmed peer; `None` for anybody else.
+    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber>;
+
+    /// Every confirmed content peer.
+    fn peers(&self) -> Vec<Address>;
+}
+
+/// What is known of a root besides its holders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootFacts {
+    /// BLAKE3 of its blocks.
+    pub proof_root: Hash32,
+    /// The sum of the lengths of its distinct blocks.
+    pub size: u64,
+}
+
+/// What repair asks of the rest of the node. Every [`Event::Fetch`] and
+/// [`Event::CheckRead`] is answered once; the driver bounds their time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Fetch, verify and commit the root, then call [`Repair::handle_fetched`]
+    /// or [`Repair::handle_fetch_failed`].
+    Fetch {
+        /// What.
+        root: Cid,
+        /// What has to come out.
+        facts: RootFacts,
+        /// The live holders, in rank order where they are placed.
+        holders: Vec<Address>,
+    },
+    /// Read blocks of the root at the peer, drawn afresh, and call
+    /// [`Repair::handle_check`].
+    CheckRead {
+        /// Where.
+        peer: Address,
+        /// What.
+        root: Cid,
+    },
+    /// The wanted peers proved that they hold the root: strike the lease, then
+    /// delete the blocks.
+    Release {
+        /// What.
+        root: Cid,
+    },
+    /// No live peer is known to hold the root.
+    Starved {
+        /// Which.
+        root: Cid,
+        /// Its holders that count as lost.
+        lost_holders: Vec<Address>,
+    },
+    /// A peer was silent for too long.
+    Lost {
+        /// Who.
+        peer: Address,
+    },
+    /// A lost peer was heard of again.
+    Returned {
+        /// Who.
+        peer: Address,
+    },
+}
+
+/// How far repair is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Tracked roots.
+    pub roots: usize,
+    /// Roots that wait to be fetched.
+    pub queued: usize,
+    /// Roots that are being fetched.
+    pub fetching: usize,
+    /// Roots without a live holder.
+    pub starved: usize,
+    /// Peers that count as lost.
+    pub lost: usize,
+    /// True while roots wait to be looked at.
+    pub is_scanning: bool,
+}
+
+#[derive(Debug)]
+struct Root {
+    facts: RootFacts,
+    /// Sorted; at most [`HOLDERS_MAX`].
+    holders: Vec<Address>,
+    failures: u32,
+    /// Set while the root waits in the queue, with its key there.
+    queued: Option<usize>,
+    /// Set after a failure, until the root may be tried again.
+    retry_at: Option<Moment>,
+    /// This peer promised the root and lost blocks of it.
+    is_owed: bool,
+}
+
+/// What has to be looked at.
+#[derive(Debug)]
+struct Work {
+    roots: BTreeSet<Cid>,
+    /// Holders whose roots are to be looked at, and the last one that was.
+    holders: VecDeque<(Address, Option<Cid>)>,
+    /// A pass over all roots, and the last root that it looked at.
+    pass: Option<Option<Cid>>,
+    pass_at: Moment,
+    step_at: Moment,
+}
+
+#[derive(Debug)]
+struct Check {
+    waiting: BTreeSet<Address>,
+    is_refuted: bool,
+}
+
+impl Place for Placement {
+    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
+        self.place(root, target, lost)
+    }
+
+    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber> {
+        self.operator_of(peer)
+    }
+
+    fn peers(&self) -> Vec<Address> {
+        self.peers(crate::id::Role::Content).collect()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            target: 5,
+            lost_after: Duration::from_secs(4 * 3600),
+            pass_interval: Duration::from_secs(3600),
+            step_interval: Duration::from_millis(20),
+            step_roots_max: 512,
+            roots_max: 4_000_000,
+            queue_max: 100_000,
+            fetches_max: 8,
+            checks_max: 8,
+            bytes_per_second: 16 << 20,
+            burst_bytes_max: 256 << 20,
+            retry_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Repair {
+    /// Creates the machine of the peer `me`; every placed peer counts as heard
+    /// of at `now`.
+    #[must_use]
+    pub fn new(config: Config, me: Address, placement: Arc<dyn Place>, now: Moment) -> Self {
+        let bucket = TokenBucket::new(config.bytes_per_second, config.burst_bytes_max, now);
+        let mut repair = Self {
+            work: Work {
+                roots: BTreeSet::new(),
+                holders: VecDeque::new(),
+                pass: None,
+                pass_at: now + config.pass_interval,
+                step_at: now,
+            },
+            config,
+            me,
+            placement: Arc::clone(&placement),
+            roots: BTreeMap::new(),
+            holdings: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            queue: BTreeSet::new(),
+            fetching: BTreeSet::new(),
+            retries: BTreeSet::new(),
+            surplus: BTreeSet::new(),
+            checks: BTreeMap::new(),
+            starved: BTreeSet::new(),
+            bucket,
+            events: VecDeque::new(),
+        };
+        repair.handle_placement(placement, now);
+        repair
+    }
+
+    /// Takes another registry snapshot; every root is looked at again.
+    pub fn handle_placement(&mut self, placement: Arc<dyn Place>, now: Moment) {
+        let peers: BTreeSet<Address> = placement.peers().into_iter().collect();
+        let gone: Vec<Address> = self
+            .seen
+            .keys()
+            .filter(|peer| !peers.contains(*peer))
+            .copied()
+            .collect();
+        for peer in gone {
+            if let Some(seen) = self.seen.remove(&peer) {
+                self.deadlines
+                    .remove(&(seen + self.config.lost_after, peer));
+            }
+            self.lost.remove(&peer);
+        }
+        self.placement = placement;
+        for peer in peers {
+            if peer != self.me && !self.seen.contains_key(&peer) {
+                self.seen.insert(peer, now);
+                self.deadlines.insert((now + self.config.lost_after, peer));
+            }
+        }
+        self.start_pass();
+    }
+
+    /// Notes that a peer was heard of: a valid presence, page or lease of `at`,
+    /// or an answer; `at` is not in the future. Strangers to the registry are
+    /// ignored.
+    pub fn handle_presence(&mut self, peer: Address, at: Moment) {
+        let Some(seen) = self.seen.get_mut(&peer) else {
+            return;
+        };
+        if *seen >= at {
+            return;
+        }
+        self.deadlines
+            .remove(&(*seen + self.config.lost_after, peer));
+        *seen = at;
+        self.deadlines
+            .insert((*seen + self.config.lost_after, peer));
+        if self.lost.remove(&peer) {
+            self.events.push_back(Event::Returned { peer });
+            self.work.holders.push_front((peer, None));
+            self.start_pass();
+        }
+    }
+
+    /// Notes that a root must exist, held by anybody or nobody.
+    pub fn handle_required(&mut self, root: Cid, facts: RootFacts) {
+        if !self.roots.contains_key(&root) {
+            self.track(root, facts);
+            self.touch(root);
+        }
+    }
+
+    /// Notes that a peer (or this one) holds a root: a binding lease was seen.
+    pub fn handle_holding(&mut self, peer: Address, root: Cid, facts: RootFacts) {
+        if !self.track(root, facts) {
+            return;
+        }
+        let known = self.roots.get_mut(&root).expect("the root is tracked");
+        // Facts come from the first lease; one that contradicts is not counted.
+        if known.facts != facts || known.holders.len() >= HOLDERS_MAX {
+            return;
+        }
+        if let Err(place) = known.holders.binary_search(&peer) {
+            known.holders.insert(place, peer);
+            self.holdings.entry(peer).or_default().insert(root);
+            self.touch(root);
+        }
+    }
+
+    /// Notes that a peer released a root or lost it.
+    pub fn handle_released(&mut self, peer: &Address, root: &Cid) {
+        let Some(known) = self.roots.get_mut(root) else {
+            return;
+        };
+        if let Ok(place) = known.holders.binary_search(peer) {
+            known.holders.remove(place);
+            if let Some(roots) = self.holdings.get_mut(peer) {
+                roots.remove(root);
+                if roots.is_empty() {
+                    self.holdings.remove(peer);
+                }
+            }
+            self.touch(*root);
+        }
+    }
+
+    /// Stops to look after a root that was deleted, delisted or never published.
+    pub fn handle_unwanted(&mut self, root: &Cid) {
+        self.dequeue(root);
+        if let Some(known) = self.roots.remove(root) {
+            for holder in known.holders {
+                if let Some(roots) = self.holdings.get_mut(&holder) {
+                    roots.remove(root);
+                }
+            }
+            if let Some(at) = known.retry_at {
+                self.retries.remove(&(at, *root));
+            }
+        }
+        self.work.roots.remove(root);
+        self.starved.remove(root);
+        self.surplus.remove(root);
+        self.checks.remove(root);
+        self.start_checks();
+    }
+
+    /// Notes that a block of a root that this peer holds is corrupt or missing:
+    /// it is fetched again before anything else of its kind.
+    pub fn handle_corrupt(&mut self, root: &Cid) {
+        let me = self.me;
+        self.handle_released(&me, root);
+        if let Some(known) = self.roots.get_mut(root) {
+            known.is_owed = true;
+        }
+    }
+
+    /// Notes that a fetch ended well: the root is durable here.
+    pub fn handle_fetched(&mut self, root: &Cid, now: Moment) {
+        if self.fetching.remove(root) {
+            if let Some(known) = self.roots.get_mut(root) {
+                known.failures = 0;
+                known.is_owed = false;
+                let facts = known.facts;
+                self.handle_holding(self.me, *root, facts);
+            } else {
+                self.events.push_back(Event::Release { root: *root });
+            }
+        }
+        self.start_fetches(now);
+    }
+
+    /// Notes that a fetch failed; the root is tried again later.
+    pub fn handle_fetch_failed(&mut self, root: &Cid, now: Moment) {
+        if self.fetching.remove(root)
+            && let Some(known) = self.roots.get_mut(root)
+        {
+            known.failures = (known.failures + 1).min(RETRY_FACTOR_MAX);
+            let at = now + self.config.retry_interval * known.failures;
+            known.retry_at = Some(at);
+            self.retries.insert((at, *root));
+        }
+        self.start_fetches(now);
+    }
+
+    /// Takes the outcome of an [`Event::CheckRead`].
+    pub fn handle_check(&mut self, peer: Address, root: &Cid, is_held: bool) {
+        let Some(check) = self.checks.get_mut(root) else {
+            return;
+        };
+        if !check.waiting.remove(&peer) {
+            return;
+        }
+        check.is_refuted |= !is_held;
+        let is_over = check.waiting.is_empty();
+        let is_refuted = check.is_refuted;
+        if !is_held {
+            // Its page says otherwise; until the next one it does not count.
+            self.handle_released(&peer, root);
+        }
+        if !is_over {
+            return;
+        }
+        self.checks.remove(root);
+        self.start_checks();
+        // The world may have changed since the check began.
+        if !is_refuted && self.wanted_keepers(root).is_some() {
+            let me = self.me;
+            self.handle_released(&me, root);
+            self.events.push_back(Event::Release { root: *root });
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Moment) {
+        self.find_lost(now);
+        while let Some(&(at, root)) = self.retries.first()
+            && at <= now
+        {
+            self.retries.pop_first();
+            if let Some(known) = self.roots.get_mut(&root) {
+                known.retry_at = None;
+                self.touch(root);
+            }
+        }
+        if now >= self.work.pass_at {
+            self.work.pass_at = now + self.config.pass_interval;
+            self.start_pass();
+        }
+        if now >= self.work.step_at && self.has_work() {
+            self.step();
+            self.work.step_at = now + self.config.step_interval;
+        }
+        self.start_fetches(now);
+    }
+
+    /// When [`Repair::handle_timeout`] is due, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+        let mut next = (self.work.pass_at, "repair pass");
+        if self.has_work() {
+            next = next.min((self.work.step_at, "repair step"));
+        }
+        if let Some((at, _)) = self.deadlines.first() {
+            next = next.min((*at, "peer counts as lost"));
+        }
+        if let Some((at, _)) = self.retries.first() {
+            next = next.min((*at, "repair retry"));
+        }
+        if let Some(at) = self.next_fetch() {
+            next = next.min((at, "repair bandwidth"));
+        }
+        Some(next)
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// How far repair is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            roots: self.roots.len(),
+            queued: self.queue.len(),
+            fetching: self.fetching.len(),
+            starved: self.starved.len(),
+            lost: self.lost.len(),
+            is_scanning: self.has_work(),
+        }
+    }
+
+    /// The peers that count as lost.
+    #[must_use]
+    pub fn lost(&self) -> &BTreeSet<Address> {
+        &self.lost
+    }
+
+    /// The live holders of a root as far as known, this peer among them.
+    pub fn holders(&self, root: &Cid) -> impl Iterator<Item = Address> {
+        self.roots
+            .get(root)
+            .into_iter()
+            .flat_map(|known| known.holders.iter().copied())
+            .filter(|holder| self.is_live(holder))
+    }
+
+    /// How many distinct operators keep a root on live peers.
+    #[must_use]
+    pub fn replicas(&self, root: &Cid) -> usize {
+        self.holders(root)
+            .filter_map(|holder| self.placement.operator_of(&holder))
+            .collect::<BTreeSet<OperatorNumber>>()
+            .len()
+    }
+
+    fn track(&mut self, root: Cid, facts: RootFacts) -> bool {
+        if self.roots.contains_key(&root) {
+            return true;
+        }
+        if self.roots.len() >= self.config.roots_max {
+            return false;
+        }
+        let known = Root {
+            facts,
+            holders: Vec::new(),
+            failures: 0,
+            queued: None,
+            retry_at: None,
+            is_owed: false,
+        };
+        self.roots.insert(root, known);
+        true
+    }
+
+    fn touch(&mut self, root: Cid) {
+        self.work.roots.insert(root);
+    }
+
+    fn start_pass(&mut self) {
+        self.work.pass = Some(None);
+    }
+
+    fn has_work(&self) -> bool {
+        !self.work.roots.is_empty() || !self.work.holders.is_empty() || self.work.pass.is_some()
+    }
+
+    fn is_live(&self, peer: &Address) -> bool {
+        !self.lost.contains(peer) && self.placement.operator_of(peer).is_some()
+    }
+
+    fn find_lost(&mut self, now: Moment) {
+        while let Some(&(at, peer)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            self.lost.insert(peer);
+            self.events.push_back(Event::Lost { peer });
+            // Its own roots first; the pass then finds where it was wanted.
+            self.work.holders.push_back((peer, None));
+            self.start_pass();
+        }
+    }
+
+    /// Looks at a bounded number of roots: those that changed, then those of
+    /// peers that were lost or returned, then all.
+    fn step(&mut self) {
+        let mut left = self.config.step_roots_max;
+        while left > 0
+            && let Some(root) = self.work.roots.pop_first()
+        {
+            self.examine(&root);
+            left -= 1;
+        }
+        while left > 0
+            && let Some((holder, cursor)) = self.work.holders.pop_front()
+        {
+            let roots: Vec<Cid> = self
+                .holdings
+                .get(&holder)
+                .into_iter()
+                .flat_map(|roots| roots.range(after(cursor)))
+                .take(left)
+                .copied()
+                .collect();
+            if roots.len() == left {
+                self.work
+                    .holders
+                    .push_front((holder, roots.last().copied()));
+            }
+            left -= roots.len();
+            for root in roots {
+                self.examine(&root);
+            }
+        }
+        if left > 0
+            && let Some(cursor) = self.work.pass
+        {
+            let roots: Vec<Cid> = self
+                .roots
+                .range(after(cursor))
+                .take(left)
+                .map(|(root, _)| *root)
+                .collect();
+            self.work.pass = (roots.len() == left).then(|| roots.last().copied());
+            for root in roots {
+                self.examine(&root);
+            }
+        }
+    }
+
+    /// Decides what one root needs of this peer.
+    fn examine(&mut self, root: &Cid) {
+        self.dequeue(root);
+        let Some(known) = self.roots.get(root) else {
+            return;
+        };
+        let live = self.holders(root).count();
+        if live > 0 {
+            self.starved.remove(root);
+        } else if self.starved.insert(*root) {
+            self.events.push_back(Event::Starved {
+                root: *root,
+                lost_holders: known.holders.clone(),
+            });
+        }
+        if known.holders.binary_search(&self.me).is_ok() {
+            if self.surplus.len() < self.config.queue_max && self.wanted_keepers(root).is_some() {
+                self.surplus.insert(*root);
+                self.start_checks();
+            }
+        } else if live > 0
+            && !self.fetching.contains(root)
+            && known.retry_at.is_none()
+            && (known.is_owed || self.is_wanted(root))
+        {
+            self.enqueue(live, *root);
+        }
+    }
+
+    fn is_wanted(&self, root: &Cid) -> bool {
+        self.wanted(root).contains(&self.me)
+    }
+
+    fn wanted(&self, root: &Cid) -> Vec<Address> {
+        self.placement.place(root, self.config.target, &self.lost)
+    }
+
+    fn enqueue(&mut self, live: usize, root: Cid) {
+        let known = self
+            .roots
+            .get_mut(&root)
+            .expect("examined roots are tracked");
+        known.queued = Some(live);
+        self.queue.insert((live, root));
+        if self.queue.len() > self.config.queue_max
+            && let Some((_, last)) = self.queue.pop_last()
+            && let Some(known) = self.roots.get_mut(&last)
+        {
+            known.queued = None;
+        }
+    }
+
+    fn dequeue(&mut self, root: &Cid) {
+        if let Some(known) = self.roots.get_mut(root)
+            && let Some(live) = known.queued.take()
+        {
+            self.queue.remove(&(live, *root));
+        }
+    }
+
+    fn start_fetches(&mut self, now: Moment) {
+        while self.fetching.len() < self.config.fetches_max
+            && let Some(&(_, root)) = self.queue.first()
+        {
+            let facts = self.roots[&root].facts;
+            if !self.bucket.take(facts.size, now) {
+                return;
+            }
+            self.dequeue(&root);
+            let wanted = self.wanted(&root);
+            let mut holders: Vec<Address> = self.holders(&root).collect();
+            holders.sort_by_key(|holder| {
+                wanted
+                    .iter()
+                    .position(|peer| peer == holder)
+                    .unwrap_or(usize::MAX)
+            });
+            self.fetching.insert(root);
+            self.events.push_back(Event::Fetch {
+                root,
+                facts,
+                holders,
+            });
+        }
+    }
+
+    fn next_fetch(&self) -> Option<Moment> {
+        if self.fetching.len() >= self.config.fetches_max {
+            return None;
+        }
+        let (_, root) = self.queue.first()?;
+        Some(self.bucket.ready_at(self.roots[root].facts.size))
+    }
+
+    /// The wanted peers, when this peer holds the root, is not one of them and
+    /// all of them are believed to hold it.
+    fn wanted_keepers(&self, root: &Cid) -> Option<Vec<Address>> {
+        let known = self.roots.get(root)?;
+        known.holders.binary_search(&self.me).ok()?;
+        let wanted = self.wanted(root);
+        let is_kept = !wanted.is_empty()
+            && !wanted.contains(&self.me)
+            && wanted
+                .iter()
+                .all(|peer| known.holders.binary_search(peer).is_ok());
+        is_kept.then_some(wanted)
+    }
+
+    fn start_checks(&mut self) {
+        while self.checks.len() < self.config.checks_max
+            && let Some(root) = self.surplus.pop_first()
+        {
+            if self.checks.contains_key(&root) {
+                continue;
+            }
+            let Some(wanted) = self.wanted_keepers(&root) else {
+                continue;
+            };
+            for peer in &wanted {
+                self.events
+                    .push_back(Event::CheckRead { peer: *peer, root });
+            }
+            let check = Check {
+                waiting: wanted.into_iter().collect(),
+                is_refuted: false,
+            };
+            self.checks.insert(root, check);
+        }
+    }
+}
+
+fn after(cursor: Option<Cid>) -> (std::ops::Bound<Cid>, std::ops::Bound<Cid>) {
+    let from = match cursor {
+        Some(last) => std::ops::Bound::Excluded(last),
+        None => std::ops::Bound::Unbounded,
+    };
+    (from, std::ops::Bound::Unbounded)
+}
+
+/// Holders that are counted of one root; more than any target.
+pub const HOLDERS_MAX: usize = 32;
+
+/// Failures after which the pause between two tries grows no more.
+const RETRY_FACTOR_MAX: u32 = 30;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,525 @@
+use super::*;
+use crate::amount::Dgc;
+use crate::id::{Role, ServiceId, Zone};
+use crate::registry::{BlockRef, Confirmation, Registry, RegistryEvent};
+use crate::time::UnixSeconds;
+
+#[test]
+fn every_root_gets_back_to_its_target_after_a_loss() {
+    let mut net = Net::new(9, 200);
+    net.settle();
+    net.check_replicas(5);
+    net.kill(3);
+    net.run_for(Duration::from_secs(40));
+    net.check_replicas(5);
+}
+
+#[test]
+fn a_returned_peer_relieves_its_substitutes() {
+    let mut net = Net::new(8, 100);
+    net.settle();
+    let before = net.holdings();
+    net.kill(2);
+    net.run_for(Duration::from_secs(60));
+    assert_ne!(net.holdings(), before);
+    net.revive(2);
+    net.run_for(Duration::from_secs(120));
+    assert_eq!(net.holdings(), before);
+    assert_eq!(
+        net.replicas_lowest, 5,
+        "a release never went below the target"
+    );
+}
+
+#[test]
+fn a_release_waits_for_the_checked_reads() {
+    let (mut repair, root) = surplus();
+    let readers = checks(&mut repair);
+    assert_eq!(readers.len(), 2);
+    repair.handle_check(readers[0], &root, true);
+    assert_eq!(repair.poll_event(), None, "one answer is not all answers");
+    repair.handle_check(readers[1], &root, true);
+    assert_eq!(repair.poll_event(), Some(Event::Release { root }));
+}
+
+#[test]
+fn a_refuted_read_keeps_the_root() {
+    let (mut repair, root) = surplus();
+    let readers = checks(&mut repair);
+    repair.handle_check(readers[0], &root, false);
+    repair.handle_check(readers[1], &root, true);
+    step(&mut repair, start());
+    assert_eq!(drain(&mut repair), []);
+    assert!(repair.holders(&root).any(|holder| holder == ME));
+}
+
+#[test]
+fn a_change_during_the_check_keeps_the_root() {
+    let (mut repair, root) = surplus();
+    let readers = checks(&mut repair);
+    repair.handle_released(&readers[0], &root);
+    for reader in readers {
+        repair.handle_check(reader, &root, true);
+    }
+    assert_eq!(drain(&mut repair), []);
+}
+
+#[test]
+fn the_roots_with_the_fewest_holders_come_first() {
+    let mut repair = one(&[ME, peer(2), peer(3)], 3);
+    for number in 0..4 {
+        repair.handle_holding(peer(2), root(number), FACTS);
+        if number != 2 {
+            repair.handle_holding(peer(3), root(number), FACTS);
+        }
+    }
+    step(&mut repair, start());
+    let Some(Event::Fetch {
+        root: first,
+        holders,
+        ..
+    }) = repair.poll_event()
+    else {
+        panic!("a fetch")
+    };
+    assert_eq!((first, holders), (root(2), vec![peer(2)]));
+}
+
+#[test]
+fn a_peer_is_lost_once_it_was_silent_for_long() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    let heard = start() + Duration::from_secs(5);
+    repair.handle_presence(peer(2), heard);
+    repair.handle_timeout(start() + Duration::from_secs(10));
+    assert!(repair.lost().is_empty());
+    repair.handle_timeout(heard + Duration::from_secs(10));
+    assert_eq!(drain(&mut repair), [Event::Lost { peer: peer(2) }]);
+    repair.handle_presence(peer(2), heard);
+    assert!(!repair.lost().is_empty(), "an old presence proves nothing");
+    repair.handle_presence(peer(2), heard + Duration::from_secs(11));
+    assert_eq!(drain(&mut repair), [Event::Returned { peer: peer(2) }]);
+}
+
+#[test]
+fn a_root_without_live_holders_is_starved_once() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    repair.handle_holding(peer(2), root(1), FACTS);
+    let late = start() + Duration::from_secs(10);
+    repair.handle_timeout(late);
+    step(&mut repair, late);
+    let starved = Event::Starved {
+        root: root(1),
+        lost_holders: vec![peer(2)],
+    };
+    assert_eq!(drain(&mut repair), [Event::Lost { peer: peer(2) }, starved]);
+    step(&mut repair, late + Duration::from_secs(60));
+    assert_eq!(drain(&mut repair), []);
+    assert_eq!(repair.progress().starved, 1);
+}
+
+#[test]
+fn bandwidth_and_fetches_are_bounded() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    for number in 0..10 {
+        repair.handle_holding(peer(2), root(number), FACTS);
+    }
+    step(&mut repair, start());
+    // The burst is four roots, the bound on fetches three.
+    assert_eq!(drain(&mut repair).len(), 3);
+    for number in 0..3 {
+        repair.handle_fetched(&root(number), start());
+    }
+    assert_eq!(drain(&mut repair).len(), 1);
+    let (at, reason) = repair.poll_timeout().unwrap();
+    assert_eq!(reason, "repair step");
+    step(&mut repair, at);
+    let (at, reason) = repair.poll_timeout().unwrap();
+    assert_eq!(
+        (at - start(), reason),
+        (Duration::from_secs(1), "repair bandwidth")
+    );
+    repair.handle_timeout(at);
+    assert_eq!(drain(&mut repair).len(), 1);
+}
+
+#[test]
+fn a_failed_fetch_is_tried_again_later() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    repair.handle_holding(peer(2), root(1), FACTS);
+    step(&mut repair, start());
+    assert_eq!(drain(&mut repair).len(), 1);
+    repair.handle_fetch_failed(&root(1), start());
+    step(&mut repair, start() + Duration::from_secs(1));
+    assert_eq!(drain(&mut repair), []);
+    repair.handle_presence(peer(2), start() + Duration::from_secs(3));
+    step(&mut repair, start() + Duration::from_secs(5));
+    assert_eq!(drain(&mut repair).len(), 1);
+}
+
+#[test]
+fn a_corrupt_root_is_fetched_again_even_where_it_is_not_wanted() {
+    let mut repair = one(&[peer(2), ME], 1);
+    repair.handle_holding(ME, root(1), FACTS);
+    step(&mut repair, start());
+    repair.handle_holding(peer(2), root(1), FACTS);
+    repair.handle_corrupt(&root(1));
+    step(&mut repair, start() + Duration::from_secs(1));
+    assert!(matches!(&drain(&mut repair)[..], [Event::Fetch { .. }]));
+    repair.handle_fetched(&root(1), start());
+    assert!(repair.holders(&root(1)).any(|holder| holder == ME));
+}
+
+#[test]
+fn a_root_that_became_unwanted_is_forgotten() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    repair.handle_holding(peer(2), root(1), FACTS);
+    step(&mut repair, start());
+    drain(&mut repair);
+    repair.handle_unwanted(&root(1));
+    repair.handle_fetched(&root(1), start());
+    assert_eq!(drain(&mut repair), [Event::Release { root: root(1) }]);
+    assert_eq!(repair.progress().roots, 0);
+}
+
+#[test]
+fn claims_that_contradict_the_facts_are_not_counted() {
+    let mut repair = one(&[ME, peer(2), peer(3)], 3);
+    repair.handle_required(root(1), FACTS);
+    let other = RootFacts { size: 1, ..FACTS };
+    repair.handle_holding(peer(2), root(1), other);
+    assert_eq!(repair.holders(&root(1)).count(), 0);
+}
+
+#[test]
+fn a_step_looks_at_a_bounded_number_of_roots() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    for number in 0..100 {
+        repair.handle_holding(ME, root(number), FACTS);
+        repair.handle_holding(peer(2), root(number), FACTS);
+    }
+    let mut steps = 0;
+    let mut now = start();
+    while repair.progress().is_scanning {
+        repair.handle_timeout(now);
+        now = now + Duration::from_millis(20);
+        steps += 1;
+    }
+    // 100 changed roots and a pass over as many, 16 a step.
+    assert_eq!(steps, 13);
+}
+
+/// All peers' machines, with leases known to everybody a second later.
+struct Net {
+    now: Moment,
+    machines: BTreeMap<Address, Repair>,
+    dead: BTreeSet<Address>,
+    stored: BTreeMap<Address, BTreeSet<Cid>>,
+    roots: usize,
+    replicas_lowest: usize,
+    is_settled: bool,
+}
+
+impl Net {
+    fn new(peers: u8, roots: usize) -> Self {
+        let placement = Arc::new(Placement::new(&registry(peers)));
+        let machines = (1..=peers)
+            .map(|number| {
+                (
+                    peer(number),
+                    Repair::new(fast(), peer(number), placement.clone(), start()),
+                )
+            })
+            .collect();
+        let mut net = Self {
+            now: start(),
+            machines,
+            dead: BTreeSet::new(),
+            stored: (1..=peers)
+                .map(|number| (peer(number), BTreeSet::new()))
+                .collect(),
+            roots,
+            replicas_lowest: usize::MAX,
+            is_settled: false,
+        };
+        // At first one peer holds each root.
+        for number in 0..roots {
+            let holder = peer(u8::try_from(number % usize::from(peers)).unwrap() + 1);
+            net.stored.get_mut(&holder).unwrap().insert(root(number));
+            net.tell(holder, root(number), true);
+        }
+        net
+    }
+
+    fn settle(&mut self) {
+        self.run_for(Duration::from_secs(120));
+        self.is_settled = true;
+    }
+
+    fn kill(&mut self, number: u8) {
+        self.dead.insert(peer(number));
+    }
+
+    fn revive(&mut self, number: u8) {
+        self.dead.remove(&peer(number));
+        // It missed what happened, and reads the pages of the others.
+        let stored = self.stored.clone();
+        for (holder, roots) in stored {
+            for root in roots {
+                self.machines
+                    .get_mut(&peer(number))
+                    .unwrap()
+                    .handle_holding(holder, root, FACTS);
+            }
+        }
+    }
+
+    fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            self.now = self.now + Duration::from_millis(100);
+            let alive: Vec<Address> = self
+                .stored
+                .keys()
+                .filter(|peer| !self.dead.contains(*peer))
+                .copied()
+                .collect();
+            for peer in &alive {
+                for other in &alive {
+                    self.machines
+                        .get_mut(peer)
+                        .unwrap()
+                        .handle_presence(*other, self.now);
+                }
+                self.machines
+                    .get_mut(peer)
+                    .unwrap()
+                    .handle_timeout(self.now);
+                self.drain(*peer);
+            }
+        }
+    }
+
+    fn drain(&mut self, me: Address) {
+        while let Some(event) = self.machines.get_mut(&me).unwrap().poll_event() {
+            match event {
+                Event::Fetch { root, holders, .. } => {
+                    let source = holders.iter().find(|holder| !self.dead.contains(*holder));
+                    let is_there = source.is_some_and(|source| self.stored[source].contains(&root));
+                    if is_there {
+                        self.stored.get_mut(&me).unwrap().insert(root);
+                        self.machines
+                            .get_mut(&me)
+                            .unwrap()
+                            .handle_fetched(&root, self.now);
+                        self.tell(me, root, true);
+                    } else {
+                        self.machines
+                            .get_mut(&me)
+                            .unwrap()
+                            .handle_fetch_failed(&root, self.now);
+                    }
+                }
+                Event::CheckRead { peer, root } => {
+                    let is_held = !self.dead.contains(&peer) && self.stored[&peer].contains(&root);
+                    self.machines
+                        .get_mut(&me)
+                        .unwrap()
+                        .handle_check(peer, &root, is_held);
+                }
+                Event::Release { root } => {
+                    self.stored.get_mut(&me).unwrap().remove(&root);
+                    self.tell(me, root, false);
+                    if self.is_settled {
+                        let left = self.replicas(&root);
+                        self.replicas_lowest = self.replicas_lowest.min(left);
+                    }
+                }
+                Event::Starved { root, .. } => panic!("{root} is starved"),
+                Event::Lost { .. } | Event::Returned { .. } => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, holder: Address, root: Cid, is_held: bool) {
+        for (address, machine) in &mut self.machines {
+            if self.dead.contains(address) {
+                continue;
+            }
+            if is_held {
+                machine.handle_holding(holder, root, FACTS);
+            } else {
+                machine.handle_released(&holder, &root);
+            }
+        }
+    }
+
+    fn replicas(&self, root: &Cid) -> usize {
+        self.stored
+            .iter()
+            .filter(|(peer, roots)| !self.dead.contains(*peer) && roots.contains(root))
+            .count()
+    }
+
+    fn holdings(&self) -> BTreeMap<Address, BTreeSet<Cid>> {
+        self.stored.clone()
+    }
+
+    #[track_caller]
+    fn check_replicas(&self, expected: usize) {
+        for number in 0..self.roots {
+            let found = self.replicas(&root(number));
+            assert!(found >= expected, "{} has {found} replicas", root(number));
+        }
+    }
+}
+
+/// Wants the same peers for every root.
+#[derive(Debug)]
+struct Fixed(Vec<Address>);
+
+impl Place for Fixed {
+    fn place(&self, _: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
+        self.0
+            .iter()
+            .filter(|peer| !lost.contains(*peer))
+            .take(target)
+            .copied()
+            .collect()
+    }
+
+    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber> {
+        self.0
+            .contains(peer)
+            .then(|| OperatorNumber(u64::from(peer.0[0])))
+    }
+
+    fn peers(&self) -> Vec<Address> {
+        self.0.clone()
+    }
+}
+
+/// A machine that holds a root for which two others are wanted and hold it.
+fn surplus() -> (Repair, Cid) {
+    let mut repair = one(&[peer(2), peer(3), ME], 2);
+    for holder in [ME, peer(2), peer(3)] {
+        repair.handle_holding(holder, root(1), FACTS);
+    }
+    step(&mut repair, start());
+    (repair, root(1))
+}
+
+fn checks(repair: &mut Repair) -> Vec<Address> {
+    drain(repair)
+        .into_iter()
+        .map(|event| match event {
+            Event::CheckRead { peer, .. } => peer,
+            other => panic!("expected a check, got {other:?}"),
+        })
+        .collect()
+}
+
+fn one(ranked: &[Address], target: usize) -> Repair {
+    Repair::new(
+        config(target),
+        ME,
+        Arc::new(Fixed(ranked.to_vec())),
+        start(),
+    )
+}
+
+fn config(target: usize) -> Config {
+    Config {
+        target,
+        lost_after: Duration::from_secs(10),
+        pass_interval: Duration::from_secs(60),
+        step_roots_max: 16,
+        fetches_max: 3,
+        bytes_per_second: FACTS.size,
+        burst_bytes_max: 4 * FACTS.size,
+        retry_interval: Duration::from_secs(5),
+        ..Config::default()
+    }
+}
+
+/// The runs over a whole network are not about bandwidth.
+fn fast() -> Config {
+    Config {
+        lost_after: Duration::from_secs(10),
+        pass_interval: Duration::from_secs(30),
+        retry_interval: Duration::from_secs(1),
+        ..Config::default()
+    }
+}
+
+fn step(repair: &mut Repair, now: Moment) {
+    repair.handle_timeout(now);
+}
+
+fn drain(repair: &mut Repair) -> Vec<Event> {
+    std::iter::from_fn(|| repair.poll_event()).collect()
+}
+
+fn registry(peers: u8) -> Registry {
+    let mut registry = Registry::default();
+    for number in 1..=peers {
+        let (operator, id) = (Address([100 + number; 20]), ServiceId(u64::from(number)));
+        let wallet = peer(number);
+        let role = Role::Content;
+        let confirmation = Confirmation {
+            public_key: vec![number; 64],
+            zone: Zone::new(&format!("zone-{number}")),
+            block_number: 1,
+        };
+        for event in [
+            RegistryEvent::StakeChanged {
+                operator,
+                total: Dgc::whole(200_000 * u64::from(number)),
+            },
+            RegistryEvent::OperatorNumbered {
+                operator,
+                number: OperatorNumber(u64::from(number)),
+            },
+            RegistryEvent::Registered {
+                role,
+                id,
+                operator,
+                endpoint: format!("https://peer-{number}"),
+                wallet,
+            },
+            RegistryEvent::Confirmed {
+                role,
+                id,
+                wallet,
+                confirmation,
+            },
+        ] {
+            registry.apply(&event);
+        }
+    }
+    registry.set_block(BlockRef {
+        number: 1,
+        hash: Hash32::ZERO,
+    });
+    registry
+}
+
+fn peer(number: u8) -> Address {
+    Address([number; 20])
+}
+
+fn root(number: usize) -> Cid {
+    let mut hash = [7; 32];
+    hash[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    Cid::new_v1(0x55, multihash::Multihash::wrap(0x12, &hash).unwrap())
+}
+
+fn start() -> Moment {
+    Moment::from_unix(UnixSeconds(1_700_000_000))
+}
+
+const ME: Address = Address([1; 20]);
+
+const FACTS: RootFacts = RootFacts {
+    proof_root: Hash32([4; 32]),
+    size: 1 << 20,
+};
