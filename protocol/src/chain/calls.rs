@@ -1,0 +1,284 @@
+//! Call data for the contracts, and what their views answer.
+
+use ethers_core::abi::{ParamType, Token, decode};
+use ethers_core::types::U256;
+
+use crate::action::SignedAction;
+use crate::amount::Dgc;
+use crate::chain::artifacts::{ContractKind, artifact};
+use crate::chain::confirm::Confirm;
+use crate::id::{Address, Hash32, Role, ServiceId, Zone};
+use crate::signing::Signature;
+
+/// Why a view's answer is not what its ABI promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the contract's answer of {size} bytes is not {expected}; check the contract addresses")]
+pub struct AnswerError {
+    /// Bytes of the answer.
+    pub size: usize,
+    /// What it should have been.
+    pub expected: &'static str,
+}
+
+/// Call data of any function of a contract.
+///
+/// # Panics
+///
+/// When the contract has no such function or the arguments are not its own:
+/// both are written in this code base, neither comes from outside.
+#[must_use]
+pub fn encode(kind: ContractKind, function: &str, arguments: &[Token]) -> Vec<u8> {
+    artifact(kind)
+        .abi
+        .function(function)
+        .expect("the artifact has the function")
+        .encode_input(arguments)
+        .expect("the arguments are of the function's types")
+}
+
+/// Creation code of the proxy in front of `implementation`, which it calls
+/// with `initialize` call data.
+#[must_use]
+pub fn proxy_creation(implementation: Address, initialize: Vec<u8>) -> Vec<u8> {
+    let proxy = artifact(ContractKind::Erc1967Proxy);
+    proxy
+        .abi
+        .constructor()
+        .expect("the proxy has a constructor")
+        .encode_input(
+            proxy.bytecode.clone(),
+            &[address(implementation), Token::Bytes(initialize)],
+        )
+        .expect("the arguments are of the constructor's types")
+}
+
+/// `ColivingToken.approve`.
+#[must_use]
+pub fn approve(spender: Address, amount: Dgc) -> Vec<u8> {
+    let arguments = [address(spender), Token::Uint(amount.0)];
+    encode(ContractKind::ColivingToken, "approve", &arguments)
+}
+
+/// `ColivingToken.transfer`.
+#[must_use]
+pub fn transfer(to: Address, amount: Dgc) -> Vec<u8> {
+    let arguments = [address(to), Token::Uint(amount.0)];
+    encode(ContractKind::ColivingToken, "transfer", &arguments)
+}
+
+/// `ColivingToken.balanceOf`; answers a number.
+#[must_use]
+pub fn balance_of(owner: Address) -> Vec<u8> {
+    encode(ContractKind::ColivingToken, "balanceOf", &[address(owner)])
+}
+
+/// `Staking.totalStakedFor`; answers a number.
+#[must_use]
+pub fn total_staked_for(operator: Address) -> Vec<u8> {
+    encode(
+        ContractKind::Staking,
+        "totalStakedFor",
+        &[address(operator)],
+    )
+}
+
+/// `ServiceProviderFactory.register`.
+#[must_use]
+pub fn register(role: Role, endpoint: &str, stake: Dgc, wallet: Address) -> Vec<u8> {
+    factory(
+        "register",
+        &[
+            service_type(role),
+            text(endpoint),
+            Token::Uint(stake.0),
+            address(wallet),
+        ],
+    )
+}
+
+/// `ServiceProviderFactory.deregister`.
+#[must_use]
+pub fn deregister(role: Role, endpoint: &str) -> Vec<u8> {
+    factory("deregister", &[service_type(role), text(endpoint)])
+}
+
+/// `ServiceProviderFactory.updateEndpoint`.
+#[must_use]
+pub fn update_endpoint(role: Role, old: &str, new: &str) -> Vec<u8> {
+    factory(
+        "updateEndpoint",
+        &[service_type(role), text(old), text(new)],
+    )
+}
+
+/// `ServiceProviderFactory.updateDelegateOwnerWallet`.
+#[must_use]
+pub fn update_wallet(role: Role, endpoint: &str, wallet: Address) -> Vec<u8> {
+    factory(
+        "updateDelegateOwnerWallet",
+        &[service_type(role), text(endpoint), address(wallet)],
+    )
+}
+
+/// `ServiceProviderFactory.increaseStake`.
+#[must_use]
+pub fn increase_stake(amount: Dgc) -> Vec<u8> {
+    factory("increaseStake", &[Token::Uint(amount.0)])
+}
+
+/// `ServiceProviderFactory.requestDecreaseStake`.
+#[must_use]
+pub fn request_decrease_stake(amount: Dgc) -> Vec<u8> {
+    factory("requestDecreaseStake", &[Token::Uint(amount.0)])
+}
+
+/// `ServiceProviderFactory.decreaseStake`.
+#[must_use]
+pub fn decrease_stake() -> Vec<u8> {
+    factory("decreaseStake", &[])
+}
+
+/// `ServiceProviderFactory.cancelDecreaseStakeRequest`.
+#[must_use]
+pub fn cancel_decrease_stake() -> Vec<u8> {
+    factory("cancelDecreaseStakeRequest", &[])
+}
+
+/// `PeerRegistry.confirm`, sent by the delegate owner wallet itself.
+#[must_use]
+pub fn confirm(role: Role, id: ServiceId, public_key: &[u8; 64], zone: Zone) -> Vec<u8> {
+    let arguments = [
+        service_type(role),
+        number(id.0),
+        Token::Bytes(public_key.to_vec()),
+        hash(zone.0),
+    ];
+    encode(ContractKind::PeerRegistry, "confirm", &arguments)
+}
+
+/// `PeerRegistry.confirmWithSignature`, sent by anybody.
+#[must_use]
+pub fn confirm_with_signature(confirm: &Confirm, signature: &Signature) -> Vec<u8> {
+    let arguments = [
+        service_type(confirm.role),
+        number(confirm.service_id.0),
+        Token::Bytes(confirm.public_key.clone()),
+        hash(confirm.zone.0),
+        number(confirm.nonce),
+        Token::Bytes(signature.0.to_vec()),
+    ];
+    encode(
+        ContractKind::PeerRegistry,
+        "confirmWithSignature",
+        &arguments,
+    )
+}
+
+/// `PeerRegistry.nonces`; answers a number.
+#[must_use]
+pub fn confirm_nonce(wallet: Address) -> Vec<u8> {
+    encode(ContractKind::PeerRegistry, "nonces", &[address(wallet)])
+}
+
+/// `PeerRegistry.snapshotBlocks`; answers a number.
+#[must_use]
+pub fn snapshot_blocks() -> Vec<u8> {
+    encode(ContractKind::PeerRegistry, "snapshotBlocks", &[])
+}
+
+/// `EntityManager.manageEntity`.
+#[must_use]
+pub fn manage_entity(signed: &SignedAction) -> Vec<u8> {
+    let action = &signed.action;
+    let arguments = [
+        number(action.user_id.0),
+        text(&action.entity_type),
+        number(action.entity_id.0),
+        text(&action.action),
+        text(&action.metadata),
+        hash(action.nonce),
+        Token::Bytes(signed.signature.0.to_vec()),
+    ];
+    encode(ContractKind::EntityManager, "manageEntity", &arguments)
+}
+
+/// `EntityManager.isUsed`; answers a truth value.
+#[must_use]
+pub fn is_used(digest: Hash32, signer: Address) -> Vec<u8> {
+    let arguments = [hash(digest), address(signer)];
+    encode(ContractKind::EntityManager, "isUsed", &arguments)
+}
+
+/// Reads a number from a view's answer.
+///
+/// # Errors
+///
+/// [`AnswerError`] when the answer is shorter than a word.
+pub fn decode_uint(answer: &[u8]) -> Result<U256, AnswerError> {
+    decode(&[ParamType::Uint(256)], answer)
+        .ok()
+        .and_then(|tokens| tokens.into_iter().next()?.into_uint())
+        .ok_or(AnswerError {
+            size: answer.len(),
+            expected: "a number",
+        })
+}
+
+/// Reads a truth value from a view's answer.
+///
+/// # Errors
+///
+/// [`AnswerError`] when the answer is not 0 or 1.
+pub fn decode_bool(answer: &[u8]) -> Result<bool, AnswerError> {
+    decode(&[ParamType::Bool], answer)
+        .ok()
+        .and_then(|tokens| tokens.into_iter().next()?.into_bool())
+        .ok_or(AnswerError {
+            size: answer.len(),
+            expected: "a truth value",
+        })
+}
+
+/// Reads 32 bytes from a view's answer.
+///
+/// # Errors
+///
+/// [`AnswerError`] when the answer is of another length.
+pub fn decode_hash(answer: &[u8]) -> Result<Hash32, AnswerError> {
+    answer.try_into().map(Hash32).map_err(|_| AnswerError {
+        size: answer.len(),
+        expected: "32 bytes",
+    })
+}
+
+/// An address as an ABI value.
+#[must_use]
+pub fn address(value: Address) -> Token {
+    Token::Address(value.0.into())
+}
+
+/// A `bytes32` as an ABI value.
+#[must_use]
+pub fn hash(value: Hash32) -> Token {
+    Token::FixedBytes(value.0.to_vec())
+}
+
+/// An unsigned integer as an ABI value.
+#[must_use]
+pub fn number(value: u64) -> Token {
+    Token::Uint(value.into())
+}
+
+/// A string as an ABI value.
+#[must_use]
+pub fn text(value: &str) -> Token {
+    Token::String(value.to_owned())
+}
+
+fn factory(function: &str, arguments: &[Token]) -> Vec<u8> {
+    encode(ContractKind::ServiceProviderFactory, function, arguments)
+}
+
+fn service_type(role: Role) -> Token {
+    hash(role.service_type_bytes())
+}
