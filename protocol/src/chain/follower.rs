@@ -294,6 +294,12 @@ impl Follower {
         self.events.pop_front()
     }
 
+    /// True when no event waits to be polled.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// When a failed request may be repeated.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {

@@ -1,0 +1,220 @@
+//! The one task that sends transactions, so that nonces never collide.
+//!
+//! Nonces are counted here; what has been broadcast is broadcast again until
+//! the chain has counted it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::amount::U256;
+use protocol::chain::BlockHeader;
+use protocol::id::{Address, Hash32};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::SendError;
+use super::rpc::{CallRequest, Client, RpcError};
+use super::wallet::{RawTransaction, Transaction, Wallet};
+
+/// What the task is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Simulates, signs and broadcasts a transaction.
+    Send {
+        wallet: Wallet,
+        to: Option<Address>,
+        data: Vec<u8>,
+        value: U256,
+        reply: oneshot::Sender<Result<Hash32, SendError>>,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Actor {
+    client: Client,
+    commands: mpsc::Receiver<Command>,
+    heads: watch::Receiver<Option<BlockHeader>>,
+    wallets: BTreeMap<Address, Nonces>,
+}
+
+/// A wallet's transactions that the chain has not counted yet.
+#[derive(Debug, Default)]
+struct Nonces {
+    next: u64,
+    /// At most [`PENDING_MAX`], by nonce.
+    pending: BTreeMap<u64, RawTransaction>,
+}
+
+impl Actor {
+    pub(super) fn new(
+        client: Client,
+        commands: mpsc::Receiver<Command>,
+        heads: watch::Receiver<Option<BlockHeader>>,
+    ) -> Self {
+        Self {
+            client,
+            commands,
+            heads,
+            wallets: BTreeMap::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(BROADCAST_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => self.handle_tick().await,
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_command(command).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Send {
+                wallet,
+                to,
+                data,
+                value,
+                reply,
+            } => {
+                let answer = self.send(&wallet, to, data, value).await;
+                // Nobody waits for the answer any longer: the transaction is out.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    async fn send(
+        &mut self,
+        wallet: &Wallet,
+        to: Option<Address>,
+        data: Vec<u8>,
+        value: U256,
+    ) -> Result<Hash32, SendError> {
+        let request = CallRequest {
+            from: Some(wallet.address()),
+            to,
+            data,
+            value,
+        };
+        let gas = self.client.estimate_gas(&request).await?;
+        let nonce = self.next_nonce(wallet.address()).await?;
+        let (max_fee, max_priority_fee) = self.fees().await?;
+        let transaction = Transaction {
+            chain_id: self.client.chain_id().await?,
+            nonce,
+            to,
+            value,
+            data: request.data,
+            gas_limit: gas.saturating_add(gas / GAS_MARGIN_DIVISOR),
+            max_fee,
+            max_priority_fee,
+        };
+        let raw = wallet.sign(&transaction);
+        let nonces = self.wallets.entry(wallet.address()).or_default();
+        match self.client.send_raw(&raw.bytes).await {
+            Ok(()) => {}
+            // Whether it arrived is not known; it is broadcast again.
+            Err(error) if error.is_retryable() => {
+                debug!(tx = %raw.hash, %error, "broadcast is put off");
+            }
+            Err(error) => {
+                // The endpoint's count may differ from the one kept here.
+                if nonces.pending.is_empty() {
+                    self.wallets.remove(&wallet.address());
+                }
+                return Err(error.into());
+            }
+        }
+        let hash = raw.hash;
+        nonces.next = nonce + 1;
+        nonces.pending.insert(nonce, raw);
+        Ok(hash)
+    }
+
+    /// The count that the chain knows, or the one after the last that was sent.
+    async fn next_nonce(&mut self, wallet: Address) -> Result<u64, SendError> {
+        let mined = self.client.transaction_count(wallet).await?;
+        let nonces = self.wallets.entry(wallet).or_default();
+        nonces.pending = nonces.pending.split_off(&mined);
+        if nonces.pending.len() >= PENDING_MAX {
+            return Err(SendError::Full {
+                wallet,
+                count: nonces.pending.len(),
+            });
+        }
+        // After a reorganisation the chain may have forgotten transactions that
+        // are no longer kept here; those nonces are free again.
+        nonces.next = if nonces.pending.is_empty() {
+            mined
+        } else {
+            nonces.next.max(mined)
+        };
+        Ok(nonces.next)
+    }
+
+    /// Twice the base fee plus the suggested tip: stays valid through five full
+    /// blocks.
+    async fn fees(&mut self) -> Result<(U256, U256), RpcError> {
+        let tip = U256::from(self.client.max_priority_fee().await?);
+        let known = *self.heads.borrow();
+        let head = match known {
+            Some(head) => head,
+            None => self.client.latest().await?,
+        };
+        let base = U256::from(head.base_fee.unwrap_or_default());
+        Ok((base * 2 + tip, tip))
+    }
+
+    /// Broadcasts again what the chain has not counted.
+    async fn handle_tick(&mut self) {
+        for (wallet, nonces) in &mut self.wallets {
+            if nonces.pending.is_empty() {
+                continue;
+            }
+            let Ok(mined) = self.client.transaction_count(*wallet).await else {
+                return;
+            };
+            nonces.pending = nonces.pending.split_off(&mined);
+            for (nonce, raw) in nonces.pending.iter().take(BROADCASTS_MAX) {
+                match self.client.send_raw(&raw.bytes).await {
+                    Ok(()) => debug!(%wallet, nonce, tx = %raw.hash, "broadcast again"),
+                    Err(error) if error.is_retryable() => return,
+                    // "already known" is the usual answer and a good one.
+                    Err(error) => debug!(%wallet, nonce, %error, "broadcast was refused"),
+                }
+            }
+        }
+        if self.wallets.len() > WALLETS_MAX {
+            self.wallets.retain(|_, nonces| !nonces.pending.is_empty());
+            if self.wallets.len() > WALLETS_MAX {
+                warn!(
+                    wallets = self.wallets.len(),
+                    "many wallets wait for the chain"
+                );
+            }
+        }
+    }
+}
+
+/// Most transactions of one wallet that wait to be mined.
+pub(super) const PENDING_MAX: usize = 256;
+
+/// Wallets beyond this are forgotten when none of their transactions waits.
+const WALLETS_MAX: usize = 1024;
+
+/// Transactions of one wallet that are broadcast again at once.
+const BROADCASTS_MAX: usize = 16;
+
+const BROADCAST_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The gas limit is the estimate and a quarter of it.
+const GAS_MARGIN_DIVISOR: u64 = 4;

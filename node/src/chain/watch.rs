@@ -1,0 +1,332 @@
+//! Tasks that follow the chain: the head, the registry and subscriptions.
+//!
+//! Each drives a [`Follower`]; what to fetch and what it means is decided there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::chain::follower::{Event, Request};
+use protocol::chain::{
+    BlockHeader, Contracts, Cursor, Follower, FollowerConfig, Log, RegistryHistory,
+    entries_from_logs, registry_event_from_log,
+};
+use protocol::id::Address;
+use protocol::registry::{BlockRef, Registry, RegistryEvent};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::rpc::{Client, RpcError};
+use super::{ChainEvent, ChainStatus};
+use crate::clock::Clock;
+
+/// What every task that follows the chain needs.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) client: Client,
+    pub(super) contracts: Contracts,
+    pub(super) confirmations: u64,
+    pub(super) clock: Clock,
+    pub(super) heads: watch::Receiver<Option<BlockHeader>>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Asks for the newest block again and again.
+#[derive(Debug)]
+pub(super) struct HeadPoller {
+    pub(super) client: Client,
+    pub(super) interval: Duration,
+    pub(super) heads: watch::Sender<Option<BlockHeader>>,
+    pub(super) status: Arc<watch::Sender<ChainStatus>>,
+    pub(super) stop: CancellationToken,
+}
+
+/// Keeps the registry.
+#[derive(Debug)]
+pub(super) struct RegistryActor {
+    pub(super) source: Source,
+    pub(super) registry: watch::Sender<Arc<Registry>>,
+    pub(super) snapshot: watch::Sender<Arc<Registry>>,
+    pub(super) status: Arc<watch::Sender<ChainStatus>>,
+}
+
+/// Feeds one subscriber.
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) source: Source,
+    pub(super) events: mpsc::Sender<ChainEvent>,
+}
+
+/// A follower with what it needs to make its requests.
+struct Driver {
+    source: Source,
+    follower: Follower,
+    addresses: Vec<Address>,
+}
+
+impl HeadPoller {
+    pub(super) async fn run(self) {
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.poll_for_ever()).await;
+    }
+
+    async fn poll_for_ever(self) {
+        let mut ticks = tokio::time::interval(self.interval.max(POLL_INTERVAL_MIN));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.handle_answer(self.client.latest().await);
+        }
+    }
+
+    fn handle_answer(&self, answer: Result<BlockHeader, RpcError>) {
+        match answer {
+            Ok(head) => {
+                self.status.send_if_modified(|status| {
+                    if !status.connected {
+                        info!(block = head.number, "chain endpoint answers");
+                    }
+                    let is_news = !status.connected || status.head != Some(head.block());
+                    status.connected = true;
+                    status.error = None;
+                    status.head = Some(head.block());
+                    is_news
+                });
+                self.heads.send_if_modified(|known| {
+                    let is_news = *known != Some(head);
+                    *known = Some(head);
+                    is_news
+                });
+            }
+            Err(error) => {
+                self.status.send_if_modified(|status| {
+                    let error = Some(error.to_string());
+                    let is_news = status.connected || status.error != error;
+                    if is_news {
+                        warn!(error = error.as_deref(), "chain endpoint is away");
+                    }
+                    status.connected = false;
+                    status.error = error;
+                    is_news
+                });
+            }
+        }
+    }
+}
+
+impl RegistryActor {
+    pub(super) async fn run(self) {
+        let stop = self.source.stop.clone();
+        stop.run_until_cancelled(self.follow_for_ever()).await;
+    }
+
+    async fn follow_for_ever(self) {
+        let contracts = self.source.contracts;
+        let addresses = vec![
+            contracts.staking,
+            contracts.service_provider_factory,
+            contracts.peer_registry,
+        ];
+        loop {
+            let mut history = RegistryHistory::new(contracts.snapshot_blocks);
+            let mut driver = Driver::new(self.source.clone(), contracts.start(), addresses.clone());
+            loop {
+                match driver.next_event().await {
+                    Event::Block { header, logs } => {
+                        let events = registry_events(&contracts, &logs);
+                        history.handle_block(header.block(), events);
+                    }
+                    Event::Rollback { to } => history.handle_rollback(to),
+                    Event::Final { block } => {
+                        history.handle_final(block);
+                    }
+                    Event::TooDeep(error) => {
+                        // The registry lives in memory: reading it afresh is
+                        // the re-index that the error asks for.
+                        warn!(%error, "reading the registry afresh");
+                        break;
+                    }
+                }
+                if driver.follower.is_drained() {
+                    self.publish(&history, driver.follower.final_block());
+                }
+            }
+        }
+    }
+
+    fn publish(&self, history: &RegistryHistory, final_block: Option<BlockRef>) {
+        publish(&self.registry, history.latest());
+        publish(&self.snapshot, history.snapshot());
+        let followed = history.latest().block();
+        self.status.send_modify(|status| {
+            status.followed = Some(followed);
+            status.final_block = final_block;
+        });
+    }
+}
+
+impl Subscription {
+    pub(super) async fn run(self, from: Cursor) {
+        let stop = self.source.stop.clone();
+        let events = self.events.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = events.closed() => {}
+            () = self.feed(from) => {}
+        }
+    }
+
+    async fn feed(self, from: Cursor) {
+        let contracts = self.source.contracts;
+        let watched = contracts.watched().to_vec();
+        let mut driver = Driver::new(self.source.clone(), from, watched);
+        loop {
+            let event = match driver.next_event().await {
+                Event::Block { header, logs } => block_event(&contracts, header, &logs),
+                Event::Rollback { to } => ChainEvent::Rollback { to },
+                Event::Final { block } => ChainEvent::Final { block },
+                Event::TooDeep(error) => ChainEvent::TooDeep(error),
+            };
+            let is_last = matches!(event, ChainEvent::TooDeep(_));
+            if self.events.send(event).await.is_err() || is_last {
+                return;
+            }
+        }
+    }
+}
+
+impl Driver {
+    fn new(source: Source, start: Cursor, addresses: Vec<Address>) -> Self {
+        let follower = Follower::new(FollowerConfig {
+            start,
+            confirmations: source.confirmations,
+            range_blocks_max: RANGE_BLOCKS_MAX,
+        });
+        Self {
+            source,
+            follower,
+            addresses,
+        }
+    }
+
+    /// Waits for what happens next on the chain.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a dropped future may leave a request without its answer.
+    async fn next_event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.follower.poll_event() {
+                return event;
+            }
+            let head = *self.source.heads.borrow_and_update();
+            if let Some(head) = head {
+                self.follower.handle_head(head.block());
+            }
+            if let Some(request) = self.follower.poll_request() {
+                self.fetch(request).await;
+            } else if !self.follower.is_drained() {
+                continue;
+            } else {
+                self.wait().await;
+            }
+        }
+    }
+
+    async fn wait(&mut self) {
+        let deadline = self.follower.poll_timeout();
+        tokio::select! {
+            biased;
+            changed = self.source.heads.changed() => {
+                if changed.is_err() {
+                    // The poller has stopped, and so will this task.
+                    std::future::pending::<()>().await;
+                }
+            }
+            () = self.source.clock.sleep_until(deadline) => {
+                self.follower.handle_timeout(self.source.clock.now());
+            }
+        }
+    }
+
+    async fn fetch(&mut self, request: Request) {
+        match request {
+            Request::Blocks { id, from, to } => match self.blocks(from, to).await {
+                Ok((headers, logs)) => {
+                    let now = self.source.clock.now();
+                    self.follower.handle_blocks(id, headers, logs, now);
+                }
+                Err(error) => {
+                    debug!(from, to, %error, "blocks could not be fetched");
+                    self.follower.handle_failure(id, self.source.clock.now());
+                }
+            },
+            Request::Header { id, number } => match self.source.client.block(number).await {
+                Ok(header) => {
+                    let now = self.source.clock.now();
+                    self.follower.handle_header(id, header, now);
+                }
+                Err(error) => {
+                    debug!(number, %error, "block could not be fetched");
+                    self.follower.handle_failure(id, self.source.clock.now());
+                }
+            },
+        }
+    }
+
+    async fn blocks(&self, from: u64, to: u64) -> Result<(Vec<BlockHeader>, Vec<Log>), RpcError> {
+        let client = &self.source.client;
+        if from == to {
+            let Some(header) = client.block(from).await? else {
+                return Ok((Vec::new(), Vec::new()));
+            };
+            let logs = client.logs_by_hash(header.hash, &self.addresses).await?;
+            return Ok((vec![header], logs));
+        }
+        let headers = client.blocks(from, to).await?;
+        let logs = client.logs_by_range(from, to, &self.addresses).await?;
+        Ok((headers, logs))
+    }
+}
+
+fn block_event(contracts: &Contracts, header: BlockHeader, logs: &[Log]) -> ChainEvent {
+    let (entries, skipped) = entries_from_logs(&contracts.action_domain(), &header, logs);
+    for log in &skipped {
+        warn!(tx = %log.tx_hash, index = log.log_index, error = %log.error, "log skipped");
+    }
+    ChainEvent::Block {
+        block: header.block(),
+        parent: header.parent,
+        time: header.time,
+        entries,
+        registry: registry_events(contracts, logs),
+    }
+}
+
+fn registry_events(contracts: &Contracts, logs: &[Log]) -> Vec<RegistryEvent> {
+    let mut events = Vec::new();
+    for log in logs {
+        match registry_event_from_log(contracts, log) {
+            Ok(event) => events.extend(event),
+            Err(error) => {
+                warn!(tx = %log.tx_hash, index = log.log_index, %error, "log skipped");
+            }
+        }
+    }
+    events
+}
+
+fn publish(sender: &watch::Sender<Arc<Registry>>, registry: &Registry) {
+    sender.send_if_modified(|known| {
+        let is_news = **known != *registry;
+        if is_news {
+            *known = Arc::new(registry.clone());
+        }
+        is_news
+    });
+}
+
+/// Most blocks in one request; each costs one call in a batch.
+const RANGE_BLOCKS_MAX: u64 = 128;
+
+const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);
