@@ -1,1 +1,331 @@
-//! (placeholder)
+//! The index: everything that follows from the entries, in `index.redb`.
+//!
+//! Derived state: delete the file, apply the same blocks, and every answer is
+//! the same. One owner applies and rolls back; readers hold [`Snapshot`]s. Rows
+//! and undo log are drawn in `docs/formats/index.md`.
+
+mod keys;
+mod pending;
+mod query;
+mod rows;
+mod view;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+
+use protocol::action::{ActionDomain, ActionError};
+use protocol::entry::Entry;
+use protocol::id::{Address, Hash32};
+use protocol::time::UnixSeconds;
+
+pub use pending::{Pending, PendingAction, PendingError, PendingView};
+pub use query::{
+    CommentView, ContentView, FeedItem, ListView, Page, PublishedBy, Reference, UserView,
+};
+pub use rows::{AppliedBlock, Counts, Rejected};
+pub use view::EntityError;
+
+/// The writer's side of the index; make readers with [`Index::reader`].
+#[derive(Debug)]
+pub struct Index {
+    reader: Reader,
+}
+
+/// Makes snapshots; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    database: Arc<Database>,
+}
+
+/// The index as it was when the snapshot was taken; queries are its methods.
+pub struct Snapshot {
+    state: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    entries: ReadOnlyTable<u64, &'static [u8]>,
+    blocks: ReadOnlyTable<u64, &'static [u8]>,
+    touched: ReadOnlyTable<u64, &'static [u8]>,
+    meta: ReadOnlyTable<&'static str, u64>,
+}
+
+/// A block of the data chain as the index takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Its number; blocks without entries may be left out.
+    pub number: u64,
+    /// Its hash.
+    pub hash: Hash32,
+    /// Its parent's hash, when known; checked when the parent is the last
+    /// block that was applied.
+    pub parent: Option<Hash32>,
+    /// Its timestamp.
+    pub time: UnixSeconds,
+    /// Its entries by rising log index.
+    pub entries: Vec<BlockEntry>,
+}
+
+/// An entry with the wallet that its signature recovers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// Who signed; `None` when nobody can be recovered, which is a rejection.
+    pub signer: Option<Address>,
+}
+
+/// What applying blocks did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Blocks that were applied.
+    pub blocks: u64,
+    /// Entries that changed the index.
+    pub accepted: u64,
+    /// Entries that were recorded and skipped.
+    pub rejected: u64,
+}
+
+/// Why the index could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The block is not after the last one that was applied.
+    #[error("block {number} cannot be applied: the index is at block {cursor}; roll back first")]
+    NotNext {
+        /// The block.
+        number: u64,
+        /// The last block.
+        cursor: u64,
+    },
+    /// The chain was reorganised below the block.
+    #[error(
+        "block {number} does not follow the indexed block {cursor}; roll back to a common ancestor"
+    )]
+    Parent {
+        /// The block.
+        number: u64,
+        /// The last block.
+        cursor: u64,
+    },
+    /// An entry that is not of its block or out of order.
+    #[error("entry {idx} of block {number} is out of order or of another block")]
+    Entry {
+        /// The block.
+        number: u64,
+        /// Which entry.
+        idx: usize,
+    },
+    /// The fork is deeper than the undo log.
+    #[error(
+        "cannot roll back to block {to}: the undo log reaches back to block {floor}; delete `index.redb` and index again"
+    )]
+    TooDeep {
+        /// Where to.
+        to: u64,
+        /// How far back is possible.
+        floor: u64,
+    },
+    /// The file was written by another version.
+    #[error(
+        "`index.redb` has format {found}, this program reads {FORMAT}; delete it and index again"
+    )]
+    Format {
+        /// What the file says.
+        found: u64,
+    },
+    /// A row does not decode.
+    #[error("row {what} of `index.redb` is damaged; delete the file and index again")]
+    Damaged {
+        /// Which row.
+        what: &'static str,
+    },
+    /// The database failed.
+    #[error("`index.redb` failed: {0}")]
+    Database(redb::Error),
+}
+
+impl IndexError {
+    /// True for errors that only a new index or a new disk cures.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        match self {
+            Self::NotNext { .. } | Self::Parent { .. } | Self::Entry { .. } => false,
+            Self::TooDeep { .. }
+            | Self::Format { .. }
+            | Self::Damaged { .. }
+            | Self::Database(_) => true,
+        }
+    }
+}
+
+impl BlockEntry {
+    /// Recovers the signer of an entry; entries of a final block whose
+    /// signature recovers nobody are kept and rejected.
+    #[must_use]
+    pub fn recover(entry: Entry, domain: &ActionDomain) -> Self {
+        let signer: Result<Address, ActionError> = entry.action.signer(domain);
+        Self {
+            signer: signer.ok(),
+            entry,
+        }
+    }
+}
+
+impl Index {
+    /// Opens `index.redb` in a folder, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Format`] for files of other versions, and database errors.
+    pub fn open(folder: &Path) -> Result<Self, IndexError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES_MAX)
+            .create(folder.join(FILE_NAME))?;
+        Self::with_database(database)
+    }
+
+    /// Makes an index that lives as long as the process.
+    ///
+    /// # Errors
+    ///
+    /// Database errors.
+    pub fn in_memory() -> Result<Self, IndexError> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES_MAX)
+            .create_with_backend(backend)?;
+        Self::with_database(database)
+    }
+
+    fn with_database(database: Database) -> Result<Self, IndexError> {
+        writer::initialise(&database)?;
+        let reader = Reader {
+            database: Arc::new(database),
+        };
+        Ok(Self { reader })
+    }
+
+    /// A handle for readers.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// The index as it is.
+    ///
+    /// # Errors
+    ///
+    /// Database errors.
+    pub fn snapshot(&self) -> Result<Snapshot, IndexError> {
+        self.reader.snapshot()
+    }
+
+    /// Applies one block, durably, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::NotNext`] and [`IndexError::Parent`] ask for a rollback;
+    /// nothing is applied then. A bad action is no error.
+    pub fn apply(&mut self, block: &Block) -> Result<Applied, IndexError> {
+        self.apply_all(std::slice::from_ref(block))
+    }
+
+    /// Applies several blocks in one transaction, for replay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::apply`]; on an error none of the blocks is applied.
+    pub fn apply_all(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
+        writer::apply(&self.reader.database, blocks)
+    }
+
+    /// Takes back every block above `to`; block `to` itself stays.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::TooDeep`] when the undo log does not reach that far.
+    pub fn rollback(&mut self, to: u64) -> Result<(), IndexError> {
+        writer::rollback(&self.reader.database, to)
+    }
+
+    /// Forgets which entities changed up to `cursor` of [`Snapshot::touched`].
+    ///
+    /// # Errors
+    ///
+    /// Database errors.
+    pub fn trim_touched(&mut self, cursor: u64) -> Result<(), IndexError> {
+        writer::trim_touched(&self.reader.database, cursor)
+    }
+}
+
+impl Reader {
+    /// The index as it is.
+    ///
+    /// # Errors
+    ///
+    /// Database errors.
+    pub fn snapshot(&self) -> Result<Snapshot, IndexError> {
+        let transaction = self.database.begin_read()?;
+        Ok(Snapshot {
+            state: transaction.open_table(STATE)?,
+            entries: transaction.open_table(ENTRIES)?,
+            blocks: transaction.open_table(BLOCKS)?,
+            touched: transaction.open_table(TOUCHED)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+macro_rules! database_error {
+    ($($error:ty),*) => {$(
+        impl From<$error> for IndexError {
+            fn from(error: $error) -> Self {
+                Self::Database(error.into())
+            }
+        }
+    )*};
+}
+
+database_error!(
+    redb::DatabaseError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::StorageError,
+    redb::CommitError
+);
+
+/// All entities, relations and counts, by the keys of [`keys`].
+const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
+/// Entries by sequence, as DAG-CBOR.
+const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
+/// Applied blocks by number.
+const BLOCKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("blocks");
+/// Former values of state rows by block number.
+const UNDO: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("undo");
+/// Searchable entities by the order of their changes.
+const TOUCHED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("touched");
+/// Format, undo floor, change counter.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// Name of the file in the data folder.
+pub const FILE_NAME: &str = "index.redb";
+
+/// Blocks that can be rolled back.
+pub const UNDO_BLOCKS: u64 = 1024;
+
+/// Version of the file format.
+const FORMAT: u64 = 1;
+
+/// Most memory that redb caches pages in.
+const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Most rows that one query returns.
+pub const PAGE_ROWS_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests;

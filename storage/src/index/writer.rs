@@ -1,0 +1,654 @@
+//! Applying and taking back blocks.
+
+use std::collections::{BTreeMap, HashMap};
+
+use redb::{Database, ReadableTable, Table, WriteTransaction};
+use serde_cbor::Value;
+
+use protocol::codec;
+use protocol::entity::{
+    self, Change, Comment, ContentList, DigitalContent, EntityType, Place, Rejection, Relation,
+    Target, User,
+};
+use protocol::entry::{Entry, EntryId, sha256};
+use protocol::id::{EntityId, UserId};
+use protocol::merkle::Peaks;
+
+use super::rows::{self, AppliedBlock, Counts, Rejected};
+use super::view::{Rows, View};
+use super::{
+    Applied, BLOCKS, Block, BlockEntry, ENTRIES, FORMAT, IndexError, META, STATE, TOUCHED, UNDO,
+    UNDO_BLOCKS, keys,
+};
+
+/// Makes the tables of a new file and checks the format of an old one.
+pub(super) fn initialise(database: &Database) -> Result<(), IndexError> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(STATE)?;
+        transaction.open_table(ENTRIES)?;
+        transaction.open_table(BLOCKS)?;
+        transaction.open_table(UNDO)?;
+        transaction.open_table(TOUCHED)?;
+        let mut meta = transaction.open_table(META)?;
+        let found = meta.get("format")?.map(|format| format.value());
+        match found {
+            Some(FORMAT) => {}
+            Some(found) => return Err(IndexError::Format { found }),
+            None => {
+                meta.insert("format", FORMAT)?;
+                meta.insert(INSTANCE, random())?;
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Applies blocks in one transaction.
+pub(super) fn apply(database: &Database, blocks: &[Block]) -> Result<Applied, IndexError> {
+    let Some(last) = blocks.last() else {
+        return Ok(Applied::default());
+    };
+    let transaction = begin(database)?;
+    let mut applied = Applied::default();
+    let floor = last.number.saturating_sub(UNDO_BLOCKS);
+    {
+        let mut writer = Writer::new(&transaction)?;
+        for block in blocks {
+            writer.apply(block, block.number > floor, &mut applied)?;
+        }
+        writer.prune(floor)?;
+        writer.finish()?;
+    }
+    transaction.commit()?;
+    Ok(applied)
+}
+
+/// Takes back every block above `to`.
+pub(super) fn rollback(database: &Database, to: u64) -> Result<(), IndexError> {
+    let transaction = begin(database)?;
+    {
+        let mut writer = Writer::new(&transaction)?;
+        let floor = meta(&writer.meta, UNDO_FLOOR)?;
+        let cursor = writer.cursor.as_ref().map_or(0, |cursor| cursor.number);
+        if to < floor && cursor > to {
+            return Err(IndexError::TooDeep { to, floor });
+        }
+        while let Some(number) = writer.cursor.as_ref().map(|cursor| cursor.number)
+            && number > to
+        {
+            writer.undo(number)?;
+        }
+        if let Some(from) = to.checked_add(1).and_then(first_sequence) {
+            writer.entries.retain_in(from.., |_, _| false)?;
+        }
+        writer.finish()?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Drops the change log up to and with `cursor`.
+pub(super) fn trim_touched(database: &Database, cursor: u64) -> Result<(), IndexError> {
+    let transaction = database.begin_write()?;
+    {
+        let mut touched = transaction.open_table(TOUCHED)?;
+        touched.retain_in(..=cursor, |_, _| false)?;
+        let mut meta = transaction.open_table(META)?;
+        let before = meta.get(TOUCHED_FLOOR)?.map_or(0, |floor| floor.value());
+        meta.insert(TOUCHED_FLOOR, before.max(cursor))?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn begin(database: &Database) -> Result<WriteTransaction, IndexError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+/// One transaction: tables, and a cache of rows that is written at the end.
+struct Writer<'t> {
+    state: Table<'t, &'static [u8], &'static [u8]>,
+    entries: Table<'t, u64, &'static [u8]>,
+    blocks: Table<'t, u64, &'static [u8]>,
+    undo: Table<'t, u64, &'static [u8]>,
+    touched: Table<'t, u64, &'static [u8]>,
+    meta: Table<'t, &'static str, u64>,
+    cache: HashMap<Vec<u8>, Slot>,
+    dirty_count: usize,
+    /// Former values of the rows that the block at work changed.
+    former: Option<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    cursor: Option<AppliedBlock>,
+    touched_count: u64,
+}
+
+/// A row in the cache; `None` is a row that is not there.
+struct Slot {
+    value: Option<Vec<u8>>,
+    is_dirty: bool,
+}
+
+impl<'t> Writer<'t> {
+    fn new(transaction: &'t WriteTransaction) -> Result<Self, IndexError> {
+        let blocks = transaction.open_table(BLOCKS)?;
+        let meta_table = transaction.open_table(META)?;
+        Ok(Self {
+            state: transaction.open_table(STATE)?,
+            entries: transaction.open_table(ENTRIES)?,
+            undo: transaction.open_table(UNDO)?,
+            touched: transaction.open_table(TOUCHED)?,
+            cursor: last_block(&blocks)?,
+            touched_count: meta(&meta_table, TOUCHED_COUNT)?,
+            blocks,
+            meta: meta_table,
+            cache: HashMap::new(),
+            dirty_count: 0,
+            former: None,
+        })
+    }
+
+    fn apply(
+        &mut self,
+        block: &Block,
+        is_undoable: bool,
+        applied: &mut Applied,
+    ) -> Result<(), IndexError> {
+        check_block(block, self.cursor.as_ref())?;
+        self.former = is_undoable.then(BTreeMap::new);
+        let mut peaks = self
+            .cursor
+            .as_ref()
+            .map_or_else(Peaks::default, |cursor| cursor.peaks.clone());
+        for entry in &block.entries {
+            let bytes = codec::to_bytes(&entry.entry);
+            let EntryId(id) = EntryId(sha256(&bytes));
+            peaks.push(&id);
+            let sequence = entry.entry.position.sequence();
+            self.entries.insert(sequence, bytes.as_slice())?;
+            if self.judge(entry)? {
+                applied.accepted += 1;
+            } else {
+                applied.rejected += 1;
+            }
+        }
+        let row = AppliedBlock {
+            number: block.number,
+            hash: block.hash,
+            time: block.time,
+            entry_count: block.entries.len() as u64,
+            peaks,
+        };
+        self.blocks
+            .insert(block.number, rows::encode(&row).as_slice())?;
+        if let Some(former) = self.former.take() {
+            let undo = encode_undo(former);
+            self.undo.insert(block.number, undo.as_slice())?;
+        }
+        self.cursor = Some(row);
+        applied.blocks += 1;
+        if self.dirty_count > DIRTY_ROWS_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Judges an entry and does what it asks; true when it was valid.
+    fn judge(&mut self, entry: &BlockEntry) -> Result<bool, IndexError> {
+        let action = &entry.entry.action.action;
+        let place = Place::from(&entry.entry.position);
+        let verdict = match entry.signer {
+            None => Err(Rejection::Signature),
+            Some(signer) => {
+                let view = View::new(&*self);
+                let verdict = entity::judge(&view, action, signer, &place);
+                view.into_result()?;
+                verdict
+            }
+        };
+        match verdict {
+            Ok(changes) => {
+                for change in changes {
+                    self.change(change, place.sequence)?;
+                }
+                Ok(true)
+            }
+            Err(rejection) => {
+                let row = rejected_row(&entry.entry, &rejection);
+                self.put(keys::rejected_one(place.sequence), Some(rows::encode(&row)))?;
+                Ok(false)
+            }
+        }
+    }
+
+    fn change(&mut self, change: Change, sequence: u64) -> Result<(), IndexError> {
+        match change {
+            Change::User(user) => self.put_user(&user),
+            Change::DigitalContent(content) => self.put_content(&content),
+            Change::ContentList(list) => self.put_list(&list),
+            Change::Comment(comment) => self.put_comment(&comment),
+            Change::Relate {
+                relation,
+                user,
+                target,
+            } => self.relate(relation, user, target, sequence),
+            Change::Unrelate {
+                relation,
+                user,
+                target,
+            } => self.unrelate(relation, user, target),
+        }
+    }
+
+    fn put_user(&mut self, user: &User) -> Result<(), IndexError> {
+        let key = keys::entity(EntityType::User, user.user_id.0);
+        if self.row(&key)?.is_none() {
+            let id = user.user_id.0.to_be_bytes().to_vec();
+            let handle = keys::handle(&user.handle.to_ascii_lowercase());
+            self.put(handle, Some(id))?;
+            let wallet = keys::wallet_user(user.wallet, user.user_id);
+            self.put(wallet, Some(Vec::new()))?;
+        }
+        self.touch(EntityType::User, user.user_id.0)?;
+        self.put(key, Some(rows::encode(user)))
+    }
+
+    fn put_content(&mut self, content: &DigitalContent) -> Result<(), IndexError> {
+        let id = content.track_id;
+        let owner = content.owner_id;
+        let before: Option<DigitalContent> = self.entity(EntityType::Track, id.0)?;
+        let was_public = before.as_ref().is_some_and(DigitalContent::is_public);
+        if before.is_none() {
+            let key = keys::owned_one(EntityType::Track, owner, content.created_sequence, id);
+            self.put(key, Some(Vec::new()))?;
+        }
+        let root_before = before
+            .as_ref()
+            .filter(|before| !before.is_delete)
+            .map(|before| before.cid.as_str());
+        let root_after = (!content.is_delete).then_some(content.cid.as_str());
+        if root_before != root_after {
+            if let Some(cid) = root_before {
+                self.put(keys::root_content(cid, id), None)?;
+            }
+            if let Some(cid) = root_after {
+                self.put(keys::root_content(cid, id), Some(Vec::new()))?;
+            }
+        }
+        if was_public != content.is_public() {
+            let key = keys::public_one(EntityType::Track, content.created_sequence, id);
+            self.put(key, content.is_public().then(Vec::new))?;
+            self.count(EntityType::User, owner.0, |counts| {
+                step(&mut counts.contents, content.is_public());
+            })?;
+        }
+        self.touch(EntityType::Track, id.0)?;
+        self.put(
+            keys::entity(EntityType::Track, id.0),
+            Some(rows::encode(content)),
+        )
+    }
+
+    fn put_list(&mut self, list: &ContentList) -> Result<(), IndexError> {
+        let id = list.playlist_id;
+        let owner = list.playlist_owner_id;
+        let before: Option<ContentList> = self.entity(EntityType::Playlist, id.0)?;
+        let was_public = before.as_ref().is_some_and(ContentList::is_public);
+        if before.is_none() {
+            let key = keys::owned_one(EntityType::Playlist, owner, list.created_sequence, id);
+            self.put(key, Some(Vec::new()))?;
+        }
+        if was_public != list.is_public() {
+            let key = keys::public_one(EntityType::Playlist, list.created_sequence, id);
+            self.put(key, list.is_public().then(Vec::new))?;
+            self.count(EntityType::User, owner.0, |counts| {
+                let count = if list.is_album {
+                    &mut counts.albums
+                } else {
+                    &mut counts.playlists
+                };
+                step(count, list.is_public());
+            })?;
+        }
+        self.touch(EntityType::Playlist, id.0)?;
+        self.put(
+            keys::entity(EntityType::Playlist, id.0),
+            Some(rows::encode(list)),
+        )
+    }
+
+    fn put_comment(&mut self, comment: &Comment) -> Result<(), IndexError> {
+        let id = comment.comment_id;
+        let before: Option<Comment> = self.entity(EntityType::Comment, id.0)?;
+        let was_shown = before.is_some_and(|before| !before.is_delete);
+        if was_shown == comment.is_delete {
+            let key = keys::comments_one(comment.entity_id, comment.created_sequence, id);
+            self.put(key, (!comment.is_delete).then(Vec::new))?;
+            self.count(EntityType::Track, comment.entity_id.0, |counts| {
+                step(&mut counts.comments, !comment.is_delete);
+            })?;
+        }
+        self.put(
+            keys::entity(EntityType::Comment, id.0),
+            Some(rows::encode(comment)),
+        )
+    }
+
+    fn relate(
+        &mut self,
+        relation: Relation,
+        user: UserId,
+        target: Target,
+        sequence: u64,
+    ) -> Result<(), IndexError> {
+        let value = sequence.to_be_bytes().to_vec();
+        self.put(keys::relation(relation, user, target), Some(value))?;
+        self.put(
+            keys::made_one(relation, user, sequence, target),
+            Some(Vec::new()),
+        )?;
+        self.put(
+            keys::received_one(relation, target, sequence, user),
+            Some(Vec::new()),
+        )?;
+        self.count_relation(relation, user, target, true)
+    }
+
+    fn unrelate(
+        &mut self,
+        relation: Relation,
+        user: UserId,
+        target: Target,
+    ) -> Result<(), IndexError> {
+        let key = keys::relation(relation, user, target);
+        let Some(value) = self.row(&key)? else {
+            return Ok(());
+        };
+        let sequence = rows::number("relation", &value)?;
+        self.put(key, None)?;
+        self.put(keys::made_one(relation, user, sequence, target), None)?;
+        self.put(keys::received_one(relation, target, sequence, user), None)?;
+        self.count_relation(relation, user, target, false)
+    }
+
+    fn count_relation(
+        &mut self,
+        relation: Relation,
+        user: UserId,
+        target: Target,
+        is_new: bool,
+    ) -> Result<(), IndexError> {
+        if relation == Relation::Subscribe {
+            return Ok(());
+        }
+        self.count(EntityType::User, user.0, |counts| {
+            let count = match relation {
+                Relation::Follow | Relation::Subscribe => &mut counts.following,
+                Relation::Save => &mut counts.saves,
+                Relation::Repost => &mut counts.reposts,
+            };
+            step(count, is_new);
+        })?;
+        self.count(target.kind, target.id.0, |counts| {
+            let count = match relation {
+                Relation::Follow | Relation::Subscribe => &mut counts.followers,
+                Relation::Save => &mut counts.saves,
+                Relation::Repost => &mut counts.reposts,
+            };
+            step(count, is_new);
+        })
+    }
+
+    fn count(
+        &mut self,
+        kind: EntityType,
+        id: u64,
+        change: impl FnOnce(&mut Counts),
+    ) -> Result<(), IndexError> {
+        let mut counts = self.counts(kind, id)?;
+        change(&mut counts);
+        self.put(keys::counts(kind, id), Some(counts.to_bytes()))
+    }
+
+    /// Notes that search has to look at an entity again.
+    fn touch(&mut self, kind: EntityType, id: u64) -> Result<(), IndexError> {
+        self.touched_count += 1;
+        let mut row = vec![keys::kind_byte(kind)];
+        row.extend_from_slice(&id.to_be_bytes());
+        self.touched.insert(self.touched_count, row.as_slice())?;
+        Ok(())
+    }
+
+    /// Writes a row into the cache, and its former value into the undo log.
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), IndexError> {
+        if let Some(former) = &self.former
+            && !former.contains_key(&key)
+        {
+            let before = self.row(&key)?;
+            if let Some(former) = &mut self.former {
+                former.insert(key.clone(), before);
+            }
+        }
+        let slot = Slot {
+            value,
+            is_dirty: true,
+        };
+        let replaced = self.cache.insert(key, slot);
+        if !replaced.is_some_and(|slot| slot.is_dirty) {
+            self.dirty_count += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes the cache into the table in key order.
+    fn flush(&mut self) -> Result<(), IndexError> {
+        let mut dirty: Vec<(Vec<u8>, Option<Vec<u8>>)> = self
+            .cache
+            .drain()
+            .filter(|(_, slot)| slot.is_dirty)
+            .map(|(key, slot)| (key, slot.value))
+            .collect();
+        dirty.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        for (key, value) in dirty {
+            match value {
+                Some(value) => drop(self.state.insert(key.as_slice(), value.as_slice())?),
+                None => drop(self.state.remove(key.as_slice())?),
+            }
+        }
+        self.dirty_count = 0;
+        Ok(())
+    }
+
+    /// Takes back the last block; search looks again at what it had changed.
+    fn undo(&mut self, number: u64) -> Result<(), IndexError> {
+        let undo = self
+            .undo
+            .remove(number)?
+            .map(|row| row.value().to_vec())
+            .ok_or(IndexError::Damaged { what: "undo" })?;
+        for (key, value) in decode_undo(&undo)? {
+            if let [b'E', kind, ..] = key[..]
+                && let (Some(kind), Some(id)) = (keys::kind_of(kind), keys::number_at(&key, 2))
+                && kind != EntityType::Comment
+            {
+                self.touch(kind, id)?;
+            }
+            self.put(key, value)?;
+        }
+        self.blocks.remove(number)?;
+        self.cursor = last_block(&self.blocks)?;
+        Ok(())
+    }
+
+    /// Shortens the undo log to blocks above `floor`, and forgets old blocks
+    /// that had no entries.
+    fn prune(&mut self, floor: u64) -> Result<(), IndexError> {
+        let before = meta(&self.meta, UNDO_FLOOR)?;
+        if floor <= before {
+            return Ok(());
+        }
+        self.meta.insert(UNDO_FLOOR, floor)?;
+        self.undo.retain_in(..=floor, |_, _| false)?;
+        let mut empty = Vec::new();
+        for row in self.blocks.range(before..floor)? {
+            let (number, row) = row?;
+            let block: AppliedBlock = rows::decode("block", row.value())?;
+            if block.entry_count == 0 {
+                empty.push(number.value());
+            }
+        }
+        for number in empty {
+            self.blocks.remove(number)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), IndexError> {
+        self.flush()?;
+        self.meta.insert(TOUCHED_COUNT, self.touched_count)?;
+        Ok(())
+    }
+}
+
+impl Rows for Writer<'_> {
+    fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        if let Some(slot) = self.cache.get(key) {
+            return Ok(slot.value.clone());
+        }
+        Ok(self.state.get(key)?.map(|row| row.value().to_vec()))
+    }
+}
+
+fn check_block(block: &Block, cursor: Option<&AppliedBlock>) -> Result<(), IndexError> {
+    let number = block.number;
+    if let Some(cursor) = cursor {
+        if number <= cursor.number {
+            return Err(IndexError::NotNext {
+                number,
+                cursor: cursor.number,
+            });
+        }
+        if number == cursor.number + 1 && block.parent.is_some_and(|parent| parent != cursor.hash) {
+            return Err(IndexError::Parent {
+                number,
+                cursor: cursor.number,
+            });
+        }
+    }
+    let mut before = None;
+    for (idx, entry) in block.entries.iter().enumerate() {
+        let position = &entry.entry.position;
+        let is_foreign = position.block_number != number
+            || position.block_hash != block.hash
+            || number >> (u64::BITS - LOG_INDEX_BITS) != 0
+            || position.log_index >> LOG_INDEX_BITS != 0;
+        if is_foreign || before.is_some_and(|before| before >= position.log_index) {
+            return Err(IndexError::Entry { number, idx });
+        }
+        before = Some(position.log_index);
+    }
+    Ok(())
+}
+
+fn rejected_row(entry: &Entry, rejection: &Rejection) -> Rejected {
+    let action = &entry.action.action;
+    let shown = |text: &str| text.chars().take(SHOWN_CHARS_MAX).collect();
+    Rejected {
+        sequence: entry.position.sequence(),
+        block_number: entry.position.block_number,
+        tx_hash: entry.position.tx_hash,
+        user_id: action.user_id,
+        entity_type: shown(&action.entity_type),
+        entity_id: EntityId(action.entity_id.0),
+        action: shown(&action.action),
+        code: rejection.code().to_owned(),
+        reason: rejection.to_string(),
+    }
+}
+
+fn last_block(
+    blocks: &impl ReadableTable<u64, &'static [u8]>,
+) -> Result<Option<AppliedBlock>, IndexError> {
+    blocks
+        .last()?
+        .map(|(_, row)| rows::decode("block", row.value()))
+        .transpose()
+}
+
+fn meta(
+    table: &impl ReadableTable<&'static str, u64>,
+    name: &'static str,
+) -> Result<u64, IndexError> {
+    Ok(table.get(name)?.map_or(0, |value| value.value()))
+}
+
+/// The sequence of a block's first possible entry.
+fn first_sequence(number: u64) -> Option<u64> {
+    number.checked_mul(1 << LOG_INDEX_BITS)
+}
+
+const fn step(count: &mut u64, is_up: bool) {
+    *count = if is_up {
+        count.saturating_add(1)
+    } else {
+        count.saturating_sub(1)
+    };
+}
+
+fn encode_undo(former: BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<u8> {
+    let rows = former
+        .into_iter()
+        .map(|(key, value)| {
+            let value = value.map_or(Value::Null, Value::Bytes);
+            Value::Array(vec![Value::Bytes(key), value])
+        })
+        .collect();
+    rows::encode(&Value::Array(rows))
+}
+
+type UndoRows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+fn decode_undo(bytes: &[u8]) -> Result<UndoRows, IndexError> {
+    let damaged = || IndexError::Damaged { what: "undo" };
+    let Value::Array(rows) = rows::decode("undo", bytes)? else {
+        return Err(damaged());
+    };
+    rows.into_iter()
+        .map(|row| {
+            let Value::Array(row) = row else {
+                return Err(damaged());
+            };
+            match <[Value; 2]>::try_from(row) {
+                Ok([Value::Bytes(key), Value::Null]) => Ok((key, None)),
+                Ok([Value::Bytes(key), Value::Bytes(value)]) => Ok((key, Some(value))),
+                _ => Err(damaged()),
+            }
+        })
+        .collect()
+}
+
+/// A number that tells one index file from its successor.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(FORMAT)
+}
+
+/// Lowest block that can be rolled back to.
+const UNDO_FLOOR: &str = "undo_floor";
+/// Number of the last change for search.
+pub(super) const TOUCHED_COUNT: &str = "touched_count";
+/// Changes up to here were trimmed.
+pub(super) const TOUCHED_FLOOR: &str = "touched_floor";
+/// Drawn when the file was made.
+pub(super) const INSTANCE: &str = "instance";
+
+/// Rows that are kept in memory before they are written.
+const DIRTY_ROWS_MAX: usize = 100_000;
+
+/// Characters of signed names that a rejection keeps.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// Bits of a sequence that hold the log index.
+const LOG_INDEX_BITS: u32 = 20;
