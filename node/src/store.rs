@@ -1,1 +1,430 @@
-//! (placeholder)
+//! The store of a running peer: blocks and records behind one writer thread.
+//!
+//! [`StoreHandle`] is what everything else sees. Changes queue up to the
+//! thread `store-writer`, which commits blocks that wait together in one
+//! group; reads go straight to a snapshot. Queued blocks are bounded in bytes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cid::Cid;
+use protocol::time::UnixSeconds;
+use storage::backend::{Backend, FileBackend, MemoryBackend};
+use storage::blocks::{
+    Batch, BlockError, BlockReader, BlockStats, BlockStore, BlockStoreConfig, Compacted, Owner,
+    RootInfo, RootListed, VerifiedBlock, VerifyProgress, VerifyReport,
+};
+use storage::tables::{Tables, TablesError, TablesRead, TablesWrite};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use storage::blocks::{Holding, Owner as RootOwner};
+
+mod writer;
+
+/// The store of this peer; clones are the same store.
+#[derive(Debug, Clone)]
+pub struct StoreHandle {
+    reader: BlockReader,
+    tables: Tables,
+    backend: Arc<dyn Backend>,
+    commands: mpsc::Sender<writer::Command>,
+    /// One permit for each [`PERMIT_BYTES`] of blocks in the queue.
+    queue: Arc<Semaphore>,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The blocks.
+    #[error(transparent)]
+    Blocks(#[from] BlockError),
+    /// The records.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// The folder cannot be used; the text says which and why.
+    #[error(transparent)]
+    Folder(#[from] std::io::Error),
+    /// The store was stopped.
+    #[error("the store is stopped")]
+    Stopped,
+}
+
+impl StoreError {
+    /// True when there is no room and nothing else is wrong.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Blocks(error) => error.is_full(),
+            Self::Folder(error) => error.kind() == std::io::ErrorKind::StorageFull,
+            Self::Tables(_) | Self::Stopped => false,
+        }
+    }
+
+    /// The block that is damaged on disk, when that is what is wrong.
+    #[must_use]
+    pub const fn corrupt_cid(&self) -> Option<&Cid> {
+        match self {
+            Self::Blocks(BlockError::Corrupt { cid }) => Some(cid),
+            Self::Blocks(_) | Self::Tables(_) | Self::Folder(_) | Self::Stopped => None,
+        }
+    }
+}
+
+impl StoreHandle {
+    /// Opens the store in `folder`, which is locked against other processes,
+    /// and starts its writer thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] names the folder and what to do about it.
+    pub fn open(folder: impl AsRef<Path>, config: BlockStoreConfig) -> Result<Self, StoreError> {
+        Self::with_backend(Arc::new(FileBackend::open(folder)?), config)
+    }
+
+    /// Makes a store in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the writer thread cannot be started.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let backend = Arc::new(MemoryBackend::new());
+        Self::with_backend(backend, BlockStoreConfig::with_size(1 << 30))
+    }
+
+    /// Opens the store in `backend` and starts its writer thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] names the folder and what to do about it.
+    pub fn with_backend(
+        backend: Arc<dyn Backend>,
+        config: BlockStoreConfig,
+    ) -> Result<Self, StoreError> {
+        let tables = Tables::open(Arc::clone(&backend))?;
+        let blocks = BlockStore::open(Arc::clone(&backend), config)?;
+        let reader = blocks.reader();
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        writer::spawn(blocks, inbox)?;
+        Ok(Self {
+            reader,
+            tables,
+            backend,
+            commands,
+            queue: Arc::new(Semaphore::new(QUEUE_BYTES_MAX / PERMIT_BYTES)),
+        })
+    }
+
+    /// Checks blocks and puts them, loose: a root has to claim them with
+    /// [`StoreHandle::add_root`]. Durable when this returns `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Mismatch`] and the like for what is no block,
+    /// [`BlockError::Full`] or [`BlockError::DiskFull`] without room; none of
+    /// the blocks was put then.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, the blocks may have been put or not.
+    pub async fn put_blocks(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+        self.put(blocks, None).await
+    }
+
+    /// Like [`StoreHandle::put_blocks`], and lists the blocks under a root in
+    /// the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`StoreHandle::put_blocks`].
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, the blocks may have been put or not.
+    pub async fn put_blocks_for(
+        &self,
+        owner: Owner,
+        blocks: Vec<(Cid, Bytes)>,
+    ) -> Result<(), StoreError> {
+        self.put(blocks, Some(owner)).await
+    }
+
+    /// Holds a root for a reason and lists `cids` under it; blocks that are
+    /// not there yet may be listed.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, it may have been done or not.
+    pub async fn add_root(&self, owner: Owner, cids: Vec<Cid>) -> Result<RootListed, StoreError> {
+        self.ask(move |blocks| blocks.add_root(&owner, &cids, now()))
+            .await
+    }
+
+    /// Takes one reason for holding a root away; with the last one its blocks
+    /// go. True when there was such a reason.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, it may have been done or not.
+    pub async fn remove_root(&self, root: Cid, holding: Holding) -> Result<bool, StoreError> {
+        self.ask(move |blocks| blocks.remove_root(&root, holding))
+            .await
+    }
+
+    /// Marks a root as used, which puts its eviction off.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, it may have been done or not.
+    pub async fn touch_root(&self, root: Cid) -> Result<(), StoreError> {
+        self.ask(move |blocks| blocks.touch_root(&root, now()))
+            .await
+    }
+
+    /// What is known of a root; `None` when nothing holds it.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub async fn root(&self, root: Cid) -> Result<Option<RootInfo>, StoreError> {
+        self.look(move |reader| reader.root(&root)).await
+    }
+
+    /// All roots that are held for `holding`, or for any reason.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub async fn roots(&self, holding: Option<Holding>) -> Result<Vec<RootInfo>, StoreError> {
+        self.look(move |reader| reader.roots(holding)).await
+    }
+
+    /// The bytes of a block; `None` when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockError::Corrupt`] when it is damaged on disk: drop it with
+    /// [`StoreHandle::drop_block`] and fetch it again.
+    pub async fn get_block(&self, cid: Cid) -> Result<Option<Bytes>, StoreError> {
+        self.look(move |reader| reader.block(&cid)).await
+    }
+
+    /// True when a block is there.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
+        Ok(self.reader.has(cid)?)
+    }
+
+    /// Forgets the bytes of a block, so that it can be fetched again.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, it may have been done or not.
+    pub async fn drop_block(&self, cid: Cid) -> Result<bool, StoreError> {
+        self.ask(move |blocks| blocks.drop_block(&cid)).await
+    }
+
+    /// A view of the blocks for code that runs on a thread of its own.
+    #[must_use]
+    pub fn reader(&self) -> BlockReader {
+        self.reader.clone()
+    }
+
+    /// What the block store holds.
+    #[must_use]
+    pub fn stats(&self) -> BlockStats {
+        self.reader.stats()
+    }
+
+    /// Bytes that may still be put: the smaller of what the cap and what the
+    /// disk leave.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn free_space(&self) -> Result<u64, StoreError> {
+        let disk = self.backend.free_bytes()?;
+        Ok(self.stats().free_bytes.min(disk))
+    }
+
+    /// Reads every block and checks it against its CID; `progress` runs on
+    /// another thread and says whether to go on.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says; corrupt blocks are in the report.
+    pub async fn verify(
+        &self,
+        progress: impl FnMut(VerifyProgress) -> bool + Send + 'static,
+    ) -> Result<VerifyReport, StoreError> {
+        self.look(move |reader| reader.verify(progress)).await
+    }
+
+    /// Reads the peer's own records on one snapshot, on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// What `read` or the database says.
+    pub fn read<T, E: From<TablesError>>(
+        &self,
+        read: impl FnOnce(&TablesRead<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.tables.read(read)
+    }
+
+    /// Changes the peer's own records in one transaction on a thread that
+    /// may block; durable when this returns `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// What `change` or the database says; nothing changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, it may have been done or not.
+    pub async fn write<T, E>(
+        &self,
+        change: impl FnOnce(&TablesWrite<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<TablesError> + From<StoreError> + Send + 'static,
+    {
+        let tables = self.tables.clone();
+        let (answer, outcome) = oneshot::channel();
+        let task: writer::Task = Box::new(move |_| {
+            let _ = answer.send(tables.write(change));
+        });
+        self.send(writer::Command::Run(task)).await?;
+        outcome.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// The peer's own records, for backup and restore.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    /// One round of housekeeping: takes lapsed reasons away, drops loose
+    /// blocks that were put before `loose_before`, rewrites up to 16 MiB of a
+    /// segment that is more than half dead.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, it may have been done or not.
+    pub async fn keep_house(
+        &self,
+        loose_before: UnixSeconds,
+    ) -> Result<Option<Compacted>, StoreError> {
+        self.ask(move |blocks| {
+            blocks.expire_roots(now())?;
+            blocks.sweep_loose(loose_before)?;
+            blocks.compact_step(REWRITE_BYTES)
+        })
+        .await
+    }
+
+    /// Finishes what is queued and ends the writer thread. Reads go on.
+    pub async fn stop(&self) {
+        let (answer, stopped) = oneshot::channel();
+        if self.send(writer::Command::Stop(answer)).await.is_ok() {
+            let _ = stopped.await;
+        }
+    }
+
+    async fn put(&self, blocks: Vec<(Cid, Bytes)>, owner: Option<Owner>) -> Result<(), StoreError> {
+        let bytes: usize = blocks.iter().map(|(_, data)| data.len()).sum();
+        let permits = bytes
+            .div_ceil(PERMIT_BYTES)
+            .min(QUEUE_BYTES_MAX / PERMIT_BYTES);
+        let permits = u32::try_from(permits).expect("a few thousand permits");
+        let queue = Arc::clone(&self.queue);
+        let permit = queue
+            .acquire_many_owned(permits)
+            .await
+            .map_err(|_| StoreError::Stopped)?;
+        let blocks = run_blocking(move || {
+            let check = |(cid, data)| VerifiedBlock::new(cid, data);
+            Ok(blocks.into_iter().map(check).collect::<Result<_, _>>()?)
+        })
+        .await?;
+        let (answer, outcome) = oneshot::channel();
+        let put = writer::Put {
+            batch: Batch { blocks, owner },
+            bytes,
+            answer,
+            _permit: permit,
+        };
+        self.send(writer::Command::Put(put)).await?;
+        Ok(outcome.await.map_err(|_| StoreError::Stopped)??)
+    }
+
+    /// Runs `job` on the writer thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut BlockStore) -> Result<T, BlockError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        let task: writer::Task = Box::new(move |blocks| {
+            let _ = answer.send(job(blocks));
+        });
+        self.send(writer::Command::Run(task)).await?;
+        Ok(outcome.await.map_err(|_| StoreError::Stopped)??)
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&BlockReader) -> Result<T, BlockError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reader = self.reader.clone();
+        run_blocking(move || Ok(read(&reader)?)).await
+    }
+
+    async fn send(&self, command: writer::Command) -> Result<(), StoreError> {
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| StoreError::Stopped)
+    }
+}
+
+async fn run_blocking<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .map_err(|_| StoreError::Stopped)?
+}
+
+fn now() -> UnixSeconds {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    UnixSeconds(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Most bytes of blocks that wait for the writer.
+pub const QUEUE_BYTES_MAX: usize = 32 << 20;
+
+const PERMIT_BYTES: usize = 4096;
+const COMMANDS_MAX: usize = 256;
+const REWRITE_BYTES: u64 = 16 << 20;

@@ -1,1 +1,443 @@
-//! (placeholder)
+//! The peer's own records in one small database, `state.redb`: leases, pages,
+//! publishes, the relayer's queue, vault records, signed heads and counters.
+//!
+//! A [`Table`] is a name with a key and a value type; its rows are read in a
+//! snapshot ([`Tables::read`]) and changed in one durable transaction
+//! ([`Tables::write`]), several tables at once. Modules may declare tables of
+//! their own beside those in [`records`].
+
+use std::marker::PhantomData;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use redb::{ReadableDatabase as _, TableDefinition, TableError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use key::TableKey;
+pub use records::*;
+pub use value::ValueError;
+
+use crate::backend::{Backend, open_database};
+
+mod backup;
+mod key;
+pub mod records;
+pub mod value;
+
+/// The peer's own records; clones are the same database.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    backend: Arc<dyn Backend>,
+    database: Arc<RwLock<Option<redb::Database>>>,
+    /// Set by a disk error, after which redb refuses all work on a database
+    /// until it is opened again.
+    is_broken: Arc<AtomicBool>,
+}
+
+/// A named table from `K` to `V`.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    name: &'static str,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+/// One transaction: sees its own changes, all or none of which stay.
+pub struct TablesWrite<'t> {
+    transaction: &'t redb::WriteTransaction,
+    is_broken: &'t AtomicBool,
+}
+
+/// One snapshot.
+pub struct TablesRead<'t>(&'t redb::ReadTransaction);
+
+/// Why a table was not read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TablesError {
+    /// The database failed.
+    #[error("cannot use `{TABLES_NAME}`: {0}")]
+    Database(Box<redb::Error>),
+    /// A row cannot be read.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    /// A row's key cannot be read.
+    #[error(
+        "table `{table}` has a key that is not readable; restore `{TABLES_NAME}` from a backup"
+    )]
+    Key {
+        /// The table.
+        table: &'static str,
+    },
+    /// A row is too long.
+    #[error("a row of table `{table}` is {size} bytes, at most {ROW_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// The table.
+        table: &'static str,
+        /// Length of the value.
+        size: usize,
+    },
+    /// Written by another version.
+    #[error(
+        "`{folder}/{TABLES_NAME}` has format {found}, this program reads {TABLES_VERSION}; run the coliving version that wrote it or restore a backup"
+    )]
+    Format {
+        /// The folder.
+        folder: String,
+        /// The version in the file.
+        found: u64,
+    },
+    /// The database is closed after an error and could not be opened again.
+    #[error("`{TABLES_NAME}` is closed after a disk error; free some space or check the disk")]
+    Closed,
+    /// A second statement under a number that may be signed once.
+    #[error("{what} {number} was signed before with another content; it is never signed twice")]
+    SignedBefore {
+        /// What was to be signed.
+        what: &'static str,
+        /// Its number.
+        number: u64,
+    },
+    /// A backup that cannot be imported.
+    #[error("backup is not readable: {reason}")]
+    Backup {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl<K, V> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Table<K, V> {}
+
+impl<K, V> Table<K, V> {
+    /// Names a table; the name is part of the disk format.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            types: PhantomData,
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    const fn definition(&self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+        TableDefinition::new(self.name)
+    }
+}
+
+impl Tables {
+    /// Opens `state.redb` in `backend`, creating it when it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`TablesError::Format`] for a file of another version; otherwise what
+    /// the disk says.
+    pub fn open(backend: Arc<dyn Backend>) -> Result<Self, TablesError> {
+        let database = open_database(&*backend, TABLES_NAME, CACHE_BYTES)?;
+        let tables = Self {
+            backend,
+            database: Arc::new(RwLock::new(Some(database))),
+            is_broken: Arc::default(),
+        };
+        let found = tables.write::<_, TablesError>(|rows| {
+            match rows.get(COUNTERS, &FORMAT.to_owned())? {
+                Some(found) => Ok(found),
+                None => {
+                    rows.put(COUNTERS, &FORMAT.to_owned(), &TABLES_VERSION)?;
+                    Ok(TABLES_VERSION)
+                }
+            }
+        })?;
+        if found != TABLES_VERSION {
+            let folder = tables.backend.name();
+            return Err(TablesError::Format { folder, found });
+        }
+        Ok(tables)
+    }
+
+    /// Runs `read` on one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// What `read` or the database says.
+    pub fn read<T, E: From<TablesError>>(
+        &self,
+        read: impl FnOnce(&TablesRead<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(TablesError::Closed)?;
+        let snapshot = database.begin_read().map_err(TablesError::from)?;
+        read(&TablesRead(&snapshot))
+    }
+
+    /// Runs `change` in one transaction, durable when this returns `Ok`;
+    /// nothing of it happens otherwise. One runs at a time.
+    ///
+    /// # Errors
+    ///
+    /// What `change` or the database says.
+    pub fn write<T, E: From<TablesError>>(
+        &self,
+        change: impl FnOnce(&TablesWrite<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.ensure_open()?;
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let open = database.as_ref().ok_or(TablesError::Closed)?;
+        let broken = |error: TablesError| {
+            self.is_broken.store(true, Ordering::Release);
+            error
+        };
+        let mut transaction = open.begin_write().map_err(|error| broken(error.into()))?;
+        transaction.set_quick_repair(true);
+        let value = change(&TablesWrite {
+            transaction: &transaction,
+            is_broken: &self.is_broken,
+        })?;
+        transaction.commit().map_err(|error| broken(error.into()))?;
+        Ok(value)
+    }
+
+    fn ensure_open(&self) -> Result<(), TablesError> {
+        if !self.is_broken.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.is_broken.load(Ordering::Acquire) {
+            *database = None;
+            *database = Some(open_database(&*self.backend, TABLES_NAME, CACHE_BYTES)?);
+            self.is_broken.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl TablesRead<'_> {
+    /// The row of `key`.
+    ///
+    /// # Errors
+    ///
+    /// What the database says, or a row that cannot be read.
+    pub fn get<K: TableKey, V: DeserializeOwned>(
+        &self,
+        table: Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, TablesError> {
+        match self.0.open_table(table.definition()) {
+            Ok(rows) => row(&rows, key),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Up to `count_max` rows from `start` on, in order of key.
+    ///
+    /// # Errors
+    ///
+    /// What the database says, or a row that cannot be read.
+    pub fn range<K: TableKey, V: DeserializeOwned>(
+        &self,
+        table: Table<K, V>,
+        start: Bound<K>,
+        count_max: usize,
+    ) -> Result<Vec<(K, V)>, TablesError> {
+        match self.0.open_table(table.definition()) {
+            Ok(rows) => range(&rows, table.name, start, count_max),
+            Err(TableError::TableDoesNotExist(_)) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How many rows there are.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub fn count<K, V>(&self, table: Table<K, V>) -> Result<u64, TablesError> {
+        use redb::ReadableTableMetadata as _;
+        match self.0.open_table(table.definition()) {
+            Ok(rows) => Ok(rows.len()?),
+            Err(TableError::TableDoesNotExist(_)) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl TablesWrite<'_> {
+    /// The row of `key`.
+    ///
+    /// # Errors
+    ///
+    /// What the database says, or a row that cannot be read.
+    pub fn get<K: TableKey, V: DeserializeOwned>(
+        &self,
+        table: Table<K, V>,
+        key: &K,
+    ) -> Result<Option<V>, TablesError> {
+        self.note(self.rows(table).and_then(|rows| row(&rows, key)))
+    }
+
+    /// Up to `count_max` rows from `start` on, in order of key.
+    ///
+    /// # Errors
+    ///
+    /// What the database says, or a row that cannot be read.
+    pub fn range<K: TableKey, V: DeserializeOwned>(
+        &self,
+        table: Table<K, V>,
+        start: Bound<K>,
+        count_max: usize,
+    ) -> Result<Vec<(K, V)>, TablesError> {
+        let read = |rows| range(&rows, table.name, start, count_max);
+        self.note(self.rows(table).and_then(read))
+    }
+
+    /// Writes a row, replacing what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`TablesError::TooLarge`], or what the database says.
+    pub fn put<K: TableKey, V: Serialize>(
+        &self,
+        table: Table<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(), TablesError> {
+        let bytes = value::to_bytes(value);
+        if bytes.len() > ROW_BYTES_MAX {
+            return Err(TablesError::TooLarge {
+                table: table.name,
+                size: bytes.len(),
+            });
+        }
+        self.note(self.rows(table).and_then(|mut rows| {
+            rows.insert(&key.to_key()[..], &bytes[..])?;
+            Ok(())
+        }))
+    }
+
+    /// Removes a row; true when it was there.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub fn remove<K: TableKey, V>(&self, table: Table<K, V>, key: &K) -> Result<bool, TablesError> {
+        self.note(self.rows(table).and_then(|mut rows| {
+            let removed = rows.remove(&key.to_key()[..])?.is_some();
+            Ok(removed)
+        }))
+    }
+
+    /// Adds one to the counter `name` and answers it: 1, 2, 3 …. A number is
+    /// taken for good only when the transaction is durable.
+    ///
+    /// # Errors
+    ///
+    /// What the database says.
+    pub fn next_number(&self, name: &str) -> Result<u64, TablesError> {
+        let name = name.to_owned();
+        let next = self.get(COUNTERS, &name)?.unwrap_or(0) + 1;
+        self.put(COUNTERS, &name, &next)?;
+        Ok(next)
+    }
+
+    fn rows<K, V>(&self, table: Table<K, V>) -> Result<Rows<'_>, TablesError> {
+        Ok(self.transaction.open_table(table.definition())?)
+    }
+
+    fn note<T>(&self, outcome: Result<T, TablesError>) -> Result<T, TablesError> {
+        if let Err(TablesError::Database(_)) = &outcome {
+            self.is_broken.store(true, Ordering::Release);
+        }
+        outcome
+    }
+}
+
+type Rows<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+fn row<K: TableKey, V: DeserializeOwned>(
+    rows: &impl redb::ReadableTable<&'static [u8], &'static [u8]>,
+    key: &K,
+) -> Result<Option<V>, TablesError> {
+    match rows.get(&key.to_key()[..])? {
+        Some(bytes) => Ok(Some(value::from_bytes(bytes.value())?)),
+        None => Ok(None),
+    }
+}
+
+fn range<K: TableKey, V: DeserializeOwned>(
+    rows: &impl redb::ReadableTable<&'static [u8], &'static [u8]>,
+    table: &'static str,
+    start: Bound<K>,
+    count_max: usize,
+) -> Result<Vec<(K, V)>, TablesError> {
+    let start = start.map(|key| key.to_key());
+    let start = start.as_ref().map(|key| &key[..]);
+    let mut found = Vec::new();
+    for row in rows
+        .range::<&[u8]>((start, Bound::Unbounded))?
+        .take(count_max)
+    {
+        let (key, bytes) = row?;
+        let key = K::from_key(key.value()).ok_or(TablesError::Key { table })?;
+        found.push((key, value::from_bytes(bytes.value())?));
+    }
+    Ok(found)
+}
+
+impl std::fmt::Debug for TablesRead<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TablesRead")
+    }
+}
+
+impl std::fmt::Debug for TablesWrite<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TablesWrite")
+    }
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for TablesError {
+            fn from(error: redb::$error) -> Self {
+                Self::Database(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+
+from_redb!(
+    DatabaseError,
+    TransactionError,
+    TableError,
+    StorageError,
+    CommitError
+);
+
+/// Longest value in bytes.
+pub const ROW_BYTES_MAX: usize = 1 << 20;
+
+/// The format that this program reads and writes.
+pub const TABLES_VERSION: u64 = 1;
+
+/// File name of the database.
+pub const TABLES_NAME: &str = "state.redb";
+
+const FORMAT: &str = "format";
+const CACHE_BYTES: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests;
