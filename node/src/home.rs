@@ -31,13 +31,17 @@ pub enum HomeError {
         source: io::Error,
     },
     /// The key file does not hold a key.
-    #[error("the key file `{path}` does not hold 64 hexadecimal digits of a secret key; restore it from a backup")]
+    #[error(
+        "the key file `{path}` does not hold 64 hexadecimal digits of a secret key; restore it from a backup"
+    )]
     Key {
         /// Which file.
         path: PathBuf,
     },
     /// There is no home folder.
-    #[error("neither COLIVING_HOME nor HOME is set; set COLIVING_HOME to a folder for wallets and tokens")]
+    #[error(
+        "neither COLIVING_HOME nor HOME is set; set COLIVING_HOME to a folder for wallets and tokens"
+    )]
     NoHome,
 }
 
@@ -77,9 +81,7 @@ pub fn write_secret(path: &Path, contents: &[u8]) -> Result<(), HomeError> {
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options
-        .open(&temporary)
-        .map_err(failed("cannot create"))?;
+    let mut file = options.open(&temporary).map_err(failed("cannot create"))?;
     file.write_all(contents)
         .and_then(|()| file.sync_all())
         .map_err(failed("cannot write"))?;

@@ -8,7 +8,7 @@ use crate::id::Address;
 use crate::signing::Domain;
 
 /// The proxies of one deployment; `eth` and `data` contracts share one chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Contracts {
     /// Chain id of the chain that they stand on.
