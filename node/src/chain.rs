@@ -4,6 +4,8 @@
 //! so, nothing ends, and following goes on where it was when they are back.
 
 pub mod deploy;
+#[cfg(feature = "devchain")]
+pub mod dev;
 pub mod rpc;
 mod sender;
 pub mod wallet;
