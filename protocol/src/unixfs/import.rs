@@ -60,6 +60,12 @@ impl Leaf {
         };
         Self { block, file_bytes }
     }
+
+    /// Bytes of the file in the leaf.
+    #[must_use]
+    pub const fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
 }
 
 impl Importer {
