@@ -28,6 +28,8 @@ pub struct Envelope {
 pub struct EntriesRequest {
     /// How many entries the asker has.
     pub from_count: u64,
+    /// Chain position of the last of them.
+    pub after: Option<u64>,
 }
 
 /// Entries up to a head, with the signatures that make it count.

@@ -55,6 +55,17 @@ pub struct Config {
     pub gap_patience: Duration,
 }
 
+/// The verified entries that a peer without a chain holds already.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeldEntries {
+    /// The right edge of the tree over them.
+    pub peaks: Peaks,
+    /// The block that they reach to.
+    pub block_number: u64,
+    /// Chain position of the last one.
+    pub sequence: Option<u64>,
+}
+
 /// Names a message whose verdict is still open; chosen by the driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
@@ -96,6 +107,8 @@ pub enum Event {
     Fetch {
         /// How many entries are here.
         from_count: u64,
+        /// Chain position of the last of them.
+        after: Option<u64>,
     },
     /// A discovery peer signed two heads of one number.
     Contradiction {
@@ -140,6 +153,8 @@ struct ChainView {
 #[derive(Debug)]
 struct Follower {
     peaks: Peaks,
+    /// Chain position of the last verified entry.
+    sequence: Option<u64>,
     block_number: u64,
     /// Counted heads above `block_number`.
     heads: BTreeMap<u64, Head>,
@@ -168,10 +183,15 @@ struct RecentIds {
 }
 
 impl Spread {
-    /// Creates the machine. A peer without a chain passes the right edge of the
-    /// entries it holds and the block they reach to; it asks for more at once.
+    /// Creates the machine. A peer without a chain passes what it holds; it asks
+    /// for more at once.
     #[must_use]
-    pub fn new(config: Config, peaks: Peaks, block_number: u64, now: Moment) -> Self {
+    pub fn new(config: Config, held: HeldEntries, now: Moment) -> Self {
+        let HeldEntries {
+            peaks,
+            block_number,
+            sequence,
+        } = held;
         Self {
             chain: config.follows_chain.then(ChainView::default),
             config,
@@ -180,6 +200,7 @@ impl Spread {
             counter: HeadCounter::default(),
             follower: Follower {
                 peaks,
+                sequence,
                 block_number,
                 heads: BTreeMap::new(),
                 unverified: Vec::new(),
@@ -484,6 +505,9 @@ impl Spread {
 
     fn commit(&mut self, entries: Vec<Entry>, head: Head, peaks: Peaks) {
         self.follower.peaks = peaks.clone();
+        if let Some(last) = entries.last() {
+            self.follower.sequence = Some(last.position.sequence());
+        }
         self.follower.unverified.clear();
         self.follower.block_number = head.block_number;
         self.follower.heads = self.follower.heads.split_off(&(head.block_number + 1));
@@ -586,7 +610,13 @@ impl Spread {
         if self.fetch_due().is_some_and(|at| at <= now) {
             let from_count = self.fetch_from();
             self.follower.fetching = Some(from_count);
-            self.events.push_back(Event::Fetch { from_count });
+            let unverified = self.follower.unverified.last();
+            self.events.push_back(Event::Fetch {
+                from_count,
+                after: unverified
+                    .map(|entry| entry.position.sequence())
+                    .or(self.follower.sequence),
+            });
         }
     }
 

@@ -75,7 +75,13 @@ fn without_a_chain_entries_wait_for_a_majority() {
     let mut chain = Chain::default();
     let mut light = light_peer();
     light.handle_timeout(start());
-    assert_eq!(events(&mut light), [Event::Fetch { from_count: 0 }]);
+    assert_eq!(
+        events(&mut light),
+        [Event::Fetch {
+            from_count: 0,
+            after: None
+        }]
+    );
     let (head, entries) = chain.block(1, 70);
     for (idx, batch) in EntryBatch::cut(entries.clone()).iter().enumerate() {
         light.handle_batch(&batch.to_bytes(), Token(idx as u64), start());
@@ -99,7 +105,13 @@ fn a_gap_is_fetched_and_checked() {
     let mut chain = Chain::default();
     let mut light = light_peer();
     light.handle_timeout(start());
-    assert_eq!(light.poll_event(), Some(Event::Fetch { from_count: 0 }));
+    assert_eq!(
+        light.poll_event(),
+        Some(Event::Fetch {
+            from_count: 0,
+            after: None
+        })
+    );
     light.handle_no_answer(start());
     let (_, first) = chain.block(1, 3);
     let (head, second) = chain.block(2, 2);
@@ -110,7 +122,10 @@ fn a_gap_is_fetched_and_checked() {
     light.handle_timeout(due);
     assert_eq!(
         events(&mut light).last(),
-        Some(&Event::Fetch { from_count: 0 })
+        Some(&Event::Fetch {
+            from_count: 0,
+            after: None
+        })
     );
     let all: Vec<Entry> = first.into_iter().chain(second).collect();
 
@@ -151,7 +166,10 @@ fn a_long_answer_comes_in_parts() {
     assert_eq!(light.entry_count(), 0, "no head covers two entries");
     assert_eq!(
         events(&mut light).last(),
-        Some(&Event::Fetch { from_count: 2 })
+        Some(&Event::Fetch {
+            from_count: 2,
+            after: Some((1 << 20) + 2)
+        })
     );
     assert_eq!(
         light.handle_answer(answer(entries[2..].to_vec(), head), start()),
@@ -227,7 +245,7 @@ fn spread(idx: usize, follows_chain: bool) -> Spread {
         rank_delay: Duration::from_millis(150),
         gap_patience: Duration::from_secs(2),
     };
-    let mut spread = Spread::new(config, Peaks::default(), 0, start());
+    let mut spread = Spread::new(config, HeldEntries::default(), start());
     spread.handle_registry(Arc::new(registry(&STAKES)));
     spread
 }
