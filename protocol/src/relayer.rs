@@ -1,1 +1,683 @@
-//! (placeholder)
+//! The relayer: pays the gas of users' actions, within limits.
+//!
+//! Checks come in this order: signature, allow-list, simulation, budget,
+//! quotas. An accepted action is stored before it is answered, and a nonce is
+//! stored before it is used, so a crash neither forgets an action nor pays for
+//! it twice. While the chain is away actions are accepted unsimulated within
+//! the budget, and simulated before they are sent.
+//!
+//! Format: `docs/formats/relayer.md`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{ActionDomain, SignedAction};
+use crate::id::{Address, Hash32, UserId};
+use crate::publish::{Origin, Prefix, RequestId};
+use crate::time::{Moment, UnixSeconds};
+
+mod budget;
+mod kind;
+mod message;
+mod send;
+
+pub use budget::{Budget, Charge};
+pub use kind::{Kind, check_proof, solve_proof};
+pub use message::{
+    REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Receipt, Refusal, RefusalCode, Request, Response, Status,
+};
+use send::Wallet;
+
+/// Accepts actions and brings them onto the chain.
+#[derive(Debug)]
+pub struct Relayer {
+    config: Config,
+    budget: Budget,
+    jobs: BTreeMap<Hash32, Job>,
+    /// Accepted actions that wait for a block and a wallet.
+    ready: BTreeSet<(u64, u64, Hash32)>,
+    sequence: u64,
+    wallets: BTreeMap<Address, Wallet>,
+    /// Nonces that were assigned and have not been consumed.
+    outstanding: BTreeMap<(Address, u64), Hash32>,
+    /// Ended actions whose receipts are kept, the oldest first.
+    ended: VecDeque<Hash32>,
+    block: u64,
+    is_chain_up: bool,
+    replies: VecDeque<Reply>,
+    events: VecDeque<Event>,
+}
+
+/// Limits of a [`Relayer`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Under which actions are signed.
+    pub domain: ActionDomain,
+    /// Gas that all actions of an hour may use.
+    pub gas_per_hour_max: u64,
+    /// Gas that all actions of a day may use.
+    pub gas_per_day_max: u64,
+    /// Gas that users younger than a day may use per prefix and day.
+    pub new_user_gas_per_day_max: u64,
+    /// Gas that deactivations may use in a day; outside the other budgets.
+    pub deactivation_gas_per_day_max: u64,
+    /// Leading zero bits of the proof of work for `User Create`.
+    pub proof_bits: u32,
+    /// Charged for an action that could not be simulated yet.
+    pub gas_estimate: u64,
+    /// Actions that are being checked or wait to be mined.
+    pub jobs_max: usize,
+    /// Transactions of one wallet that are under way.
+    pub wallet_outstanding_max: usize,
+    /// Blocks without a receipt before the fee is raised.
+    pub bump_after_blocks: u64,
+    /// Times that a fee is raised.
+    pub bumps_max: u32,
+    /// Ended actions whose receipts are kept.
+    pub receipts_max: usize,
+}
+
+/// What the index knows of an action's user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account {
+    /// Whose quota the action counts against.
+    pub owner: Address,
+    /// When the user was created.
+    pub created: UnixSeconds,
+    /// False when the signer may not act for the user.
+    pub is_signer_allowed: bool,
+}
+
+/// What the relayer asks of the index.
+pub trait Accounts {
+    /// The user's account; `None` while the index does not know the user.
+    fn account(&self, user: UserId, signer: Address) -> Option<Account>;
+}
+
+/// An action as it arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// What to relay.
+    pub action: SignedAction,
+    /// The nonce of the proof of work.
+    pub proof: Option<u64>,
+    /// True when the driver found an app's token that pays for it.
+    pub is_paid: bool,
+    /// This relayer's rank for the digest: it waits as many blocks.
+    pub rank: u64,
+}
+
+/// An answer to deliver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// To which request.
+    pub id: RequestId,
+    /// What to say.
+    pub response: Response,
+}
+
+/// What a relayer asks of the rest of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Look whether the action has landed and, if not, simulate the call; answer
+    /// with [`Relayer::handle_simulated`].
+    Simulate {
+        /// Which.
+        digest: Hash32,
+        /// What to call.
+        action: SignedAction,
+    },
+    /// Store the row under its digest; answer with [`Relayer::handle_persisted`].
+    Persist(Box<Row>),
+    /// Delete the stored row.
+    Forget {
+        /// Which.
+        digest: Hash32,
+    },
+    /// Send the action as a transaction; answer with [`Relayer::handle_sent`] or
+    /// [`Relayer::handle_send_failed`]. Sending the same nonce again replaces.
+    Send {
+        /// Which.
+        digest: Hash32,
+        /// What to call.
+        action: SignedAction,
+        /// Who pays.
+        wallet: Address,
+        /// With which nonce.
+        nonce: u64,
+        /// What was charged for it.
+        gas: u64,
+        /// How many times to raise the usual fee.
+        bumps: u32,
+    },
+    /// Consume a nonce that was assigned and is not needed, by a transfer of
+    /// nothing to the wallet itself.
+    Cancel {
+        /// Whose.
+        wallet: Address,
+        /// Which.
+        nonce: u64,
+    },
+}
+
+/// An accepted action as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The action's digest.
+    pub digest: Hash32,
+    /// Rises by one with each change; answered back.
+    pub revision: u64,
+    /// What to relay.
+    pub action: SignedAction,
+    /// What it counted as, for whom and how much.
+    pub charge: Charge,
+    /// When it was accepted.
+    pub accepted: UnixSeconds,
+    /// False while it has to be simulated before it is sent.
+    pub is_simulated: bool,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// Where an accepted action stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// Waits for its block and a wallet.
+    Pending,
+    /// Has a nonce; may have been sent.
+    Assigned {
+        /// Who pays.
+        wallet: Address,
+        /// With which nonce.
+        nonce: u64,
+        /// The last transaction that was sent.
+        tx_hash: Option<Hash32>,
+    },
+    /// On chain, by whomever.
+    Mined(Receipt),
+    /// Will not be on chain.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The outcome of an [`Event::Simulate`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Simulation {
+    /// The call would pass.
+    Passed {
+        /// What it would use.
+        gas: u64,
+    },
+    /// The call would revert.
+    Reverted {
+        /// Why.
+        reason: String,
+    },
+    /// The action is on chain already.
+    Landed(Receipt),
+    /// The chain did not answer.
+    Unavailable,
+}
+
+/// Why a transaction could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendFailure {
+    /// The chain did not answer, or the wallet is short of money.
+    Retry,
+    /// The nonce has been consumed by another transaction.
+    NonceUsed,
+    /// It would revert or is malformed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+#[derive(Debug)]
+struct Job {
+    row: Row,
+    rank: u64,
+    /// Requests that are answered when the row is stored.
+    waiters: Vec<RequestId>,
+    /// False until the first row is stored.
+    is_accepted: bool,
+    is_simulating: bool,
+    /// The revision whose storing something waits for.
+    awaited: Option<u64>,
+    sent_block: u64,
+    bumps: u32,
+}
+
+impl Config {
+    /// The defaults of a deployment.
+    #[must_use]
+    pub fn new(domain: ActionDomain) -> Self {
+        Self {
+            domain,
+            gas_per_hour_max: 300_000_000,
+            gas_per_day_max: 3_000_000_000,
+            new_user_gas_per_day_max: 30_000_000,
+            deactivation_gas_per_day_max: 30_000_000,
+            proof_bits: 20,
+            gas_estimate: 300_000,
+            jobs_max: 10_000,
+            wallet_outstanding_max: 16,
+            bump_after_blocks: 3,
+            bumps_max: 5,
+            receipts_max: 100_000,
+        }
+    }
+}
+
+impl Relayer {
+    /// Creates a relayer with the rows of an earlier run. Nothing is sent before
+    /// [`Relayer::handle_block`] and [`Relayer::handle_wallet`] say where the
+    /// chain is.
+    #[must_use]
+    pub fn new(config: Config, rows: impl IntoIterator<Item = Row>, now: Moment) -> Self {
+        let mut relayer = Self {
+            budget: Budget::new(now),
+            config,
+            jobs: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            sequence: 0,
+            wallets: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            ended: VecDeque::new(),
+            block: 0,
+            is_chain_up: false,
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        let mut rows: Vec<Row> = rows.into_iter().collect();
+        rows.sort_by_key(|row| (row.accepted, row.digest));
+        for row in rows {
+            relayer.restore(row);
+        }
+        relayer
+    }
+
+    /// Takes a request; the answer comes through [`Relayer::poll_reply`].
+    pub fn handle_submit(
+        &mut self,
+        id: RequestId,
+        origin: Origin,
+        submission: Submission,
+        accounts: &dyn Accounts,
+        now: Moment,
+    ) {
+        if let Err(refusal) = self.submit(id, origin, submission, accounts, now) {
+            self.reply(id, Response::Refused(refusal));
+        }
+    }
+
+    /// Answers where an action stands.
+    pub fn handle_status(&mut self, id: RequestId, digest: &Hash32) {
+        let response = match self.status(digest) {
+            Some(status) => Response::Accepted {
+                digest: *digest,
+                status,
+            },
+            None => Response::Unknown,
+        };
+        self.reply(id, response);
+    }
+
+    /// Where an accepted action stands.
+    #[must_use]
+    pub fn status(&self, digest: &Hash32) -> Option<Status> {
+        let job = self.jobs.get(digest).filter(|job| job.is_accepted)?;
+        Some(job.status())
+    }
+
+    /// Takes the outcome of a simulation.
+    pub fn handle_simulated(&mut self, digest: &Hash32, outcome: Simulation, now: Moment) {
+        let Some(job) = self.jobs.get_mut(digest) else {
+            return;
+        };
+        if !std::mem::take(&mut job.is_simulating) {
+            return;
+        }
+        if !job.is_accepted {
+            self.admit(digest, outcome, now);
+            return;
+        }
+        // It landed while it was being simulated.
+        if job.is_over() {
+            return;
+        }
+        match outcome {
+            Simulation::Passed { gas } => {
+                job.row.is_simulated = true;
+                job.row.charge.gas = job.row.charge.gas.max(gas);
+                // It has waited and was looked for: it is sent next.
+                job.rank = 0;
+                self.make_ready(digest, self.block);
+            }
+            Simulation::Unavailable => self.make_ready(digest, self.block + 1),
+            Simulation::Reverted { reason } => self.end(digest, Stage::Failed { reason }),
+            Simulation::Landed(receipt) => self.end(digest, Stage::Mined(receipt)),
+        }
+        self.dispatch();
+    }
+
+    /// Notes that a row is stored.
+    pub fn handle_persisted(&mut self, digest: &Hash32, revision: u64) {
+        let Some(job) = self.jobs.get_mut(digest) else {
+            return;
+        };
+        if job.awaited.is_none_or(|awaited| awaited > revision) {
+            return;
+        }
+        job.awaited = None;
+        if job.is_accepted {
+            self.send(digest);
+            return;
+        }
+        job.is_accepted = true;
+        let response = Response::Accepted {
+            digest: *digest,
+            status: job.status(),
+        };
+        for id in std::mem::take(&mut job.waiters) {
+            self.reply(id, response.clone());
+        }
+        let job = &self.jobs[digest];
+        if job.row.stage == Stage::Pending {
+            let block = self.block + job.rank;
+            self.make_ready(digest, block);
+            self.dispatch();
+        } else {
+            self.retire(digest);
+        }
+    }
+
+    /// Notes that the first row of an action could not be stored.
+    pub fn handle_persist_failed(&mut self, digest: &Hash32) {
+        if self.jobs.get(digest).is_some_and(|job| !job.is_accepted) {
+            let text = "the action could not be stored; try another relayer";
+            self.refuse(digest, &Refusal::new(RefusalCode::Busy, text));
+        }
+    }
+
+    /// Notes that an action was seen on chain, sent by whomever.
+    pub fn handle_landed(&mut self, digest: &Hash32, receipt: Receipt) {
+        if let Some(job) = self.jobs.get(digest)
+            && job.is_accepted
+            && !matches!(job.row.stage, Stage::Mined(_))
+        {
+            let unsent = job.unsent_nonce();
+            self.end(digest, Stage::Mined(receipt));
+            if let Some((wallet, nonce)) = unsent {
+                self.give_back(wallet, nonce);
+            }
+            self.dispatch();
+        }
+    }
+
+    /// The next answer to deliver.
+    #[must_use]
+    pub fn poll_reply(&mut self) -> Option<Reply> {
+        self.replies.pop_front()
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// How many actions wait to be on chain.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.jobs.len() - self.ended.len()
+    }
+
+    fn submit(
+        &mut self,
+        id: RequestId,
+        origin: Origin,
+        submission: Submission,
+        accounts: &dyn Accounts,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let Submission {
+            action,
+            proof,
+            is_paid,
+            rank,
+        } = submission;
+        let signer = action
+            .signer(&self.config.domain)
+            .map_err(|error| Refusal::new(RefusalCode::Signature, error.to_string()))?;
+        let digest = action.action.digest(&self.config.domain);
+        if let Some(job) = self.jobs.get_mut(&digest) {
+            if job.is_accepted {
+                let status = job.status();
+                self.reply(id, Response::Accepted { digest, status });
+            } else if job.waiters.len() < WAITERS_MAX {
+                job.waiters.push(id);
+            } else {
+                return Err(busy("too many requests wait for this action"));
+            }
+            return Ok(());
+        }
+        let kind = Kind::of(&action.action)?;
+        let account = accounts.account(action.action.user_id, signer);
+        if account.is_some_and(|account| !account.is_signer_allowed) {
+            return Err(Refusal::new(
+                RefusalCode::Signature,
+                format!(
+                    "{signer} may not act for user {}; check the EIP-712 type string, which spells `uint`",
+                    action.action.user_id
+                ),
+            ));
+        }
+        if kind == Kind::CreateUser && !is_paid {
+            check_proof(&digest, proof, self.config.proof_bits)?;
+        }
+        if self.pending() >= self.config.jobs_max {
+            return Err(busy("the queue is full"));
+        }
+        let charge = Charge {
+            kind,
+            owner: account.map_or(signer, |account| account.owner),
+            user: action.action.user_id,
+            prefix: account
+                .is_none_or(|account| now.unix().0.saturating_sub(account.created.0) < DAY_SECONDS)
+                .then(|| origin.ip.and_then(Prefix::of))
+                .flatten(),
+            gas: self.config.gas_estimate,
+        };
+        let row = Row {
+            digest,
+            revision: 0,
+            action: action.clone(),
+            charge,
+            accepted: now.unix(),
+            is_simulated: false,
+            stage: Stage::Pending,
+        };
+        self.jobs.insert(digest, Job::new(row, rank, id));
+        if self.is_chain_up {
+            self.simulate(&digest);
+        } else {
+            self.admit(&digest, Simulation::Unavailable, now);
+        }
+        Ok(())
+    }
+
+    /// Decides about an action whose simulation is known or put off.
+    fn admit(&mut self, digest: &Hash32, outcome: Simulation, now: Moment) {
+        let job = self.jobs.get_mut(digest).expect("the caller found the job");
+        match outcome {
+            Simulation::Passed { gas } => {
+                job.row.is_simulated = true;
+                job.row.charge.gas = gas;
+            }
+            Simulation::Unavailable => {}
+            Simulation::Reverted { reason } => {
+                self.refuse(digest, &Refusal::new(RefusalCode::Simulation, reason));
+                return;
+            }
+            Simulation::Landed(receipt) => {
+                job.row.stage = Stage::Mined(receipt);
+                self.persist(digest, true);
+                return;
+            }
+        }
+        match self.budget.charge(&job.row.charge, &self.config, now) {
+            Ok(()) => self.persist(digest, true),
+            Err(refusal) => self.refuse(digest, &refusal),
+        }
+    }
+
+    fn refuse(&mut self, digest: &Hash32, refusal: &Refusal) {
+        if let Some(job) = self.jobs.remove(digest) {
+            for id in job.waiters {
+                self.reply(id, Response::Refused(refusal.clone()));
+            }
+        }
+    }
+
+    fn simulate(&mut self, digest: &Hash32) {
+        let job = self.jobs.get_mut(digest).expect("the caller found the job");
+        job.is_simulating = true;
+        self.events.push_back(Event::Simulate {
+            digest: *digest,
+            action: job.row.action.clone(),
+        });
+    }
+
+    fn persist(&mut self, digest: &Hash32, is_awaited: bool) {
+        let job = self.jobs.get_mut(digest).expect("the caller found the job");
+        job.row.revision += 1;
+        if is_awaited {
+            job.awaited = Some(job.row.revision);
+        }
+        self.events
+            .push_back(Event::Persist(Box::new(job.row.clone())));
+    }
+
+    /// Ends an accepted action; a nonce that it has stays outstanding until the
+    /// chain consumed it.
+    fn end(&mut self, digest: &Hash32, stage: Stage) {
+        let Some(job) = self.jobs.get_mut(digest) else {
+            return;
+        };
+        let was_over = job.is_over();
+        job.row.stage = stage;
+        job.awaited = None;
+        self.ready.retain(|(_, _, ready)| ready != digest);
+        self.persist(digest, false);
+        if !was_over {
+            self.retire(digest);
+        }
+    }
+
+    /// Keeps the receipt of an ended action, and forgets the oldest.
+    fn retire(&mut self, digest: &Hash32) {
+        self.ended.push_back(*digest);
+        if self.ended.len() > self.config.receipts_max
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.jobs.remove(&oldest);
+            self.events.push_back(Event::Forget { digest: oldest });
+        }
+    }
+
+    fn make_ready(&mut self, digest: &Hash32, block: u64) {
+        self.sequence += 1;
+        self.ready.insert((block, self.sequence, *digest));
+    }
+
+    fn restore(&mut self, row: Row) {
+        let digest = row.digest;
+        self.budget.restore(&row.charge, row.accepted);
+        let mut job = Job::new(row, 0, RequestId(0));
+        job.waiters.clear();
+        job.is_accepted = true;
+        // What happened meanwhile is looked up before anything is sent anew.
+        job.row.is_simulated = false;
+        let stage = job.row.stage.clone();
+        self.jobs.insert(digest, job);
+        match stage {
+            Stage::Pending => self.make_ready(&digest, 0),
+            Stage::Assigned { wallet, nonce, .. } => {
+                self.outstanding.insert((wallet, nonce), digest);
+            }
+            Stage::Mined(_) | Stage::Failed { .. } => self.retire(&digest),
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, response: Response) {
+        self.replies.push_back(Reply { id, response });
+    }
+}
+
+impl Job {
+    fn new(row: Row, rank: u64, waiter: RequestId) -> Self {
+        Self {
+            row,
+            rank,
+            waiters: vec![waiter],
+            is_accepted: false,
+            is_simulating: false,
+            awaited: None,
+            sent_block: 0,
+            bumps: 0,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.row.stage {
+            Stage::Mined(_) | Stage::Failed { .. } => true,
+            Stage::Pending | Stage::Assigned { .. } => false,
+        }
+    }
+
+    /// The nonce that is being stored and was not sent with yet.
+    fn unsent_nonce(&self) -> Option<(Address, u64)> {
+        match self.row.stage {
+            Stage::Assigned { wallet, nonce, .. } if self.awaited.is_some() => {
+                Some((wallet, nonce))
+            }
+            Stage::Assigned { .. } | Stage::Pending | Stage::Mined(_) | Stage::Failed { .. } => {
+                None
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        match &self.row.stage {
+            Stage::Pending => Status::Pending,
+            Stage::Assigned { tx_hash, .. } => match tx_hash {
+                Some(tx_hash) => Status::Sent { tx_hash: *tx_hash },
+                None => Status::Pending,
+            },
+            Stage::Mined(receipt) => Status::Mined(receipt.clone()),
+            Stage::Failed { reason } => Status::Failed {
+                reason: reason.clone(),
+            },
+        }
+    }
+}
+
+fn busy(reason: &str) -> Refusal {
+    Refusal::new(RefusalCode::Busy, reason).retry_after(BUSY_RETRY_SECONDS)
+}
+
+/// Requests that wait for one action.
+const WAITERS_MAX: usize = 16;
+
+const BUSY_RETRY_SECONDS: u64 = 15;
+
+const DAY_SECONDS: u64 = 24 * 3600;
+
+#[cfg(test)]
+mod tests;

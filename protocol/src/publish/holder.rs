@@ -82,7 +82,7 @@ pub struct Origin {
 }
 
 /// What per-address limits count by: an IPv4 address or an IPv6 /48.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Prefix([u8; 6]);
 
 /// A driver's handle of a request that awaits its answer.

@@ -1,0 +1,199 @@
+//! What clients and relayers say to each other.
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
+use crate::codec::{self, DecodeError};
+use crate::id::Hash32;
+
+/// What a client asks over `/coliving/relayer/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// Relay an action.
+    Submit {
+        /// Signed by the user.
+        action: Box<SignedAction>,
+        /// The proof of work of a `User Create`.
+        proof: Option<u64>,
+        /// A paying app's token, instead of the proof; at most 512 bytes.
+        token: Option<String>,
+    },
+    /// Where an action stands.
+    Status {
+        /// Its digest.
+        digest: Hash32,
+    },
+}
+
+/// What a relayer answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Response {
+    /// The action is stored and will be sent.
+    Accepted {
+        /// Its digest.
+        digest: Hash32,
+        /// Where it stands.
+        status: Status,
+    },
+    /// The action will not be relayed.
+    Refused(Refusal),
+    /// No action of this digest is known.
+    Unknown,
+}
+
+/// Where an accepted action stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Status {
+    /// Waits to be sent.
+    Pending,
+    /// In the chain's queue.
+    #[serde(rename_all = "camelCase")]
+    Sent {
+        /// The transaction.
+        tx_hash: Hash32,
+    },
+    /// On chain.
+    Mined(Receipt),
+    /// Will not be on chain.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Where on chain an action is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The transaction.
+    pub tx_hash: Hash32,
+    /// Number of its block.
+    pub block_number: u64,
+    /// Hash of its block.
+    pub block_hash: Hash32,
+}
+
+/// Why an action is not relayed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The cause, for programs.
+    pub code: RefusalCode,
+    /// The cause, for people; at most 512 bytes.
+    pub reason: String,
+    /// When to try again, for causes that pass.
+    pub retry_after_seconds: Option<u64>,
+}
+
+/// The causes of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RefusalCode {
+    /// The signature is not the user's, or a field is too long.
+    Signature,
+    /// Not on the allow-list.
+    NotAllowed,
+    /// The call would revert.
+    Simulation,
+    /// A new user without proof of work.
+    Proof,
+    /// The relayer has spent what it may.
+    Budget,
+    /// The owner has sent as many as it may.
+    Quota,
+    /// Too much is going on.
+    Busy,
+}
+
+impl RefusalCode {
+    /// The HTTP status that goes with it.
+    #[must_use]
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Signature | Self::Proof => 400,
+            Self::NotAllowed => 403,
+            Self::Simulation => 422,
+            Self::Budget | Self::Quota => 429,
+            Self::Busy => 503,
+        }
+    }
+
+    /// True when another relayer may accept the same action.
+    #[must_use]
+    pub const fn is_local(self) -> bool {
+        match self {
+            Self::Budget | Self::Quota | Self::Busy => true,
+            Self::Signature | Self::NotAllowed | Self::Simulation | Self::Proof => false,
+        }
+    }
+}
+
+impl Refusal {
+    /// Makes a refusal; the reason is cut to 512 bytes.
+    #[must_use]
+    pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        let mut end = reason.len().min(REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        Self {
+            code,
+            reason,
+            retry_after_seconds: None,
+        }
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+impl Request {
+    /// Encodes the request.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a request of at most [`REQUEST_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes("relayer request", bytes, REQUEST_BYTES_MAX)
+    }
+}
+
+impl Response {
+    /// Encodes the response.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a response of at most [`RESPONSE_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes("relayer response", bytes, RESPONSE_BYTES_MAX)
+    }
+}
+
+const REASON_BYTES_MAX: usize = 512;
+
+/// Longest encoded [`Request`]: an action, a token and a number.
+pub const REQUEST_BYTES_MAX: usize = SIGNED_ACTION_BYTES_MAX + 1024;
+
+/// Longest encoded [`Response`].
+pub const RESPONSE_BYTES_MAX: usize = 4096;
