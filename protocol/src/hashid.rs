@@ -98,7 +98,7 @@ impl Alphabets {
     }
 }
 
-fn shuffle_for(alphabet: &mut Vec<u8>, lottery: u8) {
+fn shuffle_for(alphabet: &mut [u8], lottery: u8) {
     let mut salt = vec![lottery];
     salt.extend_from_slice(SALT);
     salt.extend_from_slice(alphabet);

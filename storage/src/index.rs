@@ -47,6 +47,8 @@ pub struct Snapshot {
     blocks: ReadOnlyTable<u64, &'static [u8]>,
     touched: ReadOnlyTable<u64, &'static [u8]>,
     meta: ReadOnlyTable<&'static str, u64>,
+    /// Dropped after the tables: they need the open file.
+    _database: Arc<Database>,
 }
 
 /// A block of the data chain as the index takes it.
@@ -271,6 +273,7 @@ impl Reader {
             blocks: transaction.open_table(BLOCKS)?,
             touched: transaction.open_table(TOUCHED)?,
             meta: transaction.open_table(META)?,
+            _database: Arc::clone(&self.database),
         })
     }
 }
@@ -328,4 +331,4 @@ const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const PAGE_ROWS_MAX: usize = 500;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -439,7 +439,7 @@ fn schema() -> (Schema, Fields) {
     let mut builder = Schema::builder();
     let fields = Fields {
         key: builder.add_text_field("key", STRING),
-        kind: builder.add_text_field("kind", TextOptions::from(STRING).set_stored()),
+        kind: builder.add_text_field("kind", STRING.set_stored()),
         id: builder.add_u64_field("id", NumericOptions::default().set_stored()),
         name: builder.add_text_field("name", words.clone()),
         handle: builder.add_text_field("handle", words.clone()),
