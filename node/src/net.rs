@@ -29,12 +29,17 @@ pub use protocols::{Protocol, ProtocolLimits};
 pub use topics::Topic;
 
 mod actor;
+mod book;
+mod codec;
 mod config;
 mod error;
+mod hold;
 mod identity;
 mod message;
 pub mod neighbours;
+mod offences;
 mod protocols;
+mod swarm;
 mod topics;
 
 /// Talks to the network task; cheap to clone.
@@ -354,3 +359,6 @@ pub const OFFENCE_LIMIT: u32 = 100;
 
 /// A longer gossipsub frame is not sent and ends the stream that brings it.
 const GOSSIP_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests;

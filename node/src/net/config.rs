@@ -49,7 +49,8 @@ pub struct NetConfig {
     pub connections_pending_max: u32,
     /// Connections to one peer; AutoNAT dials make a second one. Default: 4.
     pub connections_per_peer_max: u32,
-    /// No connection is accepted while the process holds more memory. Default: 280 MiB.
+    /// No connection is accepted while the process holds more memory; several
+    /// peers in one process share it. Default: 1 GiB.
     pub memory_bytes_max: usize,
     /// A connection that nothing uses is closed after this time. Default: 15 s.
     pub idle_timeout: Duration,
@@ -90,7 +91,7 @@ impl Default for NetConfig {
             connections_inbound_max: 384,
             connections_pending_max: 128,
             connections_per_peer_max: 4,
-            memory_bytes_max: 280 * 1024 * 1024,
+            memory_bytes_max: 1024 * 1024 * 1024,
             idle_timeout: Duration::from_secs(15),
             ping_interval: Duration::from_secs(15),
             dial_timeout: Duration::from_secs(10),

@@ -1,0 +1,304 @@
+//! Connections, neighbours and offences.
+
+use libp2p::core::ConnectedPoint;
+use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::{identify, mdns, ping};
+
+use super::super::StakedPeer;
+use super::super::book::{is_local, transport};
+use super::super::message::PeerInfo;
+use super::super::swarm::KAD_PROTOCOL;
+use super::*;
+
+/// A connected peer.
+#[derive(Debug)]
+pub(super) struct PeerState {
+    connections: BTreeMap<ConnectionId, Multiaddr>,
+    agent: Option<String>,
+    rtt: Option<Duration>,
+    pub(super) received_bytes: u64,
+    pub(super) sent_bytes: u64,
+}
+
+impl Actor {
+    pub(super) fn handle_connect(
+        &mut self,
+        peer: Address,
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    ) {
+        if self.offences.is_banned(&peer, self.clock.now()) {
+            return answer(reply, Err(RequestError::Banned { peer }));
+        }
+        if self.connects.len() >= CONNECTS_MAX {
+            let limit = CONNECTS_MAX;
+            return answer(reply, Err(RequestError::Busy { limit }));
+        }
+        match self.dial(peer) {
+            Dialling::Connected => answer(reply, Ok(())),
+            Dialling::Started => self.connects.push((peer, reply)),
+            Dialling::Impossible => answer(reply, Err(RequestError::NotConnected { peer })),
+        }
+    }
+
+    fn dial(&mut self, peer: Address) -> Dialling {
+        let Some(peer_id) = self.book.peer_id(&peer) else {
+            return Dialling::Impossible;
+        };
+        if self.swarm.is_connected(&peer_id) {
+            return Dialling::Connected;
+        }
+        let options = DialOpts::peer_id(peer_id)
+            .condition(PeerCondition::DisconnectedAndNotDialing)
+            .addresses(self.book.addresses(&peer))
+            .extend_addresses_through_behaviour()
+            .build();
+        match self.swarm.dial(options) {
+            Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => Dialling::Started,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "cannot dial");
+                Dialling::Impossible
+            }
+        }
+    }
+
+    pub(super) fn handle_staked(&mut self, peers: &[StakedPeer]) {
+        self.book.set_staked(peers);
+        for peer in peers {
+            if let Some(peer_id) = self.book.peer_id(&peer.address) {
+                self.swarm.behaviour_mut().limits.bypass_peer_id(&peer_id);
+            }
+        }
+        let pairs = peers.iter().map(|peer| (peer.address, peer.operator));
+        self.neighbours.handle_registry(pairs, self.clock.now());
+    }
+
+    pub(super) fn drain_neighbours(&mut self) {
+        while let Some(transmit) = self.neighbours.poll_transmit() {
+            match transmit {
+                Transmit::Dial(peer) => {
+                    if matches!(self.dial(peer), Dialling::Impossible) {
+                        self.neighbours.handle_dial_failed(peer, self.clock.now());
+                    }
+                }
+                Transmit::Hold(peer) => {
+                    if let Some(peer_id) = self.book.peer_id(&peer) {
+                        self.swarm.behaviour_mut().hold.hold(peer_id);
+                    }
+                }
+                Transmit::Release(peer) => {
+                    if let Some(peer_id) = self.book.peer_id(&peer) {
+                        self.swarm.behaviour_mut().hold.release(&peer_id);
+                    }
+                }
+            }
+        }
+        let neighbours = self.neighbours.neighbours().count();
+        self.counters
+            .neighbours
+            .set(i64::try_from(neighbours).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn handle_established(
+        &mut self,
+        peer_id: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        let remote = endpoint.get_remote_address().clone();
+        let state = self.peers.entry(peer_id).or_insert_with(|| PeerState {
+            connections: BTreeMap::new(),
+            agent: None,
+            rtt: None,
+            received_bytes: 0,
+            sent_bytes: 0,
+        });
+        state.connections.insert(connection, remote.clone());
+        let first = state.connections.len() == 1;
+        self.show_peer_count();
+        let Some(peer) = address_of(&peer_id) else {
+            return;
+        };
+        if self.offences.is_banned(&peer, self.clock.now()) {
+            self.block(peer_id);
+            return;
+        }
+        let learned = if endpoint.is_dialer() {
+            vec![without_peer(remote)]
+        } else {
+            Vec::new()
+        };
+        self.book.meet(peer_id, learned);
+        for (_, reply) in self.connects.extract_if(.., |(waiting, _)| *waiting == peer) {
+            answer(reply, Ok(()));
+        }
+        if first {
+            self.watches.connected.send_modify(|all| {
+                all.insert(peer);
+            });
+            self.neighbours.handle_connected(peer, self.clock.now());
+            self.emit(NetEvent::Connected(peer));
+        }
+    }
+
+    pub(super) fn handle_closed(&mut self, peer_id: PeerId, connection: ConnectionId, left: u32) {
+        if let Some(state) = self.peers.get_mut(&peer_id) {
+            state.connections.remove(&connection);
+        }
+        if left > 0 {
+            return;
+        }
+        self.peers.remove(&peer_id);
+        self.show_peer_count();
+        if let Some(peer) = address_of(&peer_id) {
+            self.watches
+                .connected
+                .send_if_modified(|all| all.remove(&peer));
+            self.neighbours.handle_disconnected(peer, self.clock.now());
+            self.emit(NetEvent::Disconnected(peer));
+        }
+    }
+
+    pub(super) fn handle_dial_failed(&mut self, peer_id: PeerId, error: &DialError) {
+        let superseded = matches!(error, DialError::DialPeerConditionFalse(_));
+        if superseded || self.swarm.is_connected(&peer_id) {
+            return;
+        }
+        let Some(peer) = address_of(&peer_id) else {
+            return;
+        };
+        for (_, reply) in self.connects.extract_if(.., |(waiting, _)| *waiting == peer) {
+            answer(reply, Err(RequestError::NotConnected { peer }));
+        }
+        self.neighbours.handle_dial_failed(peer, self.clock.now());
+    }
+
+    pub(super) fn handle_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else {
+            return;
+        };
+        let Some(state) = self.peers.get_mut(&peer_id) else {
+            return;
+        };
+        let agent = info.agent_version.chars().filter(|c| !c.is_control());
+        state.agent = Some(agent.take(AGENT_CHARS_MAX).collect());
+        // A stranger far away cannot send us to our own network.
+        let near = state.connections.values().any(is_local);
+        let addresses: Vec<Multiaddr> = info
+            .listen_addrs
+            .into_iter()
+            .map(without_peer)
+            .filter(|address| near || !is_local(address))
+            .take(LEARNED_MAX)
+            .collect();
+        if info.protocols.contains(&KAD_PROTOCOL) {
+            for address in &addresses {
+                let kad = &mut self.swarm.behaviour_mut().kad;
+                kad.add_address(&peer_id, address.clone());
+            }
+        }
+        self.book.set_learned(peer_id, addresses);
+    }
+
+    pub(super) fn handle_ping(&mut self, event: &ping::Event) {
+        match &event.result {
+            Ok(rtt) => {
+                if let Some(state) = self.peers.get_mut(&event.peer) {
+                    state.rtt = Some(*rtt);
+                }
+            }
+            Err(ping::Failure::Unsupported) => {}
+            Err(failure) => {
+                tracing::debug!(peer = %event.peer, %failure, "no answer to a ping");
+                self.swarm.close_connection(event.connection);
+            }
+        }
+    }
+
+    pub(super) fn handle_mdns(&mut self, event: mdns::Event) {
+        let mdns::Event::Discovered(found) = event else {
+            return;
+        };
+        for (peer_id, address) in found.into_iter().take(LEARNED_MAX) {
+            self.book.meet(peer_id, vec![without_peer(address)]);
+            if let Some(peer) = address_of(&peer_id) {
+                self.neighbours.handle_address(peer, self.clock.now());
+                self.dial(peer);
+            }
+        }
+    }
+
+    pub(super) fn handle_offence(&mut self, peer: Address, weight: u32) {
+        if peer == self.local || self.config.trusted.contains(&peer) {
+            return;
+        }
+        if self.offences.handle_offence(peer, weight, self.clock.now()) {
+            tracing::info!(%peer, "banned for its offences");
+            self.counters.bans.inc();
+            self.emit(NetEvent::Banned(peer));
+            if let Some(peer_id) = self.book.peer_id(&peer) {
+                self.block(peer_id);
+            }
+        }
+    }
+
+    /// Refuses a peer from here on and closes its connections.
+    fn block(&mut self, peer_id: PeerId) {
+        self.swarm.behaviour_mut().blocked.block_peer(peer_id);
+        // An error means that there is no connection to close.
+        let _ = self.swarm.disconnect_peer_id(peer_id);
+    }
+
+    pub(super) fn peers_info(&self) -> Vec<PeerInfo> {
+        let neighbours: BTreeSet<&Address> = self.neighbours.neighbours().collect();
+        let mut infos: Vec<PeerInfo> = self
+            .peers
+            .iter()
+            .filter_map(|(peer_id, state)| {
+                let address = address_of(peer_id)?;
+                let (_, endpoint) = state.connections.last_key_value()?;
+                Some(PeerInfo {
+                    address,
+                    peer_id: *peer_id,
+                    agent: state.agent.clone(),
+                    rtt: state.rtt,
+                    transport: transport(endpoint),
+                    endpoint: endpoint.clone(),
+                    connections: state.connections.len(),
+                    neighbour: neighbours.contains(&address),
+                    received_bytes: state.received_bytes,
+                    sent_bytes: state.sent_bytes,
+                })
+            })
+            .collect();
+        infos.sort_by_key(|info| info.address);
+        infos
+    }
+
+    fn show_peer_count(&self) {
+        let count = i64::try_from(self.peers.len()).unwrap_or(i64::MAX);
+        self.counters.peers.set(count);
+    }
+}
+
+/// What came of a wish to dial.
+enum Dialling {
+    Connected,
+    Started,
+    Impossible,
+}
+
+fn without_peer(mut address: Multiaddr) -> Multiaddr {
+    if let Some(libp2p::multiaddr::Protocol::P2p(_)) = address.iter().last() {
+        address.pop();
+    }
+    address
+}
+
+/// Callers that wait for a connection.
+const CONNECTS_MAX: usize = 256;
+
+/// Listen addresses taken from one peer.
+const LEARNED_MAX: usize = 16;
+
+/// The beginning of what a peer says about its software.
+const AGENT_CHARS_MAX: usize = 64;
