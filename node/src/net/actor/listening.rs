@@ -1,5 +1,9 @@
 //! Listening, and what others can reach us by.
 
+use std::net::{IpAddr, TcpListener, UdpSocket};
+
+use libp2p::multiaddr::Protocol as Part;
+
 use super::*;
 
 /// Time for the operating system to report the ports.
@@ -12,6 +16,10 @@ pub(super) async fn listen(
 ) -> Result<Vec<Multiaddr>, StartError> {
     let mut waiting: HashMap<ListenerId, Multiaddr> = HashMap::new();
     for address in wanted {
+        probe(address).map_err(|error| StartError::Listen {
+            address: address.clone(),
+            reason: error.to_string(),
+        })?;
         let listener = swarm
             .listen_on(address.clone())
             .map_err(|error| StartError::Listen {
@@ -59,6 +67,22 @@ pub(super) async fn listen(
     }
 }
 
+/// Fails when somebody else listens on the address. The swarm's own sockets
+/// allow port reuse for hole punching, and would share the port silently.
+fn probe(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Part::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Part::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Part::Tcp(port)) if port != 0 => TcpListener::bind((ip, port)).map(drop),
+        Some(Part::Udp(port)) if port != 0 => UdpSocket::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// The innermost cause of an error, which is what the operating system said.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -102,7 +126,7 @@ impl Actor {
 
     pub(super) fn reserve_circuits(&mut self) {
         for relay in self.config.relays.clone() {
-            let circuit = relay.with(libp2p::multiaddr::Protocol::P2pCircuit);
+            let circuit = relay.with(Part::P2pCircuit);
             if let Err(error) = self.swarm.listen_on(circuit.clone()) {
                 tracing::warn!(%circuit, %error, "cannot reserve a circuit");
             }
