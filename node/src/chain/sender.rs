@@ -1,7 +1,8 @@
 //! The one task that sends transactions, so that nonces never collide.
 //!
-//! Nonces are counted here; what has been broadcast is broadcast again until
-//! the chain has counted it.
+//! Nonces are counted here. What has been sent is kept until the chain has
+//! counted it and [`MINED_MAX`] later ones; whatever the chain does not count,
+//! be it lost on the way or undone by a reorganisation, is broadcast again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use protocol::chain::BlockHeader;
 use protocol::id::{Address, Hash32};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::SendError;
 use super::rpc::{CallRequest, Client, RpcError};
@@ -38,12 +39,14 @@ pub(super) struct Actor {
     wallets: BTreeMap<Address, Nonces>,
 }
 
-/// A wallet's transactions that the chain has not counted yet.
+/// A wallet's latest transactions.
 #[derive(Debug, Default)]
 struct Nonces {
-    next: u64,
-    /// At most [`PENDING_MAX`], by nonce.
-    pending: BTreeMap<u64, RawTransaction>,
+    /// How many the chain had counted when it was last asked.
+    mined: u64,
+    /// By nonce; at most [`PENDING_MAX`] that are not counted and
+    /// [`MINED_MAX`] that are.
+    sent: BTreeMap<u64, RawTransaction>,
 }
 
 impl Actor {
@@ -86,7 +89,7 @@ impl Actor {
                 reply,
             } => {
                 let answer = self.send(&wallet, to, data, value).await;
-                // Nobody waits for the answer any longer: the transaction is out.
+                // The asker may have left; the transaction is out all the same.
                 let _ = reply.send(answer);
             }
         }
@@ -119,46 +122,32 @@ impl Actor {
             max_priority_fee,
         };
         let raw = wallet.sign(&transaction);
-        let nonces = self.wallets.entry(wallet.address()).or_default();
         match self.client.send_raw(&raw.bytes).await {
             Ok(()) => {}
             // Whether it arrived is not known; it is broadcast again.
             Err(error) if error.is_retryable() => {
                 debug!(tx = %raw.hash, %error, "broadcast is put off");
             }
-            Err(error) => {
-                // The endpoint's count may differ from the one kept here.
-                if nonces.pending.is_empty() {
-                    self.wallets.remove(&wallet.address());
-                }
-                return Err(error.into());
-            }
+            Err(error) => return Err(error.into()),
         }
         let hash = raw.hash;
-        nonces.next = nonce + 1;
-        nonces.pending.insert(nonce, raw);
+        let nonces = self.wallets.entry(wallet.address()).or_default();
+        nonces.sent.insert(nonce, raw);
         Ok(hash)
     }
 
-    /// The count that the chain knows, or the one after the last that was sent.
+    /// The first nonce that is neither counted by the chain nor under way.
     async fn next_nonce(&mut self, wallet: Address) -> Result<u64, SendError> {
         let mined = self.client.transaction_count(wallet).await?;
         let nonces = self.wallets.entry(wallet).or_default();
-        nonces.pending = nonces.pending.split_off(&mined);
-        if nonces.pending.len() >= PENDING_MAX {
-            return Err(SendError::Full {
-                wallet,
-                count: nonces.pending.len(),
-            });
+        if nonces.handle_count(mined) {
+            broadcast(&self.client, wallet, nonces).await;
         }
-        // After a reorganisation the chain may have forgotten transactions that
-        // are no longer kept here; those nonces are free again.
-        nonces.next = if nonces.pending.is_empty() {
-            mined
-        } else {
-            nonces.next.max(mined)
-        };
-        Ok(nonces.next)
+        let count = nonces.pending().count();
+        if count >= PENDING_MAX {
+            return Err(SendError::Full { wallet, count });
+        }
+        Ok(nonces.next())
     }
 
     /// Twice the base fee plus the suggested tip: stays valid through five full
@@ -177,36 +166,62 @@ impl Actor {
     /// Broadcasts again what the chain has not counted.
     async fn handle_tick(&mut self) {
         for (wallet, nonces) in &mut self.wallets {
-            if nonces.pending.is_empty() {
+            if nonces.sent.is_empty() {
                 continue;
             }
             let Ok(mined) = self.client.transaction_count(*wallet).await else {
                 return;
             };
-            nonces.pending = nonces.pending.split_off(&mined);
-            for (nonce, raw) in nonces.pending.iter().take(BROADCASTS_MAX) {
-                match self.client.send_raw(&raw.bytes).await {
-                    Ok(()) => debug!(%wallet, nonce, tx = %raw.hash, "broadcast again"),
-                    Err(error) if error.is_retryable() => return,
-                    // "already known" is the usual answer and a good one.
-                    Err(error) => debug!(%wallet, nonce, %error, "broadcast was refused"),
-                }
-            }
+            nonces.handle_count(mined);
+            broadcast(&self.client, *wallet, nonces).await;
         }
         if self.wallets.len() > WALLETS_MAX {
-            self.wallets.retain(|_, nonces| !nonces.pending.is_empty());
-            if self.wallets.len() > WALLETS_MAX {
-                warn!(
-                    wallets = self.wallets.len(),
-                    "many wallets wait for the chain"
-                );
-            }
+            self.wallets
+                .retain(|_, nonces| nonces.pending().next().is_some());
+        }
+    }
+}
+
+impl Nonces {
+    /// Notes how many transactions the chain counts; true when it has lost some
+    /// that it had counted.
+    fn handle_count(&mut self, mined: u64) -> bool {
+        let has_lost = mined < self.mined;
+        self.mined = mined;
+        self.sent = self.sent.split_off(&mined.saturating_sub(MINED_MAX));
+        has_lost
+    }
+
+    fn pending(&self) -> impl Iterator<Item = (&u64, &RawTransaction)> {
+        self.sent.range(self.mined..)
+    }
+
+    /// Fills a gap first: nothing behind one is ever mined.
+    fn next(&self) -> u64 {
+        let mut next = self.mined;
+        while self.sent.contains_key(&next) {
+            next += 1;
+        }
+        next
+    }
+}
+
+async fn broadcast(client: &Client, wallet: Address, nonces: &Nonces) {
+    for (nonce, raw) in nonces.pending().take(BROADCASTS_MAX) {
+        match client.send_raw(&raw.bytes).await {
+            Ok(()) => debug!(%wallet, nonce, tx = %raw.hash, "broadcast again"),
+            Err(error) if error.is_retryable() => return,
+            // "already known" is the usual answer and a good one.
+            Err(error) => debug!(%wallet, nonce, %error, "broadcast was refused"),
         }
     }
 }
 
 /// Most transactions of one wallet that wait to be mined.
 pub(super) const PENDING_MAX: usize = 256;
+
+/// Mined transactions of one wallet that are kept for a reorganisation.
+const MINED_MAX: u64 = 64;
 
 /// Wallets beyond this are forgotten when none of their transactions waits.
 const WALLETS_MAX: usize = 1024;

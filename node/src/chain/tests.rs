@@ -185,8 +185,7 @@ fn a_signed_transaction_decodes_to_its_sender() {
         max_fee: U256::exp10(10),
         max_priority_fee: U256::exp10(9),
     });
-    let (transaction, signature) =
-        TypedTransaction::decode_signed(&Rlp::new(&raw.bytes)).unwrap();
+    let (transaction, signature) = TypedTransaction::decode_signed(&Rlp::new(&raw.bytes)).unwrap();
     assert_eq!(transaction.from().unwrap().0, wallet.address().0);
     assert_eq!(transaction.hash(&signature).0, raw.hash.0);
     assert!(signature.v < 2);
@@ -222,7 +221,12 @@ async fn the_registry_and_the_entries_survive_a_reorganisation_and_a_stall() {
     for number in 1..=3 {
         let call = net.action(number);
         let sent = handle
-            .send(&wallet(4), Some(net.contracts.entity_manager), call, U256::zero())
+            .send(
+                &wallet(4),
+                Some(net.contracts.entity_manager),
+                call,
+                U256::zero(),
+            )
             .await
             .unwrap();
         tip = within(handle.receipt(sent, 0)).await.unwrap().block.number;
@@ -250,7 +254,10 @@ async fn the_registry_and_the_entries_survive_a_reorganisation_and_a_stall() {
     control.stall(true).await.unwrap();
     let call = net.action(9);
     let to = Some(net.contracts.entity_manager);
-    let sent = handle.send(&wallet(4), to, call, U256::zero()).await.unwrap();
+    let sent = handle
+        .send(&wallet(4), to, call, U256::zero())
+        .await
+        .unwrap();
     let early = tokio::time::timeout(Duration::from_millis(300), handle.receipt(sent, 0)).await;
     assert!(early.is_err(), "a stalled chain mines nothing");
     assert!(handle.status().borrow().connected);
@@ -262,7 +269,8 @@ async fn the_registry_and_the_entries_survive_a_reorganisation_and_a_stall() {
     let mut events = handle.subscribe_entries(net.contracts.start());
     afresh.follow(&mut events, replica.tip.number).await;
     assert_eq!(afresh.entries, replica.entries);
-    assert!(afresh.ids().len() <= 4 && !afresh.ids().is_empty());
+    // What the reorganisation dropped was broadcast again.
+    assert_eq!(afresh.ids().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,7 +281,10 @@ async fn a_subscription_goes_on_from_its_cursor() {
     let mut tips = Vec::new();
     for number in 1..=2 {
         let call = net.action(number);
-        let sent = handle.send(&wallet(4), to, call, U256::zero()).await.unwrap();
+        let sent = handle
+            .send(&wallet(4), to, call, U256::zero())
+            .await
+            .unwrap();
         tips.push(within(handle.receipt(sent, 0)).await.unwrap().block);
     }
     let mut events = handle.subscribe_entries(Cursor::after(tips[0]));
@@ -303,18 +314,28 @@ async fn many_transactions_of_one_wallet_get_through_and_a_bad_one_says_why() {
     let mut sent = Vec::new();
     for number in 1..=5 {
         let call = net.action(number);
-        sent.push(handle.send(&wallet(4), to, call, U256::zero()).await.unwrap());
+        sent.push(
+            handle
+                .send(&wallet(4), to, call, U256::zero())
+                .await
+                .unwrap(),
+        );
     }
     net.chain.control().stall(false).await.unwrap();
     for tx_hash in sent {
         within(handle.receipt(tx_hash, 0)).await.unwrap();
     }
-    let again = handle.send(&wallet(4), to, net.action(1), U256::zero()).await;
+    let again = handle
+        .send(&wallet(4), to, net.action(1), U256::zero())
+        .await;
     let Err(SendError::Rpc(RpcError::Revert(revert))) = again else {
         panic!("an action counts once: {again:?}");
     };
     assert_eq!(revert.name, "ActionIsUsed");
-    assert_eq!(net.client.transaction_count(wallet(4).address()).await, Ok(5));
+    assert_eq!(
+        net.client.transaction_count(wallet(4).address()).await,
+        Ok(5)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -338,7 +359,14 @@ async fn a_dead_endpoint_is_passed_over_and_a_foreign_one_refused() {
     let foreign = Client::new(&[net.chain.url()], Some(1)).unwrap();
     let error = foreign.latest().await.unwrap_err();
     assert!(
-        matches!(error, RpcError::ChainId { expected: 1, found: CHAIN_ID, .. }),
+        matches!(
+            error,
+            RpcError::ChainId {
+                expected: 1,
+                found: CHAIN_ID,
+                ..
+            }
+        ),
         "{error}"
     );
 }
@@ -489,13 +517,13 @@ impl Net {
         let data = calls::encode(ContractKind::Records, function, &[Token::Tuple(fields)]);
         let struct_hash = self.records(data).await;
         assert_eq!(struct_hash, record.struct_hash(), "{function}");
-        let data = calls::encode(
-            ContractKind::Records,
-            "digest",
-            &[calls::hash(struct_hash)],
-        );
+        let data = calls::encode(ContractKind::Records, "digest", &[calls::hash(struct_hash)]);
         let digest = self.records(data).await;
-        assert_eq!(digest, record.digest(&self.contracts.domain()), "{function}");
+        assert_eq!(
+            digest,
+            record.digest(&self.contracts.domain()),
+            "{function}"
+        );
     }
 
     async fn records(&self, data: Vec<u8>) -> Hash32 {
