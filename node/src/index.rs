@@ -1,1 +1,217 @@
-//! (placeholder)
+//! The index behind a handle: one thread writes, readers hold snapshots.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use storage::index::{Applied, Block, Index, IndexError, Reader, Snapshot};
+use storage::search::{Search, Searcher};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Talks to the index's writer thread; cheap to clone. The thread ends with the
+/// last handle.
+#[derive(Debug, Clone)]
+pub struct IndexHandle {
+    commands: mpsc::Sender<Command>,
+    reader: Reader,
+    search: Arc<Searcher>,
+    height: watch::Receiver<Height>,
+}
+
+/// How far the index reaches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Height {
+    /// The last applied block.
+    pub block_number: u64,
+    /// Entries up to it.
+    pub entries: u64,
+}
+
+/// Why the index did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IndexTaskError {
+    /// The index refused or failed.
+    #[error(transparent)]
+    Index(Arc<IndexError>),
+    /// The search index failed.
+    #[error("the search index failed: {0}; delete the folder `search` and start again")]
+    Search(String),
+    /// The writer thread has ended.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+enum Command {
+    Apply {
+        blocks: Vec<Block>,
+        reply: oneshot::Sender<Result<Applied, IndexTaskError>>,
+    },
+    Rollback {
+        to: u64,
+        reply: oneshot::Sender<Result<(), IndexTaskError>>,
+    },
+}
+
+impl IndexHandle {
+    /// Opens the index and its search in a folder and starts the writer thread.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexTaskError`] says what is damaged and what to delete.
+    pub fn open(folder: &Path) -> Result<Self, IndexTaskError> {
+        let index = Index::open(folder)?;
+        let search = Search::open(&folder.join("search")).map_err(search_error)?;
+        Self::spawn(index, search)
+    }
+
+    /// An index that lives as long as its handles.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexTaskError`] when memory or a thread is not to be had.
+    pub fn in_memory() -> Result<Self, IndexTaskError> {
+        let search = Search::in_memory().map_err(search_error)?;
+        Self::spawn(Index::in_memory()?, search)
+    }
+
+    fn spawn(index: Index, mut search: Search) -> Result<Self, IndexTaskError> {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        search.sync(&index.snapshot()?).map_err(search_error)?;
+        let (height, height_seen) = watch::channel(height_of(&index)?);
+        let handle = Self {
+            commands,
+            reader: index.reader(),
+            search: Arc::new(search.searcher()),
+            height: height_seen,
+        };
+        let writer = Writer {
+            index,
+            search,
+            height,
+        };
+        std::thread::Builder::new()
+            .name("index-writer".to_owned())
+            .spawn(move || writer.run(inbox))
+            .map_err(|error| IndexTaskError::Search(error.to_string()))?;
+        Ok(handle)
+    }
+
+    /// Applies blocks in order, all or none.
+    ///
+    /// # Errors
+    ///
+    /// As `storage::index::Index::apply_all`.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, the blocks may have been applied or not.
+    pub async fn apply(&self, blocks: Vec<Block>) -> Result<Applied, IndexTaskError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Apply { blocks, reply }).await?;
+        answer.await.map_err(|_| IndexTaskError::Stopped)?
+    }
+
+    /// Takes back every block above `to`.
+    ///
+    /// # Errors
+    ///
+    /// As `storage::index::Index::rollback`.
+    pub async fn rollback(&self, to: u64) -> Result<(), IndexTaskError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Rollback { to, reply }).await?;
+        answer.await.map_err(|_| IndexTaskError::Stopped)?
+    }
+
+    /// The index as it is.
+    ///
+    /// # Errors
+    ///
+    /// Database errors.
+    pub fn snapshot(&self) -> Result<Snapshot, IndexTaskError> {
+        Ok(self.reader.snapshot()?)
+    }
+
+    /// Full-text search over the index.
+    #[must_use]
+    pub fn search(&self) -> &Searcher {
+        &self.search
+    }
+
+    /// How far the index reaches, as it changes.
+    #[must_use]
+    pub fn height(&self) -> watch::Receiver<Height> {
+        self.height.clone()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), IndexTaskError> {
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| IndexTaskError::Stopped)
+    }
+}
+
+struct Writer {
+    index: Index,
+    search: Search,
+    height: watch::Sender<Height>,
+}
+
+impl Writer {
+    fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.blocking_recv() {
+            match command {
+                Command::Apply { blocks, reply } => {
+                    let result = self.apply(&blocks);
+                    // The caller may have gone away; the blocks are applied all the same.
+                    let _ = reply.send(result);
+                }
+                Command::Rollback { to, reply } => {
+                    let result = self.rollback(to);
+                    let _ = reply.send(result);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, blocks: &[Block]) -> Result<Applied, IndexTaskError> {
+        let applied = self.index.apply_all(blocks)?;
+        if applied.accepted > 0 {
+            self.update_search()?;
+        }
+        self.height.send_replace(height_of(&self.index)?);
+        Ok(applied)
+    }
+
+    fn rollback(&mut self, to: u64) -> Result<(), IndexTaskError> {
+        self.index.rollback(to)?;
+        self.update_search()?;
+        self.height.send_replace(height_of(&self.index)?);
+        Ok(())
+    }
+
+    fn update_search(&mut self) -> Result<(), IndexTaskError> {
+        self.search
+            .sync(&self.index.snapshot()?)
+            .map_err(search_error)?;
+        Ok(())
+    }
+}
+
+fn height_of(index: &Index) -> Result<Height, IndexTaskError> {
+    let cursor = index.snapshot()?.cursor()?;
+    Ok(cursor.map_or_else(Height::default, |cursor| Height {
+        block_number: cursor.number,
+        entries: cursor.peaks.count,
+    }))
+}
+
+fn search_error(error: impl std::fmt::Display) -> IndexTaskError {
+    IndexTaskError::Search(error.to_string())
+}
+
+impl From<IndexError> for IndexTaskError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(Arc::new(error))
+    }
+}
+
+/// Commands waiting for the writer; senders wait when it is full.
+const COMMANDS_MAX: usize = 16;

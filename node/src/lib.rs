@@ -9,6 +9,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod content;
+pub mod context;
 pub mod devnet;
 pub mod discovery;
 pub mod exchange;

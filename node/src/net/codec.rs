@@ -65,7 +65,9 @@ impl request_response::Codec for FrameCodec {
             STATUS_NOT_SERVED => Ok(Err(Refusal::NotServed)),
             STATUS_BUSY => Ok(Err(Refusal::Busy)),
             STATUS_REJECTED => Ok(Err(Refusal::Rejected)),
-            other => Err(invalid(format!("the response has the unknown status {other}"))),
+            other => Err(invalid(format!(
+                "the response has the unknown status {other}"
+            ))),
         };
         self.count(response)
     }

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use protocol::id::Address;
 use protocol::time::Moment;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use rand::SeedableRng;
 
 /// Draws neighbours and says whom to dial and to hold.
 #[derive(Debug)]
@@ -242,8 +242,7 @@ impl Neighbours {
     }
 
     fn is_free(&self, peer: &Address, now: Moment) -> bool {
-        !self.drawn.contains_key(peer)
-            && self.rests.get(peer).is_none_or(|rest| rest.until <= now)
+        !self.drawn.contains_key(peer) && self.rests.get(peer).is_none_or(|rest| rest.until <= now)
     }
 
     fn take(&mut self, peer: Address, replaces: Option<Address>, now: Moment) {

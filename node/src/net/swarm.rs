@@ -24,9 +24,7 @@ use libp2p::{
 use protocol::entry::sha256;
 
 use super::codec::FrameCodec;
-use super::{
-    GOSSIP_FRAME_BYTES_MAX, NetConfig, Protocol, StartError, Topic, hold,
-};
+use super::{GOSSIP_FRAME_BYTES_MAX, NetConfig, Protocol, StartError, Topic, hold};
 use crate::metrics::{Counter, Metrics};
 
 /// Everything the swarm does, the refusals first: a connection that a later
@@ -136,7 +134,11 @@ pub(super) async fn build(
 ) -> Result<Swarm<Behaviour>, StartError> {
     let builder = SwarmBuilder::with_existing_identity(keypair.clone())
         .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .with_tcp(
+            tcp::Config::default(),
+            noise::Config::new,
+            yamux::Config::default,
+        )
         .map_err(setup("the TCP transport"))?
         .with_quic()
         .with_dns()
@@ -238,7 +240,10 @@ fn gossipsub(config: &NetConfig, key: &Keypair, metrics: &Metrics) -> Result<Gos
         .connection_handler_queue_len(GOSSIP_QUEUE_MAX)
         .build()
         .map_err(|error| format!("the gossip settings contradict each other: {error}"))?;
-    let topics: HashSet<_> = Topic::ALL.iter().map(|topic| topic.ident().hash()).collect();
+    let topics: HashSet<_> = Topic::ALL
+        .iter()
+        .map(|topic| topic.ident().hash())
+        .collect();
     let mut gossipsub = Gossipsub::new_with_subscription_filter(
         MessageAuthenticity::Signed(key.clone()),
         settings,

@@ -95,7 +95,10 @@ async fn check_both_ways(transport: &str) {
     serve_reversed(&ada, Protocol::Query).await;
     serve_reversed(&ben, Protocol::Blocks).await;
     ada.knows(&ben, transport).await;
-    let body = ada.net.request(ben.address(), Protocol::Blocks, "abc").await;
+    let body = ada
+        .net
+        .request(ben.address(), Protocol::Blocks, "abc")
+        .await;
     assert_eq!(body.unwrap(), "cba");
     // Ben was never told where Ada listens; the connection is enough.
     let body = ben.net.request(ada.address(), Protocol::Query, "").await;
@@ -123,7 +126,10 @@ async fn requests_go_both_ways_over_quic() {
 async fn a_peer_is_reached_over_websocket() {
     let mut config = NetConfig::default().on_loopback();
     config.listen = vec!["/ip4/127.0.0.1/tcp/0/ws".parse().unwrap()];
-    let (ada, ben) = (Peer::start(1).await, Peer::exactly(2, config).await.unwrap());
+    let (ada, ben) = (
+        Peer::start(1).await,
+        Peer::exactly(2, config).await.unwrap(),
+    );
     serve_reversed(&ben, Protocol::Vault).await;
     ada.knows(&ben, "ws").await;
     let body = ada.net.request(ben.address(), Protocol::Vault, "xy").await;
@@ -286,7 +292,11 @@ async fn publish(peer: &Peer, topic: Topic, data: &'static str) {
 
 /// A line ada - ben - cyd in which only neighbours are connected.
 async fn line() -> [Peer; 3] {
-    let peers = [Peer::start(1).await, Peer::start(2).await, Peer::start(3).await];
+    let peers = [
+        Peer::start(1).await,
+        Peer::start(2).await,
+        Peer::start(3).await,
+    ];
     for (from, to) in [(0, 1), (2, 1)] {
         peers[from].knows(&peers[to], "tcp").await;
         peers[from].net.connect(peers[to].address()).await.unwrap();
@@ -327,7 +337,10 @@ async fn gossip_that_is_refused_goes_no_further() {
     let gossip = receive(&mut at_cyd).await;
     assert_eq!(gossip.data, "accepted");
     let text = ben.metrics.encode();
-    assert!(text.contains("coliving_net_gossip_rejected_total 1"), "{text}");
+    assert!(
+        text.contains("coliving_net_gossip_rejected_total 1"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -347,7 +360,9 @@ async fn peers_that_send_rejected_gossip_are_banned() {
     ada.knows(&ben, "tcp").await;
     ada.net.connect(ben.address()).await.unwrap();
     ben.until_connected(ada.address(), true).await;
-    ben.net.report_offence(ada.address(), OFFENCE_LIMIT - 1).await;
+    ben.net
+        .report_offence(ada.address(), OFFENCE_LIMIT - 1)
+        .await;
     let mut at_ben = ben.net.subscribe(Topic::Presence).await.unwrap();
     publish(&ada, Topic::Presence, "nonsense").await;
     receive(&mut at_ben).await.verdict.reject();
@@ -403,7 +418,10 @@ async fn neighbours_are_dialled_held_and_dialled_again() {
 #[tokio::test]
 async fn providers_are_found_through_a_third_peer() {
     let [ada, ben, cyd] = line().await;
-    let cid = Cid::new_v1(0x55, cid::multihash::Multihash::wrap(0x12, &[5; 32]).unwrap());
+    let cid = Cid::new_v1(
+        0x55,
+        cid::multihash::Multihash::wrap(0x12, &[5; 32]).unwrap(),
+    );
     let found = async {
         loop {
             // Announcing reaches those who are in the routing table by then.
@@ -565,7 +583,10 @@ async fn bad_frames_end_their_stream_and_nothing_else() {
     };
     tokio::time::timeout(PATIENCE, failing).await.unwrap();
     let text = ben.metrics.encode();
-    assert!(text.contains("coliving_net_frames_refused_total 2"), "{text}");
+    assert!(
+        text.contains("coliving_net_frames_refused_total 2"),
+        "{text}"
+    );
     // The swarm still serves.
     let ada = Peer::start(1).await;
     ada.knows(&ben, "tcp").await;

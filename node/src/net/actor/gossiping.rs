@@ -93,7 +93,12 @@ impl Actor {
         }
         let (messages, receiver) = mpsc::channel(SUBSCRIPTION_MAX);
         *subscriber = Some(messages);
-        if let Err(error) = self.swarm.behaviour_mut().gossipsub.subscribe(&topic.ident()) {
+        if let Err(error) = self
+            .swarm
+            .behaviour_mut()
+            .gossipsub
+            .subscribe(&topic.ident())
+        {
             tracing::warn!(%error, topic = topic.label(), "the subscription was not sent");
         }
         Ok(receiver)
@@ -105,7 +110,10 @@ impl Actor {
             let subscriber = &mut self.subscribers[topic.idx()];
             if subscriber.as_ref().is_some_and(mpsc::Sender::is_closed) {
                 *subscriber = None;
-                self.swarm.behaviour_mut().gossipsub.unsubscribe(&topic.ident());
+                self.swarm
+                    .behaviour_mut()
+                    .gossipsub
+                    .unsubscribe(&topic.ident());
             }
         }
     }

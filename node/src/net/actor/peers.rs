@@ -128,7 +128,10 @@ impl Actor {
             Vec::new()
         };
         self.book.meet(peer_id, learned);
-        for (_, reply) in self.connects.extract_if(.., |(waiting, _)| *waiting == peer) {
+        for (_, reply) in self
+            .connects
+            .extract_if(.., |(waiting, _)| *waiting == peer)
+        {
             answer(reply, Ok(()));
         }
         if first {
@@ -166,7 +169,10 @@ impl Actor {
         let Some(peer) = address_of(&peer_id) else {
             return;
         };
-        for (_, reply) in self.connects.extract_if(.., |(waiting, _)| *waiting == peer) {
+        for (_, reply) in self
+            .connects
+            .extract_if(.., |(waiting, _)| *waiting == peer)
+        {
             answer(reply, Err(RequestError::NotConnected { peer }));
         }
         self.neighbours.handle_dial_failed(peer, self.clock.now());

@@ -166,7 +166,12 @@ impl Actor {
         let response = match answer.result {
             Ok(body) if body.len() > limit => {
                 let protocol = open.protocol.name();
-                tracing::warn!(size = body.len(), limit, protocol, "our response is too long");
+                tracing::warn!(
+                    size = body.len(),
+                    limit,
+                    protocol,
+                    "our response is too long"
+                );
                 Err(Refusal::Rejected)
             }
             response => response,
@@ -220,9 +225,7 @@ impl Actor {
         };
         let peer = outbound.peer;
         let (outcome, error) = match error {
-            OutboundFailure::DialFailure => {
-                ("not_connected", RequestError::NotConnected { peer })
-            }
+            OutboundFailure::DialFailure => ("not_connected", RequestError::NotConnected { peer }),
             OutboundFailure::Timeout => ("timeout", RequestError::Timeout { peer, protocol }),
             OutboundFailure::UnsupportedProtocols => {
                 let refusal = Refusal::NotServed;
