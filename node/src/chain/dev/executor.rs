@@ -4,24 +4,24 @@
 //! gives before it answers, and publishes [`Chain::view`] afterwards. Replaying the
 //! written operations gives the same chain, block hash by block hash.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+mod mining;
+mod pool;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::time::Moment;
-use revm::DatabaseCommit;
-use revm::context_interface::result::ResultAndState;
 use revm::primitives::alloy_primitives::Bloom;
 use revm::primitives::{Address, B256, Bytes, U256};
 
-use super::block::{Block, GAS_LIMIT, GENESIS_BASE_FEE, Header, Included, Receipt};
+use super::block::{Block, GENESIS_BASE_FEE, Header};
 use super::error::ChainError;
 use super::filters::{Changes, Event, Filters, Interest};
 use super::journal::Op;
 use super::state::World;
 use super::transaction::Transaction;
-use super::view::{Pooled, View, config};
+use super::view::View;
 
 /// The development chain as a pure machine.
 ///
@@ -172,14 +172,6 @@ pub enum ReplayError {
         /// How.
         error: ChainError,
     },
-}
-
-/// A block in the making.
-struct Draft {
-    header: Header,
-    world: World,
-    included: Vec<Included>,
-    logs_count: usize,
 }
 
 impl Chain {
@@ -498,72 +490,6 @@ impl Chain {
         Ok(())
     }
 
-    /// What can be said of a transaction before it runs.
-    fn check(&self, transaction: &Transaction) -> Result<(), ChainError> {
-        let world = self.view.world();
-        let (nonce, next) = (transaction.nonce, world.nonce(transaction.from));
-        let hash = transaction.hash;
-        if self.view.included.contains_key(&hash) {
-            return Err(ChainError::AlreadyKnown { hash });
-        }
-        if nonce < next {
-            return Err(ChainError::NonceTooLow { nonce, next });
-        }
-        if nonce - next > NONCE_GAP_MAX {
-            return Err(ChainError::NonceTooHigh { nonce, next });
-        }
-        if transaction.gas_limit > GAS_LIMIT {
-            return Err(ChainError::Invalid(format!(
-                "exceeds block gas limit: gas {}, limit {GAS_LIMIT}",
-                transaction.gas_limit
-            )));
-        }
-        let base_fee = self.view.tip().header.next_base_fee();
-        if transaction.max_fee < u128::from(base_fee) {
-            let max_fee = transaction.max_fee;
-            return Err(ChainError::FeeTooLow { max_fee, base_fee });
-        }
-        let (have, want) = (world.balance(transaction.from), transaction.cost_max());
-        if have < want {
-            return Err(ChainError::Funds { have, want });
-        }
-        match self.view.pool.get(&(transaction.from, nonce)) {
-            Some(waiting) => replaces(transaction, &waiting.transaction),
-            None if self.view.pool.len() >= POOL_TRANSACTIONS_MAX => Err(ChainError::PoolFull),
-            None => Ok(()),
-        }
-    }
-
-    fn pool(&mut self, transaction: Arc<Transaction>) {
-        let key = (transaction.from, transaction.nonce);
-        let arrival = self.arrivals_count;
-        self.arrivals_count += 1;
-        let pooled = Arc::new(Pooled {
-            transaction,
-            arrival,
-        });
-        self.view.pool.insert(key, pooled);
-        self.queued.push(key);
-    }
-
-    /// Writes down what the command at hand left waiting.
-    fn note_queued(&mut self) {
-        for key in std::mem::take(&mut self.queued) {
-            if let Some(pooled) = self.view.pool.get(&key) {
-                let raw = pooled.transaction.raw.clone();
-                self.ops.push(Op::Queue { raw });
-            }
-        }
-    }
-
-    fn prune_pool(&mut self) {
-        let world = self.view.world().clone();
-        self.view.pool = std::mem::take(&mut self.view.pool)
-            .into_iter()
-            .filter(|((sender, nonce), _)| *nonce >= world.nonce(*sender))
-            .collect();
-    }
-
     fn set_balance(&mut self, address: Address, balance: U256) {
         if let Some(world) = self.view.worlds.back_mut() {
             world.set_balance(address, balance);
@@ -584,210 +510,6 @@ impl Chain {
             self.mine_ready(now);
         }
     }
-
-    fn draft(&self, now: Moment) -> Draft {
-        Draft {
-            header: self.view.next_header(now),
-            world: self.view.world().clone(),
-            included: Vec::new(),
-            logs_count: 0,
-        }
-    }
-
-    /// Mines blocks while something that waits can run.
-    fn mine_ready(&mut self, now: Moment) {
-        loop {
-            let draft = self.fill(now);
-            if draft.included.is_empty() {
-                return;
-            }
-            self.push(draft);
-        }
-    }
-
-    fn mine_pool(&mut self, now: Moment) {
-        let draft = self.fill(now);
-        self.push(draft);
-    }
-
-    /// Drafts a block of what waits, the best tip first, then the oldest.
-    fn fill(&mut self, now: Moment) -> Draft {
-        let mut draft = self.draft(now);
-        let base_fee = draft.header.base_fee;
-        let rank = |pooled: &Pooled| {
-            let price = pooled.transaction.effective_gas_price(base_fee);
-            let key = (pooled.transaction.from, pooled.transaction.nonce);
-            (Reverse(price), pooled.arrival, key)
-        };
-        let mut ready: BTreeSet<_> = self
-            .view
-            .pool
-            .iter()
-            .filter(|((sender, nonce), _)| *nonce == draft.world.nonce(*sender))
-            .map(|(_, pooled)| rank(pooled))
-            .collect();
-        while let Some((_, _, (sender, nonce))) = ready.pop_first() {
-            let Some(pooled) = self.view.pool.get(&(sender, nonce)).cloned() else {
-                continue;
-            };
-            if pooled.transaction.max_fee < u128::from(base_fee) {
-                continue;
-            }
-            match self.include(&mut draft, &pooled.transaction) {
-                Ok(true) => {
-                    if let Some(next) = self.view.pool.get(&(sender, nonce + 1)) {
-                        ready.insert(rank(next));
-                    }
-                }
-                Ok(false) => {}
-                Err(error) => {
-                    let hash = pooled.transaction.hash;
-                    tracing::debug!(%hash, %error, "a waiting transaction was dropped");
-                    self.view.pool.remove(&(sender, nonce));
-                }
-            }
-        }
-        draft
-    }
-
-    /// Executes a transaction into a draft; false when the block has no room.
-    fn include(
-        &self,
-        draft: &mut Draft,
-        transaction: &Arc<Transaction>,
-    ) -> Result<bool, ChainError> {
-        if draft.header.gas_used + transaction.gas_limit > GAS_LIMIT {
-            return Ok(false);
-        }
-        let config = config(self.view.chain_id);
-        let ResultAndState { result, state } =
-            self.view
-                .execute(&draft.world, config, &draft.header, transaction.env())?;
-        draft.world.commit(state);
-        let gas_used = result.tx_gas_used();
-        draft.header.gas_used += gas_used;
-        let success = result.is_success();
-        let contract_address = result.created_address().filter(|_| success);
-        let logs = if success {
-            result.into_logs()
-        } else {
-            Vec::new()
-        };
-        let mut bloom = Bloom::ZERO;
-        bloom.accrue_logs(&logs);
-        let log_idx_first = draft.logs_count;
-        draft.logs_count += logs.len();
-        draft.included.push(Included {
-            transaction: Arc::clone(transaction),
-            receipt: Receipt {
-                success,
-                gas_used,
-                cumulative_gas_used: draft.header.gas_used,
-                effective_gas_price: transaction.effective_gas_price(draft.header.base_fee),
-                contract_address,
-                logs,
-                log_idx_first,
-                bloom,
-            },
-        });
-        Ok(true)
-    }
-
-    /// Makes a draft the newest block and gives its hash.
-    fn push(&mut self, mut draft: Draft) -> B256 {
-        draft.header.state_root = draft.world.digest();
-        let block = Arc::new(Block::seal(draft.header, draft.included));
-        let (number, hash) = (block.header.number, block.hash);
-        let view = &mut self.view;
-        for (idx, included) in block.transactions.iter().enumerate() {
-            let transaction = &included.transaction;
-            view.included.insert(transaction.hash, (number, idx));
-            view.pool.remove(&(transaction.from, transaction.nonce));
-        }
-        view.timestamp_next = None;
-        view.numbers.insert(hash, number);
-        view.worlds.push_back(draft.world);
-        while view.worlds.len() > self.states_max {
-            view.worlds.pop_front();
-        }
-        self.ops.push(Op::Block {
-            timestamp: block.header.timestamp,
-            hash,
-            transactions: block
-                .transactions
-                .iter()
-                .map(|included| included.transaction.raw.clone())
-                .collect(),
-        });
-        self.filters.note(Event::Mined(Arc::clone(&block)));
-        self.view.blocks.push_back(block);
-        hash
-    }
-
-    /// Takes the newest blocks off the chain and gives them, oldest first.
-    fn rewind(&mut self, depth: u64) -> Vec<Arc<Block>> {
-        let mut dropped = Vec::new();
-        for _ in 0..depth {
-            let Some(block) = self.view.blocks.pop_back() else {
-                break;
-            };
-            self.view.worlds.pop_back();
-            self.view.numbers.remove(&block.hash);
-            for included in &block.transactions {
-                self.view.included.remove(&included.transaction.hash);
-            }
-            self.filters.note(Event::Removed(Arc::clone(&block)));
-            dropped.push(block);
-        }
-        self.view.forks_count += 1;
-        self.ops.push(Op::Truncate {
-            height: self.view.height(),
-        });
-        dropped.reverse();
-        dropped
-    }
-
-    fn revert(&mut self, id: u64) -> bool {
-        let Some(mut view) = self.snapshots.remove(&id) else {
-            return false;
-        };
-        self.snapshots.split_off(&id);
-        view.forks_count = self.view.forks_count + 1;
-        let mut common = self.view.height().min(view.height());
-        let hash = |view: &View, number| view.block(number).map(|block| block.hash);
-        while hash(&self.view, common) != hash(&view, common) {
-            common -= 1;
-        }
-        for number in (common + 1..=self.view.height()).rev() {
-            if let Some(block) = self.view.block(number) {
-                self.filters.note(Event::Removed(Arc::clone(block)));
-            }
-        }
-        for number in common + 1..=view.height() {
-            if let Some(block) = view.block(number) {
-                self.filters.note(Event::Mined(Arc::clone(block)));
-            }
-        }
-        self.view = view;
-        self.ops.push(Op::Revert { id });
-        true
-    }
-}
-
-/// Whether `next` may take the place of `waiting`.
-fn replaces(next: &Transaction, waiting: &Transaction) -> Result<(), ChainError> {
-    if next.hash == waiting.hash {
-        return Err(ChainError::AlreadyKnown { hash: next.hash });
-    }
-    let tip =
-        |transaction: &Transaction| transaction.max_priority_fee.unwrap_or(transaction.max_fee);
-    let outbids = |new: u128, old: u128| new >= old.saturating_add(old.div_ceil(10));
-    if outbids(next.max_fee, waiting.max_fee) && outbids(tip(next), tip(waiting)) {
-        return Ok(());
-    }
-    Err(ChainError::Underpriced {
-        waiting: waiting.hash,
-    })
 }
 
 /// Most blocks that one command may mine.

@@ -83,9 +83,11 @@ impl Filters {
     pub fn since(&self, position: u64) -> impl Iterator<Item = &Event> {
         let skipped = position.saturating_sub(self.start);
         let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
-        // `skip` on the vector's own iterator walks; `focus` would not, but the
-        // history is bounded and mostly read at its end.
-        self.history.iter().skip(skipped.min(self.history.len()))
+        // Narrowed rather than skipped, which would walk the whole history.
+        self.history
+            .focus()
+            .narrow(skipped.min(self.history.len())..)
+            .into_iter()
     }
 
     /// Starts a filter at the end of the history.

@@ -75,7 +75,7 @@ pub enum Op {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
     end: u64,
     _lock: File,
 }

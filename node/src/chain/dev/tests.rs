@@ -259,7 +259,8 @@ fn a_transaction_is_refused_for_each_way_of_being_wrong() {
     check(
         &with(&|signature| {
             signature.s = order - signature.s;
-            signature.v ^= 1;
+            // The signer gives 35 or 36 plus twice the chain id.
+            signature.v = 1 - (signature.v - 35 - 2 * CHAIN_ID);
         }),
         "high s",
     );
@@ -682,6 +683,8 @@ fn a_polling_filter_sees_logs_come_and_go() {
     assert!(matches!(gone, Err(ChainError::UnknownFilter)));
 }
 
+type Step = Box<dyn Fn(&mut Fixture)>;
+
 /// Everything that a chain can write down, one command per element.
 fn life() -> (Fixture, Vec<Vec<Op>>, Vec<Vec<B256>>) {
     let now = start();
@@ -700,7 +703,7 @@ fn life() -> (Fixture, Vec<Vec<Op>>, Vec<Vec<B256>>) {
         address: address(&wallet(3)),
         balance: U256::from(77),
     };
-    let steps: Vec<Box<dyn Fn(&mut Fixture)>> = vec![
+    let steps: Vec<Step> = vec![
         Box::new(|fixture| {
             fixture.deploy();
         }),
@@ -856,6 +859,34 @@ fn a_changed_byte_inside_a_journal_is_found() {
         Journal::open(folder.path()),
         Err(JournalError::Format { .. })
     ));
+}
+
+#[test]
+fn a_change_that_cannot_be_written_is_taken_back() {
+    let folder = TempDir::new().unwrap();
+    let config = dev_config(Some(folder.path()));
+    let (chain, journal) = open(&config).unwrap();
+    let mut journal = journal.unwrap();
+    // A handle that cannot write stands for a full disk.
+    journal.file = fs::File::open(journal.path()).unwrap();
+    let (views, latest) = watch::channel(Arc::new(chain.view().clone()));
+    let mut actor = Actor {
+        position: chain.events_end(),
+        chain,
+        journal: Some(journal),
+        clock: config.clock,
+        views,
+        events: broadcast::Sender::new(16),
+    };
+    let (reply, mut answer) = oneshot::channel();
+    actor.handle_request(Request {
+        command: Command::Mine { count: 1 },
+        reply,
+    });
+    let outcome = answer.try_recv().unwrap();
+    assert!(matches!(outcome, Err(ChainError::Journal { .. })));
+    assert_eq!(actor.chain.view().height(), 0);
+    assert_eq!(latest.borrow().height(), 0);
 }
 
 fn dev_config(data: Option<&Path>) -> DevChainConfig {
