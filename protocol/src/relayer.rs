@@ -497,7 +497,7 @@ impl Relayer {
         let row = Row {
             digest,
             revision: 0,
-            action: action.clone(),
+            action,
             charge,
             accepted: now.unix(),
             is_simulated: false,

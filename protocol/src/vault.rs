@@ -1,1 +1,345 @@
-//! (placeholder)
+//! The vault: encrypted entropies under keys that only a password gives.
+//!
+//! Records are kept by the placed identity peers of their lookup key
+//! ([`Store`]), written to and read from a majority of them ([`Write`],
+//! [`Read`]). Versions and tombstones count per lookup key and wallet, so that
+//! somebody else's record cannot bury the owner's.
+//!
+//! Format: `docs/formats/vault.md`.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, DecodeError};
+use crate::id::{Address, Hash32, hex_id};
+use crate::signing::{Domain, Record, Signature, Signed, StructEncoder};
+use crate::time::UnixSeconds;
+
+mod hedgehog;
+mod quorum;
+mod rules;
+
+pub use hedgehog::{
+    CipherError, HedgehogRecord, check_password, decrypt_entropy, derive_key, encrypt_entropy,
+    lookup_key,
+};
+pub use quorum::{Read, ReadEvent, Transmit, Write, WriteEvent};
+pub use rules::{Limiter, Outcome, Store};
+
+/// One wallet's encrypted entropy under one lookup key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultRecord {
+    /// How the cipher text came to be: [`SCHEME_HEDGEHOG`].
+    pub scheme: u8,
+    /// Where it is found; derived from user name and password.
+    pub lookup_key: Hash32,
+    /// The initialisation vector, and the salt of the key.
+    pub iv: Iv,
+    /// 64 bytes, or empty in a tombstone.
+    #[serde(with = "serde_bytes")]
+    pub cipher_text: Vec<u8>,
+    /// The wallet that the entropy derives; zero in an unsigned sign-up.
+    pub wallet: Address,
+    /// Counts from 1 and rises with each change.
+    pub version: u64,
+    /// The lookup key of the password before, or zero.
+    pub replaces: Hash32,
+}
+
+/// A record with its wallet's signature.
+pub type SignedVault = Signed<VaultRecord>;
+
+/// The initialisation vector of a record.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Iv(pub [u8; 16]);
+
+/// A record as a replica keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// What is kept.
+    pub record: VaultRecord,
+    /// The wallet's; `None` in a provisional sign-up.
+    pub signature: Option<Signature>,
+    /// The tombstone of the password before, so that whoever sees the record can
+    /// finish the change.
+    pub burial: Option<Box<SignedVault>>,
+    /// When the first record of its wallet came.
+    pub received: UnixSeconds,
+}
+
+/// What is asked over `/coliving/vault/1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Request {
+    /// Keep a record. `received` is taken as this replica's own time.
+    Put(Box<Entry>),
+    /// What is kept under a lookup key?
+    #[serde(rename_all = "camelCase")]
+    Get {
+        /// The key.
+        lookup_key: Hash32,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Response {
+    /// The record is durable here.
+    Stored,
+    /// A record that wins against it is.
+    Outdated(Box<Entry>),
+    /// What is kept, the earliest wallet first; at most [`WALLETS_MAX`] and one
+    /// provisional.
+    Entries(Vec<Entry>),
+    /// It is not kept, or not told.
+    Refused(Refusal),
+}
+
+/// Why a record is not kept or told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum Refusal {
+    /// The signature is not the wallet's.
+    #[error("the record is not signed by its wallet")]
+    Signature,
+    /// A field is not as the scheme wants it.
+    #[error("the record's {field} is not what its scheme asks for")]
+    #[serde(rename_all = "camelCase")]
+    Malformed {
+        /// Which field.
+        field: String,
+    },
+    /// The scheme is unknown or reserved.
+    #[error("scheme {scheme} is not supported; use scheme 1")]
+    Scheme {
+        /// Which.
+        scheme: u8,
+    },
+    /// The wallet has given this lookup key up for ever.
+    #[error("this wallet has given the lookup key up; choose another password")]
+    Buried,
+    /// Other wallets fill the key.
+    #[error("{WALLETS_MAX} wallets use this lookup key already; choose another password")]
+    Full,
+    /// An unsigned sign-up came to a key that is in use.
+    #[error("the lookup key is in use; sign the record")]
+    Taken,
+    /// Asked too often.
+    #[error("asked too often; try again in {retry_after_seconds} seconds")]
+    #[serde(rename_all = "camelCase")]
+    Busy {
+        /// When to try again.
+        retry_after_seconds: u64,
+    },
+}
+
+impl VaultRecord {
+    /// The permanent end of `wallet`'s use of a lookup key.
+    #[must_use]
+    pub fn tombstone(lookup_key: Hash32, wallet: Address, version: u64) -> Self {
+        Self {
+            scheme: SCHEME_HEDGEHOG,
+            lookup_key,
+            iv: Iv::default(),
+            cipher_text: Vec::new(),
+            wallet,
+            version,
+            replaces: Hash32::ZERO,
+        }
+    }
+
+    /// True for the end of a lookup key's use.
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.cipher_text.is_empty()
+    }
+
+    /// True when this record wins against `other` of the same lookup key and
+    /// wallet: tombstones first, then the higher version, then the smaller hash.
+    #[must_use]
+    pub fn wins(&self, other: &Self) -> bool {
+        let rank = |record: &Self| {
+            (
+                record.is_tombstone(),
+                record.version,
+                std::cmp::Reverse(record.struct_hash()),
+            )
+        };
+        rank(self) > rank(other)
+    }
+}
+
+impl Record for VaultRecord {
+    const TYPE: &'static str = "Vault(uint8 scheme,bytes32 lookupKey,bytes16 iv,bytes cipherText,address wallet,uint64 version,bytes32 replaces)";
+
+    fn encode(&self, encoder: &mut StructEncoder) {
+        encoder
+            .uint(u64::from(self.scheme))
+            .bytes32(&self.lookup_key)
+            .fixed_bytes(&self.iv.0)
+            .bytes(&self.cipher_text)
+            .address(&self.wallet)
+            .uint(self.version)
+            .bytes32(&self.replaces);
+    }
+}
+
+impl Entry {
+    /// A signed record, with the tombstone of the password before if it changed.
+    #[must_use]
+    pub fn signed(vault: SignedVault, burial: Option<SignedVault>, now: UnixSeconds) -> Self {
+        Self {
+            record: vault.record,
+            signature: Some(vault.signature),
+            burial: burial.map(Box::new),
+            received: now,
+        }
+    }
+
+    /// Checks everything that needs nobody's knowledge.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] names what is wrong.
+    pub fn check(&self, domain: &Domain) -> Result<(), Refusal> {
+        let record = &self.record;
+        check_shape(record)?;
+        let malformed = |field: &str| {
+            Err(Refusal::Malformed {
+                field: field.to_owned(),
+            })
+        };
+        let Some(signature) = self.signature else {
+            let is_plain = record.wallet == Address::ZERO
+                && record.version == 0
+                && record.replaces == Hash32::ZERO
+                && self.burial.is_none()
+                && !record.is_tombstone();
+            return if is_plain {
+                Ok(())
+            } else {
+                Err(Refusal::Signature)
+            };
+        };
+        verify(record, signature, domain)?;
+        if let Some(burial) = &self.burial {
+            check_shape(&burial.record)?;
+            verify(&burial.record, burial.signature, domain)?;
+            let fits = burial.record.is_tombstone()
+                && burial.record.wallet == record.wallet
+                && burial.record.lookup_key == record.replaces
+                && record.replaces != record.lookup_key;
+            if !fits {
+                return malformed("burial");
+            }
+        }
+        Ok(())
+    }
+
+    /// True when nobody may read an unsigned sign-up any more.
+    #[must_use]
+    pub fn is_over(&self, now: UnixSeconds) -> bool {
+        self.signature.is_none() && now.0.saturating_sub(self.received.0) >= PROVISIONAL_SECONDS
+    }
+}
+
+impl Request {
+    /// Encodes the request.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a request of at most [`REQUEST_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes("vault request", bytes, REQUEST_BYTES_MAX)
+    }
+}
+
+impl Response {
+    /// Encodes the response.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(self)
+    }
+
+    /// Decodes a response of at most [`RESPONSE_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::from_bytes("vault response", bytes, RESPONSE_BYTES_MAX)
+    }
+}
+
+fn check_shape(record: &VaultRecord) -> Result<(), Refusal> {
+    if record.scheme != SCHEME_HEDGEHOG {
+        return Err(Refusal::Scheme {
+            scheme: record.scheme,
+        });
+    }
+    if !record.is_tombstone() && record.cipher_text.len() != CIPHER_TEXT_BYTES {
+        return Err(Refusal::Malformed {
+            field: "cipherText".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn verify(record: &VaultRecord, signature: Signature, domain: &Domain) -> Result<(), Refusal> {
+    let digest = record.digest(domain);
+    match crate::signing::recover(&digest, &signature) {
+        Ok(signer) if signer == record.wallet && signer != Address::ZERO => Ok(()),
+        Ok(_) | Err(_) => Err(Refusal::Signature),
+    }
+}
+
+impl std::str::FromStr for Iv {
+    type Err = crate::id::ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes).map_err(
+            |_| crate::id::ParseIdError {
+                text: text.chars().take(80).collect(),
+                expected: "an initialisation vector: 32 hexadecimal digits",
+            },
+        )?;
+        Ok(Self(bytes))
+    }
+}
+
+hex_id!(Iv, 16);
+
+/// The scheme of facts §1: scrypt and AES-256-CBC.
+pub const SCHEME_HEDGEHOG: u8 = 1;
+
+/// 51 bytes of text with their padding.
+pub const CIPHER_TEXT_BYTES: usize = 64;
+
+/// Wallets whose records one lookup key keeps.
+pub const WALLETS_MAX: usize = 4;
+
+/// How long an unsigned sign-up is kept.
+pub const PROVISIONAL_SECONDS: u64 = 600;
+
+/// Replicas of a record, each of another operator.
+pub const REPLICAS_MAX: usize = 5;
+
+/// Longest encoded [`Request`]: a record and a tombstone with signatures.
+pub const REQUEST_BYTES_MAX: usize = 2048;
+
+/// Longest encoded [`Response`]: [`WALLETS_MAX`] entries and a provisional one.
+pub const RESPONSE_BYTES_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests;
