@@ -11,6 +11,7 @@ pub mod config;
 pub mod content;
 pub mod context;
 pub mod devnet;
+pub mod directory;
 pub mod discovery;
 pub mod exchange;
 pub mod home;
