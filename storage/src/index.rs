@@ -231,13 +231,23 @@ impl Index {
         self.apply_all(std::slice::from_ref(block))
     }
 
-    /// Applies several blocks in one transaction, for replay.
+    /// Applies several blocks in one transaction.
     ///
     /// # Errors
     ///
     /// As [`Index::apply`]; on an error none of the blocks is applied.
     pub fn apply_all(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
-        writer::apply(&self.reader.database, blocks)
+        writer::apply(&self.reader.database, blocks, UNDO_BLOCKS)
+    }
+
+    /// Applies several final blocks in one transaction without an undo log,
+    /// which is faster; they can never be rolled back.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::apply`]; on an error none of the blocks is applied.
+    pub fn apply_final(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
+        writer::apply(&self.reader.database, blocks, 0)
     }
 
     /// Takes back every block above `to`; block `to` itself stays.

@@ -18,7 +18,7 @@ use super::rows::{self, AppliedBlock, Counts, Rejected};
 use super::view::{Rows, View};
 use super::{
     Applied, BLOCKS, Block, BlockEntry, ENTRIES, FORMAT, IndexError, META, STATE, TOUCHED, UNDO,
-    UNDO_BLOCKS, keys,
+    keys,
 };
 
 /// Makes the tables of a new file and checks the format of an old one.
@@ -45,14 +45,18 @@ pub(super) fn initialise(database: &Database) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// Applies blocks in one transaction.
-pub(super) fn apply(database: &Database, blocks: &[Block]) -> Result<Applied, IndexError> {
+/// Applies blocks in one transaction; the last `undo_blocks` can be taken back.
+pub(super) fn apply(
+    database: &Database,
+    blocks: &[Block],
+    undo_blocks: u64,
+) -> Result<Applied, IndexError> {
     let Some(last) = blocks.last() else {
         return Ok(Applied::default());
     };
     let transaction = begin(database)?;
     let mut applied = Applied::default();
-    let floor = last.number.saturating_sub(UNDO_BLOCKS);
+    let floor = last.number.saturating_sub(undo_blocks);
     {
         let mut writer = Writer::new(&transaction)?;
         for block in blocks {
