@@ -93,7 +93,8 @@ pub trait BackendFile: Debug + Send + Sync + 'static {
     fn truncate(&self, size: u64) -> io::Result<()>;
 }
 
-/// Opens the redb database in file `name` of `backend`.
+/// Opens the redb database in file `name` of `backend`. A new one appears
+/// under its name only when it is whole.
 ///
 /// # Errors
 ///
@@ -102,11 +103,26 @@ pub(crate) fn open_database(
     backend: &dyn Backend,
     name: &str,
     cache_bytes: usize,
-) -> Result<redb::Database, redb::DatabaseError> {
-    let file = backend.open(name)?;
-    redb::Builder::new()
-        .set_cache_size(cache_bytes)
-        .create_with_backend(DatabaseFile(file))
+) -> Result<redb::Database, redb::Error> {
+    let open = |name: &str| {
+        let file = backend.open(name)?;
+        redb::Builder::new()
+            .set_cache_size(cache_bytes)
+            .create_with_backend(DatabaseFile(file))
+    };
+    let names = backend.list()?;
+    if !names.iter().any(|known| known == name) {
+        let half_made = format!("{name}.new");
+        if names.contains(&half_made) {
+            backend.remove(&half_made)?;
+        }
+        let mut transaction = open(&half_made)?.begin_write()?;
+        transaction.set_quick_repair(true);
+        transaction.commit()?;
+        backend.open(&half_made)?.sync()?;
+        backend.rename(&half_made, name)?;
+    }
+    Ok(open(name)?)
 }
 
 /// A [`BackendFile`] as redb wants it; the folder's lock stands for redb's own.

@@ -420,7 +420,7 @@ macro_rules! from_redb {
 }
 
 from_redb!(
-    DatabaseError,
+    Error,
     TransactionError,
     TableError,
     StorageError,

@@ -1,0 +1,75 @@
+//! The records under faults.
+
+use std::sync::Arc;
+
+use storage::backend::MemoryBackend;
+use storage::tables::{COUNTERS, LEASE_SERIAL, Table, Tables, TablesError};
+
+const NUMBERS: Table<u64, String> = Table::new("numbers");
+
+fn open(disk: &MemoryBackend) -> Result<Tables, TablesError> {
+    Tables::open(Arc::new(disk.clone()))
+}
+
+fn step(tables: &Tables) -> Result<u64, TablesError> {
+    tables.write(|rows| {
+        let serial = rows.next_number(LEASE_SERIAL)?;
+        rows.put(NUMBERS, &serial, &serial.to_string())?;
+        Ok(serial)
+    })
+}
+
+#[track_caller]
+fn check_serials(tables: &Tables, acknowledged: u64) {
+    tables
+        .read(|rows| {
+            let serial = rows.get(COUNTERS, &LEASE_SERIAL.to_owned())?.unwrap_or(0);
+            assert!(serial >= acknowledged);
+            assert_eq!(rows.count(NUMBERS)?, serial);
+            Ok::<_, TablesError>(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_power_cut_after_any_write_takes_no_serial_back() {
+    let disk = MemoryBackend::new();
+    let tables = open(&disk).unwrap();
+    for _ in 0..5 {
+        step(&tables).unwrap();
+    }
+    for cut in 0..disk.steps() {
+        let disk = MemoryBackend::new();
+        disk.cut_power_at(cut);
+        let mut acknowledged = 0;
+        if let Ok(tables) = open(&disk) {
+            while acknowledged < 5
+                && let Ok(serial) = step(&tables)
+            {
+                acknowledged = serial;
+            }
+        }
+        for seed in 0..4 {
+            match open(&disk.crash_image(seed)) {
+                Ok(tables) => check_serials(&tables, acknowledged),
+                Err(error) => panic!("cut {cut}: {error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn after_a_write_that_failed_the_same_process_goes_on() {
+    for fault in 0..12 {
+        let disk = MemoryBackend::new();
+        let tables = open(&disk).unwrap();
+        step(&tables).unwrap();
+        disk.fill_disk_at(disk.steps() + fault, 1);
+        let mut done = 0;
+        for _ in 0..10 {
+            done += u64::from(step(&tables).is_ok());
+        }
+        assert!(done >= 7, "fault {fault}: {done}");
+        check_serials(&tables, done);
+    }
+}
