@@ -476,10 +476,9 @@ impl Net {
         let mut events = Vec::new();
         loop {
             while let Some(transmit) = read.poll_transmit() {
-                match self.deliver(&transmit) {
-                    Some(response) => read.handle_response(transmit.to, response, self.now),
-                    // Nobody hears that it failed; the timeout does.
-                    None => {}
+                // Nobody hears that it failed; the timeout does.
+                if let Some(response) = self.deliver(&transmit) {
+                    read.handle_response(transmit.to, response, self.now);
                 }
             }
             events.extend(std::iter::from_fn(|| read.poll_event()));
