@@ -30,6 +30,26 @@ fn few_operators_lower_target_and_minimum() {
 }
 
 #[test]
+fn leases_count_once_for_an_operator() {
+    // The first four peers are one operator's.
+    let mut net = Net::with_operators(&[1, 1, 1, 1, 2, 3, 4]);
+    let end = net.run();
+    assert!(matches!(end, Event::Complete { .. }));
+    let first_four: BTreeSet<Address> = (1..=4).map(peer).collect();
+    let of_one = leases(&end)
+        .iter()
+        .filter(|lease| first_four.contains(&lease.record.holder))
+        .count();
+    assert_eq!((leases(&end).len(), of_one), (4, 1));
+    // A silent peer gives way to its operator's next.
+    let mut net = Net::with_operators(&[1, 1, 2, 3]);
+    net.faults.insert(peer(1), Fault::Silent);
+    let end = net.run();
+    assert!(matches!(end, Event::Complete { .. }));
+    check_distinct(&end, 3);
+}
+
+#[test]
 fn silent_and_lying_peers_are_passed_over() {
     for fault in [
         Fault::Silent,
@@ -280,10 +300,18 @@ enum Fault {
 
 impl Net {
     fn new(peers: u8, operators: u8) -> Self {
+        let operators: Vec<u8> = (1..=peers).map(|number| number % operators).collect();
+        Self::with_operators(&operators)
+    }
+
+    /// Peer n, counted from 1, is of the n-th operator given.
+    fn with_operators(operators: &[u8]) -> Self {
+        let peers = u8::try_from(operators.len()).unwrap();
         let candidates = (1..=peers)
-            .map(|number| Candidate {
+            .zip(operators)
+            .map(|(number, operator)| Candidate {
                 peer: peer(number),
-                operator: OperatorNumber(u64::from(number % operators)),
+                operator: OperatorNumber(u64::from(*operator)),
             })
             .collect();
         let holders = (1..=peers)

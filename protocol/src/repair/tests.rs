@@ -54,6 +54,16 @@ fn a_refuted_read_keeps_the_root() {
 }
 
 #[test]
+fn a_page_does_not_outweigh_a_refuted_read() {
+    let (mut repair, root) = surplus();
+    let readers = checks(&mut repair);
+    repair.handle_check(readers[0], &root, false);
+    repair.handle_holding(readers[0], root, FACTS);
+    repair.handle_check(readers[1], &root, true);
+    assert_eq!(drain(&mut repair), []);
+}
+
+#[test]
 fn a_change_during_the_check_keeps_the_root() {
     let (mut repair, root) = surplus();
     let readers = checks(&mut repair);
