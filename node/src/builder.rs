@@ -1,1 +1,253 @@
-//! (placeholder)
+//! One peer, started in order and stopped in the reverse order.
+//!
+//! Order: folder and keys, store, index, swarm, chain, directory, index feed,
+//! exchange, publishing, roles, HTTP.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::entry::sha256;
+use protocol::id::{Address, Role};
+use protocol::signing::SigningKey;
+use storage::blocks::BlockStoreConfig;
+use tokio_util::sync::CancellationToken;
+
+use crate::chain::{ChainConfig, ChainHandle, RpcError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::context::Context;
+use crate::home::{self, HomeError};
+use crate::index::{IndexHandle, IndexTaskError};
+use crate::light::LightError;
+use crate::metrics::Metrics;
+use crate::net::{self, NetConfig, NetError};
+use crate::store::{StoreError, StoreHandle};
+use crate::{directory, discovery, light};
+
+/// A running peer.
+#[derive(Debug)]
+pub struct Node {
+    context: Context,
+    http: SocketAddr,
+    token: String,
+}
+
+/// Why a peer did not start; each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error("cannot create the data folder `{path}`: {source}")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A key or token file cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The index cannot be opened.
+    #[error(transparent)]
+    Index(#[from] IndexTaskError),
+    /// The swarm did not come up.
+    #[error(transparent)]
+    Swarm(#[from] net::StartError),
+    /// A topic or protocol was taken twice.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The chain settings cannot work, or the chain is another one.
+    #[error(transparent)]
+    Chain(#[from] RpcError),
+    /// The light index did not start.
+    #[error(transparent)]
+    Light(#[from] LightError),
+    /// The HTTP server did not start.
+    #[error(
+        "cannot listen on {address} for HTTP: {source}; stop the process that uses it or set another `http.listen` (port 0 takes a free one)"
+    )]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Node {
+    /// Starts a peer from its settings.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing runs on then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        fs::create_dir_all(&config.data).map_err(|source| StartError::Folder {
+            path: config.data.clone(),
+            source,
+        })?;
+        let key = home::peer_key(&config.data)?;
+        Self::start_with_key(config, key).await
+    }
+
+    /// As [`Node::start`], with a key that is kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; nothing runs on then.
+    pub async fn start_with_key(config: Config, key: SigningKey) -> Result<Self, StartError> {
+        let http = config.http.listen;
+        let listener = tokio::net::TcpListener::bind(http)
+            .await
+            .map_err(|source| StartError::Http {
+                address: http,
+                source,
+            })?;
+        let token = home::token(&config.data)?;
+        let context = open(config, key).await?;
+        let node = Self {
+            http: listener.local_addr().unwrap_or(http),
+            context,
+            token,
+        };
+        match node.spawn(listener).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The handles of the peer's parts.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The URL of the HTTP server, without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
+    /// What the owner's routes ask for.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Resolves when somebody asked the peer to stop.
+    pub async fn stopping(&self) {
+        self.context.stop.cancelled().await;
+    }
+
+    /// Stops in the reverse order of the start; what was acknowledged is on disk.
+    pub async fn stop(self) {
+        self.context.stop.cancel();
+        self.context.chain.stop();
+        self.context.net.stop().await;
+        self.context.store.stop().await;
+    }
+
+    async fn spawn(&self, listener: tokio::net::TcpListener) -> Result<(), StartError> {
+        let context = &self.context;
+        let roles: Vec<Role> = context.config.roles.iter().copied().collect();
+        directory::spawn(context);
+        if roles.is_empty() {
+            light::spawn(context).await?;
+        } else {
+            discovery::spawn(context, &roles).await?;
+        }
+        drop(listener);
+        Ok(())
+    }
+}
+
+/// Opens everything that drivers are made from.
+async fn open(config: Config, key: SigningKey) -> Result<Context, StartError> {
+    let clock = Clock::system();
+    let metrics = Metrics::new();
+    let store = StoreHandle::open(&config.data, store_config(&config))?;
+    let index = IndexHandle::open(&config.data)?;
+    let chain_config = ChainConfig {
+        rpc: config.chain.rpc.clone(),
+        chain_id: Some(config.chain.chain_id).filter(|id| *id != 0),
+        contracts: config.chain.contracts,
+        confirmations: config.chain.confirmations,
+        poll_interval: config.chain.poll_interval,
+    };
+    let chain = ChainHandle::spawn(&chain_config, clock)?;
+    refuse_another_chain(&chain).await?;
+    let net = net::start(net_config(&config, &key), &key, clock, &metrics).await?;
+    Ok(Context {
+        peer: key.address(),
+        contracts: config.chain.contracts,
+        config: Arc::new(config),
+        key,
+        clock,
+        metrics,
+        store,
+        index,
+        net,
+        chain,
+        stop: CancellationToken::new(),
+    })
+}
+
+/// A wrong chain is an error of the settings; an absent one is weather.
+async fn refuse_another_chain(chain: &ChainHandle) -> Result<(), StartError> {
+    let asked = tokio::time::timeout(CHAIN_PATIENCE, chain.client().chain_id()).await;
+    match asked {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.is_retryable() => {
+            tracing::warn!(%error, "the chain is away; reading, streaming and repair go on without it");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => {
+            tracing::warn!(
+                "the chain does not answer; reading, streaming and repair go on without it"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn store_config(config: &Config) -> BlockStoreConfig {
+    let mut store = BlockStoreConfig::with_size(config.storage.capacity.as_u64());
+    store.disk_reserve_bytes = config.storage.reserve.as_u64();
+    store
+}
+
+fn net_config(config: &Config, key: &SigningKey) -> NetConfig {
+    let is_light = config.roles.is_empty();
+    NetConfig {
+        listen: config.net.listen.clone(),
+        external: config.net.external.clone(),
+        bootstrap: config.net.bootstrap.clone(),
+        neighbours_min: if is_light { 4 } else { 8 },
+        seed: sha256(&[b"coliving/neighbours/1".as_slice(), &key.to_bytes()].concat()).0,
+        kad_server: !is_light,
+        relay_server: config.net.relay_server,
+        upnp: config.net.upnp,
+        mdns: config.net.mdns,
+        ..NetConfig::default()
+    }
+}
+
+/// The address that a secret key file in a data folder belongs to.
+///
+/// # Errors
+///
+/// [`HomeError`] names the file.
+pub fn peer_of(data: &std::path::Path) -> Result<Address, HomeError> {
+    Ok(home::peer_key(data)?.address())
+}
+
+/// How long the start waits for the chain to say which one it is.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
