@@ -1,1 +1,514 @@
-//! (placeholder)
+//! A whole network in one process: an embedded chain with the contracts, staked
+//! and confirmed peers of several operators and zones, and one light peer.
+//!
+//! Everything is made from a seed, so that a data folder can be resumed: keys
+//! are drawn from it, ports and contracts are written to `devnet.json` once
+//! they stand.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use protocol::amount::{Dgc, U256};
+use protocol::entry::sha256;
+use protocol::id::{Role, Zone};
+use protocol::signing::SigningKey;
+use serde::{Deserialize, Serialize};
+
+use crate::builder::{Node, StartError};
+use crate::chain::deploy::{
+    DeployConfig, DeployError, ServiceConfig, deploy, stake_and_confirm, transfer,
+};
+use crate::chain::dev::{DevChain, DevChainConfig, DevChainError, Mining};
+use crate::chain::{Client, Contracts, RpcError, Wallet};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::home::{self, HomeError};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct DevnetConfig {
+    /// Staked peers, each with all roles; at most [`PEERS_MAX`].
+    pub peers: usize,
+    /// Operators that the peers belong to; at most as many as peers.
+    pub operators: usize,
+    /// Zones that the peers stand in.
+    pub zones: usize,
+    /// Where everything is kept.
+    pub data: PathBuf,
+    /// Draws all keys.
+    pub seed: u64,
+    /// The chain id of the embedded chain.
+    pub chain_id: u64,
+}
+
+/// A running network.
+#[derive(Debug)]
+pub struct Devnet {
+    chain: DevChain,
+    contracts: Contracts,
+    peers: Vec<DevnetPeer>,
+    light: Node,
+}
+
+/// One staked peer of a [`Devnet`].
+#[derive(Debug)]
+pub struct DevnetPeer {
+    /// `peer-1`, `peer-2`, …
+    pub name: String,
+    /// `operator-1`, … : who staked for it.
+    pub operator: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its stake in DGC.
+    pub stake: Dgc,
+    /// The peer.
+    pub node: Node,
+}
+
+/// Why the network did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DevnetError {
+    /// The numbers do not fit together.
+    #[error("{0}")]
+    Config(String),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder `{path}`: {reason}")]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The folder was made with other options.
+    #[error(
+        "the data folder `{path}` was made with {found}; use the same options or another folder"
+    )]
+    Other {
+        /// Which folder.
+        path: PathBuf,
+        /// Its options.
+        found: String,
+    },
+    /// The embedded chain did not start.
+    #[error(transparent)]
+    Chain(#[from] DevChainError),
+    /// The chain did not answer.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// The contracts did not deploy, or a peer was not registered.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
+    /// A peer did not start.
+    #[error("{name} did not start: {source}")]
+    Peer {
+        /// Which.
+        name: String,
+        /// Why not.
+        source: Box<StartError>,
+    },
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+}
+
+/// What stands already, in `devnet.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Plan {
+    peers: usize,
+    operators: usize,
+    zones: usize,
+    seed: u64,
+    chain_id: u64,
+    chain_port: u16,
+    light_port: u16,
+    peer_ports: Vec<u16>,
+    /// Set when every peer is registered and confirmed.
+    contracts: Option<Contracts>,
+}
+
+impl Default for DevnetConfig {
+    fn default() -> Self {
+        Self {
+            peers: 5,
+            operators: 4,
+            zones: 3,
+            data: PathBuf::from("devnet-data"),
+            seed: 1,
+            chain_id: 1337,
+        }
+    }
+}
+
+impl Devnet {
+    /// Starts the network, or resumes the one in the data folder; `tell` hears
+    /// what is being done.
+    ///
+    /// # Errors
+    ///
+    /// [`DevnetError`]; what was started is stopped.
+    pub async fn start(config: DevnetConfig, tell: impl Fn(&str)) -> Result<Self, DevnetError> {
+        config.check()?;
+        let mut plan = config.plan()?;
+        tell("starting the chain");
+        let chain = DevChain::spawn(DevChainConfig {
+            chain_id: plan.chain_id,
+            listen: loopback(plan.chain_port),
+            data: Some(config.data.join("chain")),
+            mining: Mining::Instant,
+            funded: config.funded(),
+            clock: Clock::system(),
+        })
+        .await?;
+        let client = Client::new(&[chain.url()], Some(plan.chain_id))?;
+        let contracts = match plan.contracts {
+            Some(contracts) => contracts,
+            None => {
+                let contracts = config.deploy(&client, &plan, &tell).await?;
+                plan.contracts = Some(contracts);
+                config.save(&plan)?;
+                contracts
+            }
+        };
+        let mut peers = Vec::new();
+        for (idx, port) in plan.peer_ports.iter().enumerate() {
+            tell(&format!("starting peer {} of {}", idx + 1, plan.peers));
+            let started = config.start_peer(idx, *port, &chain, contracts).await;
+            match started {
+                Ok(peer) => peers.push(peer),
+                Err(error) => {
+                    stop_all(peers, chain).await;
+                    return Err(error);
+                }
+            }
+        }
+        tell("starting the light peer");
+        match config.start_light(plan.light_port, &chain, contracts).await {
+            Ok(light) => Ok(Self {
+                chain,
+                contracts,
+                peers,
+                light,
+            }),
+            Err(error) => {
+                stop_all(peers, chain).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The embedded chain.
+    #[must_use]
+    pub fn chain(&self) -> &DevChain {
+        &self.chain
+    }
+
+    /// The deployment.
+    #[must_use]
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
+    }
+
+    /// The staked peers.
+    #[must_use]
+    pub fn peers(&self) -> &[DevnetPeer] {
+        &self.peers
+    }
+
+    /// The light peer.
+    #[must_use]
+    pub fn light(&self) -> &Node {
+        &self.light
+    }
+
+    /// Waits until every peer is connected to every operator's peers and the
+    /// light peer follows.
+    pub async fn ready(&self) {
+        let wanted = self.peers.len().saturating_sub(1).min(NEIGHBOURS_READY);
+        for node in self.peers.iter().map(|peer| &peer.node) {
+            wait_connected(node, wanted).await;
+        }
+        wait_connected(&self.light, wanted.max(1)).await;
+    }
+
+    /// Resolves when a peer was asked to stop.
+    pub async fn stopping(&self) {
+        self.light.stopping().await;
+    }
+
+    /// Stops the light peer, the staked peers and the chain, in that order.
+    pub async fn stop(self) {
+        self.light.stop().await;
+        stop_all(self.peers, self.chain).await;
+    }
+}
+
+async fn stop_all(peers: Vec<DevnetPeer>, chain: DevChain) {
+    for peer in peers {
+        peer.node.stop().await;
+    }
+    chain.stop().await;
+}
+
+async fn wait_connected(node: &Node, wanted: usize) {
+    let mut connected = node.context().net.connected();
+    // An error means that the peer is stopping: nothing to wait for.
+    let _ = connected.wait_for(|peers| peers.len() >= wanted).await;
+}
+
+impl DevnetConfig {
+    fn check(&self) -> Result<(), DevnetError> {
+        let refused = |text: String| Err(DevnetError::Config(text));
+        if self.peers == 0 || self.peers > PEERS_MAX {
+            return refused(format!(
+                "--peers is {}, between 1 and {PEERS_MAX} are possible",
+                self.peers
+            ));
+        }
+        if self.operators == 0 || self.operators > self.peers {
+            return refused(format!(
+                "--operators is {}, between 1 and the number of peers ({}) are possible",
+                self.operators, self.peers
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads `devnet.json`, or draws free ports for a new network.
+    fn plan(&self) -> Result<Plan, DevnetError> {
+        fs::create_dir_all(&self.data).map_err(|error| self.folder_error(&error))?;
+        let path = self.data.join(PLAN_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let plan = self.new_plan()?;
+                self.save(&plan)?;
+                return Ok(plan);
+            }
+            Err(error) => return Err(self.folder_error(&error)),
+        };
+        let plan: Plan = serde_json::from_str(&text).map_err(|error| DevnetError::Folder {
+            path: path.clone(),
+            reason: format!("{PLAN_FILE} is damaged ({error}); use another folder"),
+        })?;
+        let is_same = plan.peers == self.peers
+            && plan.operators == self.operators
+            && plan.zones == self.zones
+            && plan.seed == self.seed
+            && plan.chain_id == self.chain_id;
+        if is_same {
+            return Ok(plan);
+        }
+        Err(DevnetError::Other {
+            path: self.data.clone(),
+            found: format!(
+                "--peers {} --operators {} --seed {}",
+                plan.peers, plan.operators, plan.seed
+            ),
+        })
+    }
+
+    fn new_plan(&self) -> Result<Plan, DevnetError> {
+        let mut ports = free_ports(self.peers + 2).map_err(|error| self.folder_error(&error))?;
+        let peer_ports = ports.split_off(2);
+        Ok(Plan {
+            peers: self.peers,
+            operators: self.operators,
+            zones: self.zones,
+            seed: self.seed,
+            chain_id: self.chain_id,
+            chain_port: ports[0],
+            light_port: ports[1],
+            peer_ports,
+            contracts: None,
+        })
+    }
+
+    fn save(&self, plan: &Plan) -> Result<(), DevnetError> {
+        let text = serde_json::to_vec_pretty(plan).expect("a plan has a JSON form");
+        home::write_secret(&self.data.join(PLAN_FILE), &text)?;
+        Ok(())
+    }
+
+    fn folder_error(&self, error: &std::io::Error) -> DevnetError {
+        DevnetError::Folder {
+            path: self.data.clone(),
+            reason: error.to_string(),
+        }
+    }
+
+    /// The key that the seed draws for a name.
+    fn key(&self, name: &str) -> SigningKey {
+        let text = format!("coliving/devnet/{}/{name}", self.seed);
+        // One hash in 2^128 is not a key; the next one is.
+        let mut hash = sha256(text.as_bytes());
+        loop {
+            match SigningKey::from_bytes(&hash.0) {
+                Ok(key) => return key,
+                Err(_) => hash = sha256(&hash.0),
+            }
+        }
+    }
+
+    fn funded(&self) -> Vec<(protocol::id::Address, U256)> {
+        let names = (0..self.peers)
+            .map(peer_name)
+            .chain((0..self.operators).map(operator_name))
+            .chain([TREASURY.to_owned()]);
+        names
+            .map(|name| (self.key(&name).address(), U256::exp10(22)))
+            .collect()
+    }
+
+    async fn deploy(
+        &self,
+        client: &Client,
+        plan: &Plan,
+        tell: &impl Fn(&str),
+    ) -> Result<Contracts, DevnetError> {
+        tell("deploying the contracts");
+        let treasury = Wallet::new(self.key(TREASURY));
+        let config = DeployConfig {
+            governance: treasury.address(),
+            treasury: treasury.address(),
+            verifier: treasury.address(),
+            snapshot_blocks: 1,
+            lockup_blocks: LOCKUP_BLOCKS,
+        };
+        let contracts = deploy(client, &treasury, &config).await?;
+        for (idx, port) in plan.peer_ports.iter().enumerate() {
+            tell(&format!("staking for peer {} of {}", idx + 1, plan.peers));
+            let operator = Wallet::new(self.key(&operator_name(idx % self.operators)));
+            let stake = Dgc::whole(STAKE_DGC);
+            transfer(client, &contracts, &treasury, operator.address(), stake).await?;
+            let service = ServiceConfig {
+                endpoint: format!("http://127.0.0.1:{port}"),
+                roles: Role::ALL.to_vec(),
+                zone: Zone::new(&zone_name(idx % self.zones)),
+                stake,
+            };
+            let peer = self.key(&peer_name(idx));
+            stake_and_confirm(client, &contracts, &operator, &peer, &service).await?;
+        }
+        Ok(contracts)
+    }
+
+    async fn start_peer(
+        &self,
+        idx: usize,
+        port: u16,
+        chain: &DevChain,
+        contracts: Contracts,
+    ) -> Result<DevnetPeer, DevnetError> {
+        let name = peer_name(idx);
+        let mut config = self.peer_config(&name, port, chain, contracts);
+        config.roles = BTreeSet::from(Role::ALL);
+        config.url = Some(format!("http://127.0.0.1:{port}"));
+        let started = Node::start_with_key(config, self.key(&name)).await;
+        let node = started.map_err(|source| DevnetError::Peer {
+            name: name.clone(),
+            source: Box::new(source),
+        })?;
+        Ok(DevnetPeer {
+            operator: operator_name(idx % self.operators),
+            zone: zone_name(idx % self.zones),
+            stake: Dgc::whole(STAKE_DGC),
+            name,
+            node,
+        })
+    }
+
+    async fn start_light(
+        &self,
+        port: u16,
+        chain: &DevChain,
+        contracts: Contracts,
+    ) -> Result<Node, DevnetError> {
+        let config = self.peer_config(LIGHT, port, chain, contracts);
+        Node::start_with_key(config, self.key(LIGHT))
+            .await
+            .map_err(|source| DevnetError::Peer {
+                name: LIGHT.to_owned(),
+                source: Box::new(source),
+            })
+    }
+
+    fn peer_config(&self, name: &str, port: u16, chain: &DevChain, contracts: Contracts) -> Config {
+        let mut config = Config {
+            data: self.data.join(name),
+            name: name.to_owned(),
+            ..Config::default()
+        };
+        config.http.listen = loopback(port);
+        config.net.listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
+            .into_iter()
+            .map(|text| text.parse().expect("a literal multiaddress"))
+            .collect();
+        config.chain.rpc = vec![chain.url()];
+        config.chain.chain_id = self.chain_id;
+        config.chain.contracts = contracts;
+        config.chain.confirmations = 0;
+        config.chain.poll_interval = Duration::from_millis(250);
+        config.storage.reserve = ByteSize::mib(64);
+        config.content.presence_interval = Duration::from_secs(1);
+        config.content.lost_after = Duration::from_secs(5);
+        config.content.unlimited_uploads = true;
+        config.identity.quota_factor = 100;
+        config
+    }
+}
+
+fn peer_name(idx: usize) -> String {
+    format!("peer-{}", idx + 1)
+}
+
+fn operator_name(idx: usize) -> String {
+    format!("operator-{}", idx + 1)
+}
+
+fn zone_name(idx: usize) -> String {
+    format!("zone-{}", idx + 1)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Ports that nobody listens on at the moment; all are held until the last is drawn.
+fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
+    let held: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind(loopback(0)))
+        .collect::<Result<_, _>>()?;
+    held.iter()
+        .map(|listener| listener.local_addr().map(|address| address.port()))
+        .collect()
+}
+
+/// Writes the URL and token of a peer where the command line looks by default.
+///
+/// # Errors
+///
+/// [`HomeError`] names the file.
+pub fn write_home(node: &Node, home: &Path) -> Result<(), HomeError> {
+    home::write_secret(&home.join("node"), node.url().as_bytes())?;
+    home::write_secret(&home.join("token"), node.token().as_bytes())
+}
+
+const PLAN_FILE: &str = "devnet.json";
+const TREASURY: &str = "treasury";
+const LIGHT: &str = "light";
+
+/// More peers than this do not fit into one process's memory comfortably.
+pub const PEERS_MAX: usize = 50;
+
+/// Stake per peer: above the sum of the three minima of 200,000 DGC.
+const STAKE_DGC: u64 = 1_000_000;
+
+/// A week of blocks at one block a second.
+const LOCKUP_BLOCKS: u64 = 604_800;
+
+/// A peer with this many neighbours is in the swarm.
+const NEIGHBOURS_READY: usize = 3;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod content;
 pub mod context;
+#[cfg(feature = "devchain")]
 pub mod devnet;
 pub mod directory;
 pub mod discovery;
