@@ -330,5 +330,6 @@ const SUBSCRIPTION_EVENTS_MAX: usize = 256;
 /// How long a missing receipt is waited for before it is asked for again.
 const RECEIPT_INTERVAL: Duration = Duration::from_secs(1);
 
-#[cfg(all(test, feature = "devchain"))]
+#[cfg(test)]
+#[cfg(feature = "devchain")]
 mod tests;

@@ -14,6 +14,7 @@ use protocol::lease::{Lease, Page};
 use protocol::presence::{Endpoint, PendingAction, Presence, Reply};
 use protocol::signing::{Record, Signature, SigningKey};
 use protocol::time::Epoch;
+use protocol::vault::{Iv, VaultRecord};
 
 use super::deploy::{DeployConfig, ServiceConfig, deploy, stake_and_confirm, transfer};
 use super::dev::{DevChain, DevChainConfig, Mining};
@@ -486,6 +487,26 @@ impl Net {
             number(5),
         ];
         self.compare("hashPresence", &presence, tokens).await;
+
+        let vault = VaultRecord {
+            scheme: 1,
+            lookup_key: hash(2),
+            iv: Iv([3; 16]),
+            cipher_text: vec![4; 64],
+            wallet: peer,
+            version: 5,
+            replaces: hash(6),
+        };
+        let tokens = vec![
+            number(1),
+            word(hash(2)),
+            Token::FixedBytes(vec![3; 16]),
+            Token::Bytes(vec![4; 64]),
+            address(peer),
+            number(5),
+            word(hash(6)),
+        ];
+        self.compare("hashVault", &vault, tokens).await;
 
         let reply = Reply {
             request: hash(1),
