@@ -10,8 +10,8 @@ fn a_registered_counter_shows_under_the_common_prefix() {
     let metrics = Metrics::new();
     let counter = metrics.counter("blocks_served", "Blocks that were served");
     counter.inc_by(3);
-    let gauge = metrics.clone().gauge("peers", "Connected peers");
-    gauge.set(-1);
+    let same = metrics.clone();
+    same.gauge("peers", "Connected peers").set(-1);
     let text = metrics.encode();
     assert!(text.contains("coliving_blocks_served_total 3"), "{text}");
     assert!(text.contains("coliving_peers -1"), "{text}");

@@ -27,7 +27,6 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use gossiping::Counters;
 use peers::PeerState;
-#[cfg(test)]
 pub(super) use requests::OPEN_MAX;
 use requests::{Open, Outbound};
 
@@ -130,7 +129,7 @@ pub(super) async fn start(
         servers: [const { None }; Protocol::ALL.len()],
         open: BTreeMap::new(),
         open_next: 0,
-        answers: mpsc::channel(requests::OPEN_MAX),
+        answers: mpsc::channel(OPEN_MAX),
         subscribers: [const { None }; Topic::ALL.len()],
         verdicts: mpsc::channel(gossiping::VERDICTS_MAX),
         queries: HashMap::new(),
@@ -287,6 +286,7 @@ impl Actor {
         self.records.handle_timeout(now);
         self.sweep_requests();
         self.sweep_subscribers();
+        self.trim();
         self.connects.retain(|(_, reply)| !reply.is_closed());
         if self.peers.is_empty() {
             self.dial_bootstrap();

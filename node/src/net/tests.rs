@@ -1,4 +1,3 @@
-use std::io::Read;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -388,22 +387,32 @@ async fn receive(messages: &mut mpsc::Receiver<Gossip>) -> Gossip {
 
 #[tokio::test]
 async fn neighbours_are_dialled_held_and_dialled_again() {
+    // At four connections one is too many.
     let config = NetConfig {
-        idle_timeout: Duration::from_millis(200),
+        connections_max: 4,
         ..NetConfig::default()
     };
     let ada = Peer::with(1, config.clone()).await;
     let ben = Peer::with(2, config.clone()).await;
     let cyd = Peer::with(3, config.clone()).await;
+    let dan = Peer::with(4, config.clone()).await;
+    let eve = Peer::with(5, config.clone()).await;
     ada.knows(&ben, "tcp").await;
-    ada.knows(&cyd, "tcp").await;
-    // Cyd is not staked: its connection is not held.
+    // Ben alone is staked: the others' connections are not held.
     ada.net.set_staked(vec![ada.staked(9), ben.staked(8)]).await;
     ada.until_connected(ben.address(), true).await;
-    ada.net.connect(cyd.address()).await.unwrap();
+    for other in [&cyd, &dan, &eve] {
+        ada.knows(other, "tcp").await;
+        ada.net.connect(other.address()).await.unwrap();
+    }
     ada.until_connected(cyd.address(), false).await;
     assert!(ada.net.connected().borrow().contains(&ben.address()));
-    assert!(ada.net.peers_info().await[0].neighbour);
+    let infos = ada.net.peers_info().await;
+    let neighbours = infos.iter().filter(|info| info.neighbour);
+    assert_eq!(
+        neighbours.map(|info| info.address).collect::<Vec<_>>(),
+        [ben.address()]
+    );
 
     let again = NetConfig {
         listen: ben.net.listen_addresses().borrow().clone(),
@@ -496,11 +505,13 @@ impl rr::Codec for RawCodec {
         T: futures::AsyncWrite + Unpin + Send,
     {
         io.write_all(&bytes).await?;
-        while for_ever {
+        if !for_ever {
+            return Ok(());
+        }
+        loop {
             io.write_all(&bytes).await?;
             io.flush().await?;
         }
-        Ok(())
     }
 
     async fn write_response<T>(
@@ -642,7 +653,7 @@ async fn a_stranger_who_speaks_no_libp2p_is_cut_off() {
         })
         .unwrap();
     let closed = tokio::task::spawn_blocking(move || {
-        use std::io::Write;
+        use std::io::{Read, Write};
         let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         // The other side may have closed before all of it is written.

@@ -149,9 +149,7 @@ impl Actor {
             return Err(id);
         };
         self.counters.received.get_or_create(&labels(topic)).inc();
-        if let Some(state) = self.peers.get_mut(&source) {
-            state.received_bytes += message.data.len() as u64;
-        }
+        self.note_use(&source, message.data.len(), 0);
         let dropped = self.counters.dropped.get_or_create(&labels(topic)).clone();
         let room = self.subscribers[topic.idx()]
             .clone()

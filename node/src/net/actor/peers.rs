@@ -3,6 +3,7 @@
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{identify, mdns, ping};
+use protocol::time::Moment;
 
 use super::super::StakedPeer;
 use super::super::book::{is_local, transport};
@@ -16,8 +17,10 @@ pub(super) struct PeerState {
     connections: BTreeMap<ConnectionId, Multiaddr>,
     agent: Option<String>,
     rtt: Option<Duration>,
-    pub(super) received_bytes: u64,
-    pub(super) sent_bytes: u64,
+    /// When it last asked, answered or passed something on.
+    used: Moment,
+    received_bytes: u64,
+    sent_bytes: u64,
 }
 
 impl Actor {
@@ -109,6 +112,7 @@ impl Actor {
             connections: BTreeMap::new(),
             agent: None,
             rtt: None,
+            used: self.clock.now(),
             received_bytes: 0,
             sent_bytes: 0,
         });
@@ -278,6 +282,45 @@ impl Actor {
             .collect();
         infos.sort_by_key(|info| info.address);
         infos
+    }
+
+    /// Counts bodies that went to or came from a peer.
+    pub(super) fn note_use(&mut self, peer_id: &PeerId, received: usize, sent: usize) {
+        let now = self.clock.now();
+        if let Some(state) = self.peers.get_mut(peer_id) {
+            state.used = now;
+            state.received_bytes += received as u64;
+            state.sent_bytes += sent as u64;
+        }
+    }
+
+    /// Closes the connections that were unused longest when few are left to be
+    /// had. Gossip keeps a stream open to each peer, so that connections do not
+    /// end by being idle; neighbours, mesh peers and requests are spared.
+    pub(super) fn trim(&mut self) {
+        let connections: usize = self.peers.values().map(|peer| peer.connections.len()).sum();
+        let limit = usize::try_from(self.config.connections_max).unwrap_or(usize::MAX);
+        let surplus = connections.saturating_sub(limit / 4 * 3);
+        if surplus == 0 {
+            return;
+        }
+        let mut spared = self.asking_or_asked();
+        spared.extend(self.swarm.behaviour().gossipsub.all_mesh_peers().copied());
+        let neighbours: BTreeSet<&Address> = self.neighbours.neighbours().collect();
+        let mut idle: Vec<(Moment, PeerId)> = self
+            .peers
+            .iter()
+            .filter(|(peer_id, _)| !spared.contains(peer_id))
+            .filter(|(peer_id, _)| {
+                address_of(peer_id).is_none_or(|peer| !neighbours.contains(&peer))
+            })
+            .map(|(peer_id, state)| (state.used, *peer_id))
+            .collect();
+        idle.sort();
+        for (_, peer_id) in idle.into_iter().take(surplus) {
+            // An error means that there is no connection to close.
+            let _ = self.swarm.disconnect_peer_id(peer_id);
+        }
     }
 
     fn show_peer_count(&self) {

@@ -49,9 +49,7 @@ impl Actor {
             let limit = OUTBOUND_PER_PEER_MAX;
             return answer(reply, Err(RequestError::Busy { limit }));
         }
-        if let Some(state) = self.peers.get_mut(&peer_id) {
-            state.sent_bytes += body.len() as u64;
-        }
+        self.note_use(&peer_id, 0, body.len());
         let addresses = self.book.addresses(&peer);
         let requests = self.swarm.behaviour_mut().requests.of(protocol);
         let id = requests.send_request_with_addresses(&peer_id, body, addresses);
@@ -107,9 +105,7 @@ impl Actor {
         body: Bytes,
         channel: ResponseChannel<Response>,
     ) {
-        if let Some(state) = self.peers.get_mut(&peer_id) {
-            state.received_bytes += body.len() as u64;
-        }
+        self.note_use(&peer_id, body.len(), 0);
         match self.admit(protocol, peer_id) {
             Ok((peer, id, server, permit)) => {
                 let respond = Responder::new(id, permit);
@@ -181,9 +177,8 @@ impl Actor {
             Err(refusal) => refusal_label(*refusal),
         };
         self.count(open.protocol, "in", outcome);
-        if let (Ok(body), Some(state)) = (&response, self.peers.get_mut(&open.peer_id)) {
-            state.sent_bytes += body.len() as u64;
-        }
+        let sent = response.as_ref().map_or(0, Bytes::len);
+        self.note_use(&open.peer_id, 0, sent);
         let requests = self.swarm.behaviour_mut().requests.of(open.protocol);
         // An error means that the asker is gone, or that the answer came too late.
         let _ = requests.send_response(open.channel, response);
@@ -196,9 +191,7 @@ impl Actor {
         let peer = outbound.peer;
         let result = match response {
             Ok(body) => {
-                if let Some(state) = self.peers.get_mut(&outbound.peer_id) {
-                    state.received_bytes += body.len() as u64;
-                }
+                self.note_use(&outbound.peer_id, body.len(), 0);
                 self.count(protocol, "out", "ok");
                 Ok(body)
             }
@@ -255,6 +248,13 @@ impl Actor {
     pub(super) fn sweep_requests(&mut self) {
         self.outbound.retain(|_, open| !open.reply.is_closed());
         self.open.retain(|_, open| open.channel.is_open());
+    }
+
+    /// The peers that a request is under way with.
+    pub(super) fn asking_or_asked(&self) -> BTreeSet<PeerId> {
+        let asked = self.outbound.values().map(|open| open.peer_id);
+        let asking = self.open.values().map(|open| open.peer_id);
+        asked.chain(asking).collect()
     }
 
     fn count(&self, protocol: Protocol, direction: &'static str, outcome: &'static str) {
