@@ -428,3 +428,6 @@ pub const QUEUE_BYTES_MAX: usize = 32 << 20;
 const PERMIT_BYTES: usize = 4096;
 const COMMANDS_MAX: usize = 256;
 const REWRITE_BYTES: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests;

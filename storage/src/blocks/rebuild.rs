@@ -1,6 +1,7 @@
 //! The index from the segments alone.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,14 +52,11 @@ impl BlockStore {
             }
             Ok(())
         })?;
-        if !self.segments.contains_key(&number) {
-            self.segments.insert(
-                number,
-                SegmentRow {
-                    length: end.max(SEGMENT_HEADER_BYTES),
-                    live: 0,
-                },
-            );
+        if let Entry::Vacant(row) = self.segments.entry(number) {
+            row.insert(SegmentRow {
+                length: end.max(SEGMENT_HEADER_BYTES),
+                live: 0,
+            });
             self.transact(|_| Ok(()))?;
         }
         Ok(())

@@ -285,7 +285,7 @@ pub(super) fn number_of(name: &str) -> Option<u32> {
 /// Creates segment file `number` and writes its header; not synced.
 pub(super) fn create(backend: &dyn Backend, number: u32) -> std::io::Result<Arc<dyn BackendFile>> {
     let file = backend.open(&file_name(number))?;
-    let mut header = [0; SEGMENT_HEADER_BYTES as usize];
+    let mut header = [0; HEADER_LENGTH];
     header[..8].copy_from_slice(b"coliving");
     header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
     header[12..].copy_from_slice(&number.to_le_bytes());
@@ -296,7 +296,7 @@ pub(super) fn create(backend: &dyn Backend, number: u32) -> std::io::Result<Arc<
 
 /// Fails when the segment says that it was written in another format.
 pub(super) fn check_header(file: &dyn BackendFile, folder: &str) -> Result<(), BlockError> {
-    let mut header = [0; SEGMENT_HEADER_BYTES as usize];
+    let mut header = [0; HEADER_LENGTH];
     if file.read_at(0, &mut header).is_err() || header[..8] != *b"coliving" {
         return Ok(()); // Damaged, not foreign: its records are looked for one by one.
     }
@@ -311,7 +311,9 @@ pub(super) fn check_header(file: &dyn BackendFile, folder: &str) -> Result<(), B
 }
 
 /// Bytes before a segment's first record.
-pub(super) const SEGMENT_HEADER_BYTES: u64 = 16;
+pub(super) const SEGMENT_HEADER_BYTES: u64 = HEADER_LENGTH as u64;
+
+const HEADER_LENGTH: usize = 16;
 
 const RECORD_HEADER_BYTES: usize = 16;
 const RECORD_MAGIC: [u8; 4] = *b"CLVB";

@@ -1,7 +1,11 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
+use protocol::head::{Head, SignedHead};
 use protocol::id::{Address, Hash32};
+use protocol::lease::{Lease, SignedLease};
+use protocol::signing::{Signature, Signed};
+use protocol::time::Epoch;
 
 use super::*;
 use crate::backend::MemoryBackend;
@@ -36,4 +40,99 @@ fn a_transaction_changes_all_its_rows_or_none() {
             Ok::<_, TablesError>(())
         })
         .unwrap();
+}
+
+fn signed<R>(record: R) -> Signed<R> {
+    let signature = Signature([7; 65]);
+    Signed { record, signature }
+}
+
+fn lease(data: &[u8], serial: u64) -> SignedLease {
+    signed(Lease {
+        root: protocol::unixfs::raw_cid(data),
+        proof_root: Hash32([1; 32]),
+        size: 5,
+        holder: Address([2; 20]),
+        serial,
+        from_epoch: Epoch(1),
+        to_epoch: Epoch(2),
+    })
+}
+
+fn head(number: u64, root: u8) -> SignedHead {
+    signed(Head {
+        block_number: number,
+        block_hash: Hash32::ZERO,
+        previous_head: Hash32::ZERO,
+        entries_root: Hash32([root; 32]),
+        entry_count: 0,
+        state_root: Hash32::ZERO,
+        registry_root: Hash32::ZERO,
+    })
+}
+
+#[test]
+fn rows_of_a_holder_are_one_range_in_order() {
+    let tables = tables();
+    let (ada, bob) = (Address([1; 20]), Address([2; 20]));
+    let leases = [lease(b"a", 1), lease(b"b", 2), lease(b"c", 3)];
+    tables
+        .write::<_, TablesError>(|rows| {
+            for (holder, lease) in [(bob, &leases[0]), (ada, &leases[1]), (bob, &leases[2])] {
+                rows.put(LEASES_BY_HOLDER, &(holder, lease.record.root), lease)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let found = tables
+        .read::<_, TablesError>(|rows| rows.range(LEASES_BY_HOLDER, Bound::Unbounded, 10))
+        .unwrap();
+    assert_eq!(found[0], ((ada, leases[1].record.root), leases[1].clone()));
+    assert!(found[1..].iter().all(|((holder, _), _)| *holder == bob));
+    assert!(found[1].0 < found[2].0);
+}
+
+#[test]
+fn a_second_head_of_a_number_is_never_signed() {
+    let tables = tables();
+    let claim = |head: SignedHead| tables.write::<_, TablesError>(|rows| rows.claim_head(&head));
+    claim(head(5, 1)).unwrap();
+    claim(head(5, 1)).unwrap();
+    for refused in [head(5, 2), head(4, 1)] {
+        let error = claim(refused).unwrap_err();
+        assert!(matches!(error, TablesError::SignedBefore { .. }));
+    }
+    claim(head(6, 9)).unwrap();
+}
+
+#[test]
+fn a_backup_brings_rows_back_and_lowers_no_counter() {
+    let from = tables();
+    let count = |tables: &Tables, times: u64| {
+        for _ in 0..times {
+            tables
+                .write::<_, TablesError>(|rows| rows.next_number(LEASE_SERIAL))
+                .unwrap();
+        }
+    };
+    let lease = lease(b"a", 1);
+    let root = lease.record.root;
+    from.write::<_, TablesError>(|rows| rows.put(LEASES, &root, &lease))
+        .unwrap();
+    count(&from, 3);
+    let backup = from.export(&["leases", "counters", "absent"]).unwrap();
+    for (before, after) in [(0, 3), (5, 5)] {
+        let into = tables();
+        count(&into, before);
+        into.import(&backup).unwrap();
+        into.read::<_, TablesError>(|rows| {
+            assert_eq!(rows.get(LEASES, &root)?.as_ref(), Some(&lease));
+            let serial = rows.get(COUNTERS, &LEASE_SERIAL.to_owned())?;
+            assert_eq!(serial, Some(after));
+            Ok(())
+        })
+        .unwrap();
+    }
+    let refused = from.import(b"nonsense").unwrap_err();
+    assert!(matches!(refused, TablesError::Backup { .. }));
 }

@@ -220,7 +220,7 @@ fn the_index_comes_back_from_the_segments() {
     drop(store);
 
     disk.flip_bit("segment-00000001", 16 + 30);
-    let mut store = BlockStore::rebuild_index(Arc::new(disk.clone()), SMALL).unwrap();
+    let mut store = BlockStore::rebuild_index(Arc::new(disk), SMALL).unwrap();
     check_there(&store, &put[1..]);
     assert!(!store.reader().has(&put[0].0).unwrap());
     store.put_many(put[..1].to_vec(), None, NOW).unwrap();

@@ -1,6 +1,6 @@
 //! The store under faults: power cuts, failing writes, full disks, damage.
 
-#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 extern crate coliving_storage as storage;
 
