@@ -512,3 +512,6 @@ const LOCKUP_BLOCKS: u64 = 604_800;
 
 /// A peer with this many neighbours is in the swarm.
 const NEIGHBOURS_READY: usize = 3;
+
+#[cfg(test)]
+mod tests;

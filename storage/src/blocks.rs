@@ -140,7 +140,7 @@ pub enum BlockError {
     },
     /// The size cap is reached and nothing can be evicted.
     #[error(
-        "block store is full: {needed} bytes are needed, {free} of {cap} are free; raise `store.size_max` or unpin something"
+        "block store is full: {needed} bytes are needed, {free} of {cap} are free; raise `storage.capacity` or unpin something"
     )]
     Full {
         /// Bytes that were to be written.

@@ -1,0 +1,83 @@
+use std::time::Duration;
+
+use protocol::chain::calls;
+use protocol::entity::build::{Builder, UserFields};
+use protocol::id::{Hash32, UserId};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = DevnetConfig {
+        peers: 3,
+        operators: 3,
+        data: folder.path().to_owned(),
+        ..DevnetConfig::default()
+    };
+    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
+    within("the peers connect", devnet.ready()).await;
+    create_user(&devnet, &config, 1).await;
+    within("the light peer indexes", indexed(&devnet, 1)).await;
+    devnet.stop().await;
+
+    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
+    within("the peers connect again", devnet.ready()).await;
+    create_user(&devnet, &config, 2).await;
+    within("the light peer goes on", indexed(&devnet, 2)).await;
+    let snapshot = devnet.light().context().index.snapshot().unwrap();
+    let user = snapshot.user_by_handle("user1").unwrap().unwrap();
+    assert_eq!(user.user.handle, "user1");
+    devnet.stop().await;
+}
+
+#[tokio::test]
+async fn options_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = DevnetConfig {
+        peers: 2,
+        operators: 3,
+        data: folder.path().to_owned(),
+        ..DevnetConfig::default()
+    };
+    let error = Devnet::start(config, |_| {}).await.unwrap_err();
+    assert!(error.to_string().contains("--operators is 3"), "{error}");
+}
+
+async fn create_user(devnet: &Devnet, config: &DevnetConfig, number: u64) {
+    let key = config.key(&format!("user-{number}"));
+    let id = UserId(3_000_000 + number);
+    let fields = UserFields {
+        handle: Some(format!("user{number}")),
+        ..UserFields::default()
+    };
+    let builder = Builder {
+        user: id,
+        nonce: Hash32([u8::try_from(number).unwrap(); 32]),
+    };
+    let action = builder
+        .create_user(&fields)
+        .sign(&devnet.contracts().action_domain(), &key);
+    let wallet = Wallet::new(config.key(TREASURY));
+    let context = devnet.light().context();
+    let to = Some(devnet.contracts().entity_manager);
+    context
+        .chain
+        .send(&wallet, to, calls::manage_entity(&action), U256::zero())
+        .await
+        .unwrap();
+}
+
+async fn indexed(devnet: &Devnet, entries: u64) {
+    let mut height = devnet.light().context().index.height();
+    height
+        .wait_for(|height| height.entries >= entries)
+        .await
+        .unwrap();
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .unwrap_or_else(|_| panic!("not within a minute: {what}"))
+}
