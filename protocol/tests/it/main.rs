@@ -1,0 +1,8 @@
+//! The protocol against second implementations and the committed contracts.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+extern crate coliving_protocol as protocol;
+
+mod placement;
+mod wanted;
