@@ -4,5 +4,6 @@
 
 extern crate coliving_protocol as protocol;
 
+mod contracts;
 mod placement;
 mod wanted;
