@@ -70,9 +70,15 @@ fn the_script_still_writes_the_committed_vectors() {
 struct Vectors {
     registries: Vec<Vec<OperatorRow>>,
     logarithms: Vec<(String, String)>,
-    placements: Vec<(usize, String, usize, Vec<Address>, Vec<Address>)>,
-    ranks: Vec<(usize, String, String, Vec<Address>)>,
+    placements: Vec<PlacementRow>,
+    ranks: Vec<RankRow>,
 }
+
+/// Registry, subject, target, lost peers, chosen peers.
+type PlacementRow = (usize, String, usize, Vec<Address>, Vec<Address>);
+
+/// Registry, purpose, subject, peers in order.
+type RankRow = (usize, String, String, Vec<Address>);
 
 /// Number, stake in DGC, peers.
 type OperatorRow = (u64, String, Vec<PeerRow>);
