@@ -95,7 +95,7 @@ pub enum DevnetError {
     },
     /// The embedded chain did not start.
     #[error(transparent)]
-    Chain(#[from] DevChainError),
+    Chain(Box<DevChainError>),
     /// The chain did not answer.
     #[error(transparent)]
     Rpc(#[from] RpcError),
@@ -113,6 +113,12 @@ pub enum DevnetError {
     /// A key file cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
+}
+
+impl From<DevChainError> for DevnetError {
+    fn from(error: DevChainError) -> Self {
+        Self::Chain(Box::new(error))
+    }
 }
 
 /// What stands already, in `devnet.json`.

@@ -58,7 +58,7 @@ fn held_entries(context: &Context) -> Result<HeldEntries, IndexTaskError> {
     let Some(cursor) = snapshot.cursor()? else {
         return Ok(HeldEntries::default());
     };
-    let in_block = cursor.number << 20..=(cursor.number + 1 << 20) - 1;
+    let in_block = (cursor.number << 20)..=((cursor.number + 1) << 20) - 1;
     let last = snapshot.entries(in_block, usize::MAX)?.pop();
     Ok(HeldEntries {
         peaks: cursor.peaks,
