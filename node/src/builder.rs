@@ -25,7 +25,7 @@ use crate::light::LightError;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
-use crate::{directory, discovery, light};
+use crate::{directory, discovery, http, light};
 
 /// A running peer.
 #[derive(Debug)]
@@ -163,7 +163,12 @@ impl Node {
         } else {
             discovery::spawn(context, &roles).await?;
         }
-        drop(listener);
+        http::serve(
+            listener,
+            context,
+            http::Parts::default(),
+            self.token.clone(),
+        );
         Ok(())
     }
 }

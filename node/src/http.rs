@@ -2,4 +2,169 @@
 //!
 //! Contract: `docs/formats/http.md`.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::header::{self, HeaderValue};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::context::Context;
+
+mod access;
+mod control;
 pub mod error;
+mod gateway;
+mod listen;
+mod reads;
+mod routes;
+mod status;
+
+pub use gateway::Network;
+
+use error::ApiError;
+use listen::Bounded;
+use routes::Access;
+
+/// What other parts of the peer bring along; all of it may be absent.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Routes of the roles.
+    pub routers: Vec<Router>,
+    /// Finds blocks that are not in the store.
+    pub network: Option<Arc<dyn Network>>,
+}
+
+/// What every handler sees.
+#[derive(Debug)]
+struct App {
+    context: Context,
+    token: String,
+    /// The registered URL, or the one that the server listens on.
+    url: String,
+    network: Option<Arc<dyn Network>>,
+    balance: status::Balance,
+}
+
+/// Serves until `context.stop` is cancelled; requests under way are finished.
+pub fn serve(
+    listener: TcpListener,
+    context: &Context,
+    parts: Parts,
+    token: String,
+) -> JoinHandle<()> {
+    let address = listener.local_addr().unwrap_or(context.config.http.listen);
+    let stop = context.stop.clone();
+    let router = router(context, parts, token, address);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    // The wrapper does nothing but carry the remote address to handlers.
+    let listener = Bounded::new(listener).tap_io(|_| {});
+    tokio::spawn(async move {
+        let stopping = stop.clone();
+        let server = axum::serve(listener, service)
+            .with_graceful_shutdown(async move { stop.cancelled().await });
+        let last = async {
+            stopping.cancelled().await;
+            tokio::time::sleep(STOP_PATIENCE).await;
+        };
+        tokio::select! {
+            result = server => if let Err(error) = result {
+                tracing::error!(%error, "the HTTP server ended");
+            },
+            () = last => tracing::debug!("HTTP requests under way were cut off"),
+        }
+    })
+}
+
+/// All routes, without a socket.
+fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -> Router {
+    let url = context.config.url.clone();
+    let app = Arc::new(App {
+        context: context.clone(),
+        token,
+        url: url.unwrap_or_else(|| format!("http://{address}")),
+        network: parts.network,
+        balance: status::Balance::default(),
+    });
+    let (mut public, mut reads, mut owner) = (Router::new(), Router::new(), Router::new());
+    for route in routes::table() {
+        let Some(handler) = route.handler else {
+            continue;
+        };
+        let target = match route.access {
+            Access::Public => &mut public,
+            Access::Read => &mut reads,
+            Access::Owner => &mut owner,
+        };
+        let mut grown = std::mem::take(target).route(route.path, handler.clone());
+        if let Some(alias) = routes::alias(route.path) {
+            grown = grown.route(&alias, handler);
+        }
+        *target = grown;
+    }
+    let freshness = middleware::from_fn_with_state(Arc::clone(&app), reads::freshness);
+    let owner_only = middleware::from_fn_with_state(Arc::clone(&app), access::require_owner);
+    let own = public
+        .merge(reads.route_layer(freshness))
+        .merge(owner.route_layer(owner_only))
+        .with_state(app);
+    parts
+        .routers
+        .into_iter()
+        .fold(own, Router::merge)
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(name_server))
+        .layer(middleware::from_fn(access::cross_origin))
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    let first = uri.path().split('/').nth(1).unwrap_or_default();
+    if matches!(first, "relay" | "authentication") {
+        return ApiError::role_absent("identity");
+    }
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_route",
+        format!("there is no route `{}`", uri.path()),
+    )
+    .with_hint("`/v1/openapi.json` lists the routes")
+}
+
+async fn no_method(request: Request) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!(
+            "`{}` does not take {}",
+            request.uri().path(),
+            request.method()
+        ),
+    )
+}
+
+async fn name_server(request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await.into_response();
+    response.headers_mut().insert(header::SERVER, SERVER);
+    tracing::debug!(%method, path, status = response.status().as_u16(), elapsed = ?started.elapsed(), "HTTP");
+    response
+}
+
+const SERVER: HeaderValue =
+    HeaderValue::from_static(concat!("coliving/", env!("CARGO_PKG_VERSION")));
+
+/// Largest body of a request, but for imports, which are streamed.
+const BODY_BYTES_MAX: usize = 2 << 20;
+
+/// Time that requests under way have after the stop.
+const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+

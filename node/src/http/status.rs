@@ -1,0 +1,136 @@
+//! How the peer is doing and who it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use protocol::amount::Dgc;
+use protocol::time::Moment;
+use serde_json::{Value, json};
+
+use super::App;
+use super::error::ApiError;
+use crate::{directory, metrics};
+
+/// `GET /health`
+pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+    let context = &app.context;
+    let chain = context.chain.status().borrow().clone();
+    let height = *context.index.height().borrow();
+    let registry = context.chain.registry().borrow().clone();
+    let is_light = context.config.roles.is_empty();
+    let ready = !context.stop.is_cancelled() && (is_light || chain.followed.is_some());
+    let stats = context.store.stats();
+    let roots = context.store.roots(None).await;
+    let roots = roots.map_err(|error| ApiError::internal(&error))?;
+    let final_block = chain.final_block.map(|block| block.number);
+    let stake = registry
+        .peer(&context.peer)
+        .and_then(|peer| registry.operator(&peer.operator))
+        .map(|operator| operator.stake.to_string());
+    let body = json!({
+        "live": true,
+        "ready": ready,
+        "version": VERSION,
+        "peer": context.peer,
+        "peer_id": context.net.local().peer_id.to_string(),
+        "roles": role_names(&app),
+        "chain": {
+            "connected": chain.connected,
+            "chain_id": context.contracts.chain_id,
+            "head": chain.head.map(|block| block.number),
+            "final_block": final_block,
+            "error": chain.error,
+        },
+        "index": {
+            "height": height.block_number,
+            "entries": height.entries,
+            "lag_blocks": final_block.map(|number| number.saturating_sub(height.block_number)),
+        },
+        "storage": {
+            "used": stats.live_bytes,
+            "capacity": stats.store_bytes_max,
+            "roots": roots.len(),
+        },
+        "peers": context.net.connected().borrow().len(),
+        "stake": stake,
+        "balance": balance(&app).await,
+    });
+    let status = match ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok((status, Json(body)).into_response())
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.context.metrics.encode();
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+/// `GET /.well-known/coliving`
+pub(super) async fn well_known(State(app): State<Arc<App>>) -> Response {
+    Json(directory::well_known(&app.context, &app.url)).into_response()
+}
+
+/// `GET /v1/node`
+pub(super) async fn node(State(app): State<Arc<App>>) -> Json<Value> {
+    let context = &app.context;
+    let registry = context.chain.registry().borrow().clone();
+    let operator = registry.peer(&context.peer).map(|peer| peer.operator);
+    let addresses = directory::well_known(context, &app.url).addresses;
+    Json(json!({
+        "peer": context.peer,
+        "peer_id": context.net.local().peer_id.to_string(),
+        "name": context.config.name,
+        "version": VERSION,
+        "roles": role_names(&app),
+        "operator": operator,
+        "url": app.url,
+        "chain_id": context.contracts.chain_id,
+        "contracts": context.contracts,
+        "addresses": addresses,
+    }))
+}
+
+fn role_names(app: &App) -> Vec<String> {
+    let roles = app.context.config.roles.iter();
+    roles.map(ToString::to_string).collect()
+}
+
+/// What the hot key can spend on transactions, in whole coins; asked for at
+/// most every [`BALANCE_INTERVAL`], `None` while the chain is away.
+async fn balance(app: &App) -> Option<String> {
+    let now = app.context.clock.now();
+    let mut kept = app.balance.lock().await;
+    if let Some((at, text)) = &*kept
+        && now.saturating_since(*at) < BALANCE_INTERVAL
+    {
+        return Some(text.clone());
+    }
+    if !app.context.chain.status().borrow().connected {
+        return None;
+    }
+    let asked = app.context.chain.client().balance(app.context.peer);
+    let wei = tokio::time::timeout(BALANCE_TIMEOUT, asked)
+        .await
+        .ok()?
+        .ok()?;
+    // Coins and tokens have eighteen decimals alike.
+    let text = Dgc(wei).to_string();
+    *kept = Some((now, text.clone()));
+    Some(text)
+}
+
+/// The balance and when it was asked for.
+pub(super) type Balance = tokio::sync::Mutex<Option<(Moment, String)>>;
+
+/// The software's version.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
+const BALANCE_TIMEOUT: Duration = Duration::from_secs(1);
