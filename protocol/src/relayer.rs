@@ -64,6 +64,10 @@ pub struct Config {
     pub deactivation_gas_per_day_max: u64,
     /// Leading zero bits of the proof of work for `User Create`.
     pub proof_bits: u32,
+    /// Multiplies the hourly quotas of each owner.
+    pub quota_factor: u32,
+    /// Owners without hourly quotas.
+    pub unlimited: BTreeSet<Address>,
     /// Charged for an action that could not be simulated yet.
     pub gas_estimate: u64,
     /// Actions that are being checked or wait to be mined.
@@ -264,6 +268,8 @@ impl Config {
             new_user_gas_per_day_max: 30_000_000,
             deactivation_gas_per_day_max: 30_000_000,
             proof_bits: 20,
+            quota_factor: 1,
+            unlimited: BTreeSet::new(),
             gas_estimate: 300_000,
             jobs_max: 10_000,
             wallet_outstanding_max: 16,

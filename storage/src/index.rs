@@ -74,6 +74,8 @@ pub struct BlockEntry {
     pub entry: Entry,
     /// Who signed; `None` when nobody can be recovered, which is a rejection.
     pub signer: Option<Address>,
+    /// The action's digest: what relayers and clients know it by.
+    pub digest: Hash32,
 }
 
 /// What applying blocks did.
@@ -167,6 +169,7 @@ impl BlockEntry {
         let signer: Result<Address, ActionError> = entry.action.signer(domain);
         Self {
             signer: signer.ok(),
+            digest: entry.action.action.digest(domain),
             entry,
         }
     }

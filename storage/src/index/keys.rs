@@ -2,7 +2,7 @@
 //! scan is in the order that queries want.
 
 use protocol::entity::{EntityType, Relation, Target};
-use protocol::id::{Address, EntityId, UserId};
+use protocol::id::{Address, EntityId, Hash32, UserId};
 
 /// Builds a key.
 pub(super) struct Key(Vec<u8>);
@@ -180,6 +180,16 @@ pub(super) fn rejected() -> Vec<u8> {
 /// One rejected entry.
 pub(super) fn rejected_one(sequence: u64) -> Vec<u8> {
     Key(rejected()).number(sequence).0
+}
+
+/// Entries of the actions with a digest.
+pub(super) fn digest(digest: &Hash32) -> Vec<u8> {
+    Key::new(b'D').bytes(&digest.0).0
+}
+
+/// The entry of an action with a digest, by signer.
+pub(super) fn digest_one(of: &Hash32, signer: &Address) -> Vec<u8> {
+    Key(digest(of)).bytes(&signer.0).0
 }
 
 /// The first key after all that begin with `prefix`.

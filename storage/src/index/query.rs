@@ -212,6 +212,28 @@ impl Snapshot {
             .collect()
     }
 
+    /// Where the action with a digest is, for up to 16 signers: anybody can
+    /// record it with a signature that recovers somebody else.
+    pub fn action(&self, digest: &Hash32) -> Result<Vec<(Address, u64)>, IndexError> {
+        let prefix = keys::digest(digest);
+        self.scan(&prefix)?
+            .take(SIGNERS_MAX)
+            .map(|row| {
+                let (key, value) = row?;
+                let signer = key.get(prefix.len()..).and_then(|key| key.try_into().ok());
+                let signer: [u8; 20] = signer.ok_or(IndexError::Damaged { what: "digest" })?;
+                Ok((Address(signer), rows::number("digest", &value)?))
+            })
+            .collect()
+    }
+
+    /// Where a wallet's action with a digest is.
+    pub fn action_of(&self, digest: &Hash32, signer: &Address) -> Result<Option<u64>, IndexError> {
+        self.row(&keys::digest_one(digest, signer))?
+            .map(|value| rows::number("digest", &value))
+            .transpose()
+    }
+
     /// Entries that changed nothing, newest first.
     pub fn rejected(&self, page: Page) -> Result<Vec<Rejected>, IndexError> {
         page.take(self.scan(&keys::rejected())?.rev().map(|row| {
@@ -695,6 +717,9 @@ impl Rows for Snapshot {
         Ok(self.state.get(key)?.map(|row| row.value().to_vec()))
     }
 }
+
+/// Signers of one digest that are told.
+const SIGNERS_MAX: usize = 16;
 
 /// Most entries that one call returns.
 const ENTRIES_MAX: usize = 4096;

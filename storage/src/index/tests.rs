@@ -44,6 +44,7 @@ impl Chain {
             };
             BlockEntry {
                 signer: Some(wallet(action.user_id)),
+                digest: action.digest(&DOMAIN),
                 entry: Entry {
                     action: SignedAction {
                         action,

@@ -203,6 +203,10 @@ impl<'t> Writer<'t> {
     fn judge(&mut self, entry: &BlockEntry) -> Result<bool, IndexError> {
         let action = &entry.entry.action.action;
         let place = Place::from(&entry.entry.position);
+        if let Some(signer) = &entry.signer {
+            let sequence = place.sequence.to_be_bytes().to_vec();
+            self.put(keys::digest_one(&entry.digest, signer), Some(sequence))?;
+        }
         let verdict = match entry.signer {
             None => Err(Rejection::Signature),
             Some(signer) => {

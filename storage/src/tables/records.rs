@@ -7,6 +7,7 @@ use protocol::head::SignedHead;
 use protocol::id::{Address, Hash32};
 use protocol::lease::{SignedLease, SignedPage};
 use protocol::presence::SignedPresence;
+use protocol::relayer;
 use protocol::signing::Record as _;
 use protocol::time::UnixSeconds;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub const PRESENCES: Table<Address, SignedPresence> = Table::new("presences");
 pub const PUBLISHES: Table<Cid, PublishRow> = Table::new("publishes");
 
 /// Actions that the relayer accepted, by digest.
-pub const RELAYS: Table<Hash32, RelayRow> = Table::new("relays");
+pub const RELAYS: Table<Hash32, relayer::Row> = Table::new("relays");
 
 /// Vault records by lookup key and wallet, as their DAG-CBOR.
 pub const VAULT: Table<(Hash32, Address), Bytes> = Table::new("vault");
@@ -91,52 +92,6 @@ pub enum PublishState {
     Durable,
     /// The action is on chain.
     Published,
-}
-
-/// An action in the relayer's queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RelayRow {
-    /// The action.
-    pub action: SignedAction,
-    /// The wallet that signed it.
-    pub wallet: Address,
-    /// When it was accepted.
-    pub accepted: UnixSeconds,
-    /// How far it is.
-    pub state: RelayState,
-}
-
-/// How far a relayed action is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RelayState {
-    /// Accepted, not sent.
-    Pending,
-    /// Sent and not seen in a block.
-    Sent {
-        /// Hash of the newest transaction.
-        tx: Hash32,
-        /// The wallet that paid.
-        sender: Address,
-        /// Its nonce.
-        nonce: u64,
-        /// When it was sent last.
-        sent: UnixSeconds,
-    },
-    /// In a block.
-    Landed {
-        /// Hash of the transaction.
-        tx: Hash32,
-        /// Number of the block.
-        block_number: u64,
-        /// Hash of the block.
-        block_hash: Hash32,
-    },
-    /// Refused for good.
-    Failed {
-        /// Why.
-        reason: String,
-    },
 }
 
 /// An amount that came or went.
