@@ -282,6 +282,37 @@ impl ChainHandle {
         answer.await.map_err(|_| SendError::Stopped)?
     }
 
+    /// Signs and broadcasts a call with a nonce that the caller counts; the same
+    /// nonce again replaces what was sent with it, for a fee that `bumps` raise
+    /// by a quarter each. Nothing is simulated; `gas` gets a margin of a quarter.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Rpc`] when nobody takes it.
+    pub async fn send_at(
+        &self,
+        wallet: &Wallet,
+        to: Address,
+        data: Vec<u8>,
+        nonce: u64,
+        gas: u64,
+        bumps: u32,
+    ) -> Result<Hash32, SendError> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let command = sender::Command::SendAt {
+            wallet: wallet.clone(),
+            to,
+            data,
+            nonce,
+            gas,
+            bumps,
+            reply,
+        };
+        let sent = self.inner.sender.send(command).await;
+        sent.map_err(|_| SendError::Stopped)?;
+        answer.await.map_err(|_| SendError::Stopped)?
+    }
+
     /// Waits until a transaction is mined with `confirmations` blocks on top.
     /// There is no deadline; wrap it in one.
     ///

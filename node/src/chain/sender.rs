@@ -29,6 +29,17 @@ pub(super) enum Command {
         value: U256,
         reply: oneshot::Sender<Result<Hash32, SendError>>,
     },
+    /// Signs and broadcasts with a nonce that the caller counts, in place of
+    /// what was sent with it before.
+    SendAt {
+        wallet: Wallet,
+        to: Address,
+        data: Vec<u8>,
+        nonce: u64,
+        gas: u64,
+        bumps: u32,
+        reply: oneshot::Sender<Result<Hash32, SendError>>,
+    },
 }
 
 #[derive(Debug)]
@@ -92,6 +103,18 @@ impl Actor {
                 // The asker may have left; the transaction is out all the same.
                 let _ = reply.send(answer);
             }
+            Command::SendAt {
+                wallet,
+                to,
+                data,
+                nonce,
+                gas,
+                bumps,
+                reply,
+            } => {
+                let answer = self.send_at(&wallet, to, data, nonce, gas, bumps).await;
+                let _ = reply.send(answer);
+            }
         }
     }
 
@@ -126,6 +149,40 @@ impl Actor {
             Ok(()) => {}
             // Whether it arrived is not known; it is broadcast again.
             Err(error) if error.is_retryable() => {
+                debug!(tx = %raw.hash, %error, "broadcast is put off");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let hash = raw.hash;
+        let nonces = self.wallets.entry(wallet.address()).or_default();
+        nonces.sent.insert(nonce, raw);
+        Ok(hash)
+    }
+
+    async fn send_at(
+        &mut self,
+        wallet: &Wallet,
+        to: Address,
+        data: Vec<u8>,
+        nonce: u64,
+        gas: u64,
+        bumps: u32,
+    ) -> Result<Hash32, SendError> {
+        let (max_fee, max_priority_fee) = self.fees().await?;
+        let transaction = Transaction {
+            chain_id: self.client.chain_id().await?,
+            nonce,
+            to: Some(to),
+            value: U256::zero(),
+            data,
+            gas_limit: gas.saturating_add(gas / GAS_MARGIN_DIVISOR),
+            max_fee: bumped(max_fee, bumps),
+            max_priority_fee: bumped(max_priority_fee, bumps),
+        };
+        let raw = wallet.sign(&transaction);
+        match self.client.send_raw(&raw.bytes).await {
+            Ok(()) => {}
+            Err(error) if error.is_retryable() || is_known(&error) => {
                 debug!(tx = %raw.hash, %error, "broadcast is put off");
             }
             Err(error) => return Err(error.into()),
@@ -206,6 +263,16 @@ impl Nonces {
     }
 }
 
+/// Endpoints take a replacement when it pays a tenth more; a quarter is safe.
+fn bumped(fee: U256, bumps: u32) -> U256 {
+    (0..bumps.min(BUMPS_MAX)).fold(fee, |fee, _| fee + fee / 4 + 1)
+}
+
+/// True when the endpoint has the very transaction already.
+fn is_known(error: &RpcError) -> bool {
+    matches!(error, RpcError::Rejected { message, .. } if message.contains("already known"))
+}
+
 async fn broadcast(client: &Client, wallet: Address, nonces: &Nonces) {
     for (nonce, raw) in nonces.pending().take(BROADCASTS_MAX) {
         match client.send_raw(&raw.bytes).await {
@@ -228,6 +295,9 @@ const WALLETS_MAX: usize = 1024;
 
 /// Transactions of one wallet that are broadcast again at once.
 const BROADCASTS_MAX: usize = 16;
+
+/// Times that a fee is raised.
+const BUMPS_MAX: u32 = 16;
 
 const BROADCAST_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -1,0 +1,275 @@
+//! `POST /relay` and `GET /relay/{digest}`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::http::{Extensions, StatusCode};
+use axum::routing::{get, post};
+use protocol::action::{Action, SignedAction};
+use protocol::hashid;
+use protocol::id::{Address, EntityId, Hash32, UserId};
+use protocol::publish::Origin;
+use protocol::relayer::{Refusal, RefusalCode, Request, Response};
+use protocol::signing::Signature;
+use serde::{Deserialize, Serialize};
+
+use super::{RelayError, RelayHandle, RelayState, RelayStatus, explain};
+use crate::http::error::ApiError;
+
+/// The body of `POST /relay`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionBody {
+    user_id: Number,
+    entity_type: String,
+    entity_id: Number,
+    action: String,
+    #[serde(default)]
+    metadata: String,
+    nonce: String,
+    signature: String,
+    /// The proof of work of a `User Create`.
+    #[serde(default)]
+    proof: Option<u64>,
+    /// The wallet that signed; checked when it is given.
+    #[serde(default)]
+    wallet: Option<String>,
+}
+
+/// A number, its decimal text or its hashid.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Plain(u64),
+    Text(String),
+}
+
+/// The answer to `POST /relay`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayAnswer {
+    /// The action's digest.
+    pub digest: Hash32,
+    /// Where it stands.
+    pub state: RelayState,
+}
+
+/// The public routes: a relayer answers everybody; another peer passes on what
+/// comes from its own machine.
+pub fn routes(relay: RelayHandle) -> Router {
+    Router::new()
+        .route("/relay", post(submit))
+        .route("/relay/{digest}", get(status))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(relay)
+}
+
+/// The owner's routes, without the check of the token: actions go to the
+/// relayers in rank order.
+pub fn control_routes(relay: RelayHandle) -> Router {
+    Router::new()
+        .route("/v1/control/relay", post(send))
+        .route("/v1/control/relay/{digest}", get(status))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(relay)
+}
+
+async fn submit(
+    State(relay): State<RelayHandle>,
+    extensions: Extensions,
+    body: Bytes,
+) -> Result<Json<RelayAnswer>, ApiError> {
+    let (action, proof) = ActionBody::parse(&relay, &body)?;
+    let ip = ip_of(&extensions);
+    let is_near = ip.is_some_and(|ip| ip.is_loopback());
+    let Some(local) = relay.local() else {
+        if !is_near {
+            return Err(ApiError::role_absent("identity"));
+        }
+        return answer(relay.send_with_proof(action, proof).await?);
+    };
+    let domain = relay.context().contracts.action_domain();
+    let signer = action.signer(&domain).map_err(RelayError::from)?;
+    explain::check_signer(&relay, &action, signer)?;
+    let digest = action.action.digest(&domain);
+    let proof = match proof {
+        // The machine's owner pays for the gas anyway.
+        None if is_near && super::needs_proof(&action) => Some(relay.solve(digest).await),
+        proof => proof,
+    };
+    let request = Request::Submit {
+        action: Box::new(action),
+        proof,
+        token: None,
+    };
+    let origin = Origin {
+        peer: Address::ZERO,
+        ip,
+    };
+    match local.ask(request, origin).await {
+        Ok(Response::Accepted { digest, status }) => answer(RelayStatus::of(digest, &status)),
+        Ok(Response::Refused(refusal)) => Err(RelayError::Refused(refusal).into()),
+        Ok(Response::Unknown) => Err(RelayError::Unknown { digest }.into()),
+        Err(error) => Err(ApiError::unavailable("stopping", error.to_string())),
+    }
+}
+
+async fn send(
+    State(relay): State<RelayHandle>,
+    body: Bytes,
+) -> Result<Json<RelayAnswer>, ApiError> {
+    let (action, proof) = ActionBody::parse(&relay, &body)?;
+    answer(relay.send_with_proof(action, proof).await?)
+}
+
+async fn status(
+    State(relay): State<RelayHandle>,
+    Path(digest): Path<String>,
+) -> Result<Json<RelayStatus>, ApiError> {
+    let digest: Hash32 = digest
+        .parse()
+        .map_err(|error| ApiError::bad_request("digest", format!("{error}")))?;
+    Ok(Json(relay.status(digest).await?))
+}
+
+fn answer(status: RelayStatus) -> Result<Json<RelayAnswer>, ApiError> {
+    Ok(Json(RelayAnswer {
+        digest: status.digest,
+        state: status.state,
+    }))
+}
+
+/// The client's address, when the server notes it.
+pub(crate) fn ip_of(extensions: &Extensions) -> Option<IpAddr> {
+    extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip())
+}
+
+impl ActionBody {
+    /// Reads the JSON of a signed action and, if given, its proof of work.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`] names the field that is wrong.
+    pub fn parse(
+        relay: &RelayHandle,
+        body: &[u8],
+    ) -> Result<(SignedAction, Option<u64>), ApiError> {
+        let body: Self = serde_json::from_slice(body).map_err(|error| {
+            ApiError::bad_request("body", format!("the action cannot be read: {error}"))
+                .with_hint(BODY_HINT)
+        })?;
+        let (proof, wallet) = (body.proof, body.wallet.clone());
+        let action = body.into_action()?;
+        let Some(wallet) = wallet else {
+            return Ok((action, proof));
+        };
+        let wallet: Address = wallet
+            .parse()
+            .map_err(|error| ApiError::bad_request("wallet", format!("`wallet`: {error}")))?;
+        let domain = relay.context().contracts.action_domain();
+        let signer = action.signer(&domain).map_err(RelayError::from)?;
+        if signer == wallet {
+            return Ok((action, proof));
+        }
+        let message = format!("the signature recovers {signer}, `wallet` is {wallet}");
+        let hint = match explain::wrong_spelling(&action, &domain, wallet) {
+            true => explain::SPELLING,
+            false => "",
+        };
+        Err(ApiError::bad_request("signature", message).with_hint(hint))
+    }
+
+    /// The signed action that the fields spell.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`] names the field that is wrong.
+    pub fn into_action(self) -> Result<SignedAction, ApiError> {
+        let bad = |field: &'static str, reason: String| {
+            ApiError::bad_request(field, format!("`{field}`: {reason}"))
+        };
+        let nonce = self
+            .nonce
+            .parse()
+            .map_err(|error| bad("nonce", format!("{error}")))?;
+        let digits = self.signature.trim_start_matches("0x");
+        let mut signature = [0; 65];
+        hex::decode_to_slice(digits, &mut signature).map_err(|_| {
+            let reason = "not 130 hexadecimal digits after `0x`".to_owned();
+            bad("signature", reason)
+        })?;
+        // Some signers give the recovery id itself.
+        if signature[64] < 27 {
+            signature[64] += 27;
+        }
+        Ok(SignedAction {
+            action: Action {
+                user_id: UserId(self.user_id.read("userId")?),
+                entity_type: self.entity_type,
+                entity_id: EntityId(self.entity_id.read("entityId")?),
+                action: self.action,
+                metadata: self.metadata,
+                nonce,
+            },
+            signature: Signature(signature),
+        })
+    }
+}
+
+impl Number {
+    fn read(&self, field: &'static str) -> Result<u64, ApiError> {
+        match self {
+            Self::Plain(number) => Some(*number),
+            Self::Text(text) => hashid::parse(text),
+        }
+        .ok_or_else(|| {
+            ApiError::bad_request(field, format!("`{field}` is neither a number nor a hashid"))
+        })
+    }
+}
+
+impl From<RelayError> for ApiError {
+    fn from(error: RelayError) -> Self {
+        let message = error.to_string();
+        match error {
+            RelayError::Action(_) => Self::bad_request("action", message),
+            RelayError::Signer { hint, .. } => {
+                Self::bad_request("signature", message).with_hint(hint)
+            }
+            RelayError::Refused(refusal) => refused(&refusal),
+            RelayError::Unknown { .. } => Self::not_found(message),
+            RelayError::Full { .. } => Self::unavailable("busy", message).with_retry_after(15),
+            RelayError::Store(error) => Self::internal(&error),
+            RelayError::Index(error) => Self::internal(&error),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal) -> ApiError {
+    let status = StatusCode::from_u16(refusal.code.http_status())
+        .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
+    let (code, hint) = match refusal.code {
+        RefusalCode::Signature => ("signature", ""),
+        RefusalCode::NotAllowed => ("not_allowed", "send it to the chain yourself"),
+        RefusalCode::Simulation => ("simulation", ""),
+        RefusalCode::Proof => ("proof", "send the number as `proof` beside the action"),
+        RefusalCode::Budget => ("budget", "try another relayer, or later"),
+        RefusalCode::Quota => ("quota", "try again later"),
+        RefusalCode::Busy => ("busy", "try another relayer, or later"),
+    };
+    let error = ApiError::new(status, code, refusal.reason.clone()).with_hint(hint);
+    match refusal.retry_after_seconds {
+        Some(seconds) => error.with_retry_after(seconds),
+        None => error,
+    }
+}
+
+/// Longest body: metadata of 15 KiB whose characters JSON escapes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+const BODY_HINT: &str =
+    "the fields are userId, entityType, entityId, action, metadata, nonce and signature";
