@@ -1,0 +1,171 @@
+//! Reading a file while it is fetched.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use cid::Cid;
+use protocol::unixfs::{DagError, Reader, Step};
+use storage::blocks::{Holding, Owner};
+
+use super::{ExchangeHandle, FetchError, FetchOptions, Fetching};
+use crate::store::StoreError;
+
+/// Yields the bytes of a range of a file, in order and checked.
+#[derive(Debug)]
+pub struct FileReader {
+    exchange: ExchangeHandle,
+    root: Cid,
+    reader: Reader,
+    may_fetch: bool,
+    /// Fetches the blocks after those that are being read.
+    ahead: Option<Fetching>,
+}
+
+/// Why reading ended early.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// A block is not here and was not to be fetched.
+    #[error("block {cid} is not stored here")]
+    Missing {
+        /// Which block.
+        cid: Cid,
+    },
+    /// What is below the root is no file.
+    #[error(transparent)]
+    Dag(#[from] DagError),
+    /// It cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+impl FileReader {
+    pub(super) fn new(
+        exchange: ExchangeHandle,
+        root: Cid,
+        range: Range<u64>,
+        may_fetch: bool,
+    ) -> Self {
+        Self {
+            exchange,
+            root,
+            reader: Reader::new(root, range),
+            may_fetch,
+            ahead: None,
+        }
+    }
+
+    /// The next bytes; `None` at the end of the range.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]; reading on makes no sense then.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            match self.reader.poll()? {
+                Step::Ready(bytes) => return Ok(Some(bytes)),
+                Step::Done => return Ok(None),
+                Step::Need(cid) => {
+                    let block = self.block(cid).await?;
+                    self.reader.handle_block(&cid, &block)?;
+                }
+            }
+        }
+    }
+
+    /// Length of the whole file, once its root block was read.
+    #[must_use]
+    pub fn file_size(&self) -> Option<u64> {
+        self.reader.file_size()
+    }
+
+    async fn block(&mut self, cid: Cid) -> Result<Bytes, ReadError> {
+        for attempt in 0..ATTEMPTS_MAX {
+            let found = self.exchange.context().store.get_block(cid).await;
+            match found {
+                Ok(Some(block)) => {
+                    self.read_ahead().await?;
+                    return Ok(block);
+                }
+                Ok(None) => {}
+                Err(error) if error.corrupt_cid().is_some() => self.drop_damaged(cid).await,
+                Err(error) => return Err(FetchError::from(error).into()),
+            }
+            if !self.may_fetch || attempt + 1 == ATTEMPTS_MAX {
+                break;
+            }
+            self.fetch(cid).await?;
+        }
+        Err(ReadError::Missing { cid })
+    }
+
+    async fn drop_damaged(&self, cid: Cid) {
+        tracing::warn!(%cid, "a damaged block is dropped and fetched again");
+        let dropped: Result<bool, StoreError> = self.exchange.context().store.drop_block(cid).await;
+        if let Err(error) = dropped {
+            tracing::warn!(%cid, %error, "the damaged block was not dropped");
+        }
+    }
+
+    async fn fetch(&mut self, cid: Cid) -> Result<(), ReadError> {
+        if let Some(mut ahead) = self.ahead.take() {
+            // What it did not bring is asked for by name below.
+            let _ = ahead.done().await;
+            if matches!(self.exchange.context().store.has(&cid), Ok(true)) {
+                return Ok(());
+            }
+        }
+        let mut cids = vec![cid];
+        cids.extend(
+            self.missing(FIRST_BLOCKS)
+                .into_iter()
+                .filter(|next| *next != cid),
+        );
+        let mut fetching = self.start(cids).await?;
+        fetching.done().await?;
+        Ok(())
+    }
+
+    /// Keeps a window of blocks on the way while earlier ones are read.
+    async fn read_ahead(&mut self) -> Result<(), ReadError> {
+        if !self.may_fetch || self.ahead.is_some() {
+            return Ok(());
+        }
+        let cids = self.missing(AHEAD_BLOCKS);
+        if !cids.is_empty() {
+            self.ahead = Some(self.start(cids).await?);
+        }
+        Ok(())
+    }
+
+    fn missing(&self, count: usize) -> Vec<Cid> {
+        let store = &self.exchange.context().store;
+        self.reader
+            .upcoming(count)
+            .into_iter()
+            .filter(|cid| !matches!(store.has(cid), Ok(true)))
+            .collect()
+    }
+
+    async fn start(&self, cids: Vec<Cid>) -> Result<Fetching, ReadError> {
+        let owner = Owner {
+            root: self.root,
+            holding: Holding::Cache,
+            expiry: None,
+        };
+        let options = FetchOptions {
+            owner: Some(owner),
+            ..FetchOptions::default()
+        };
+        let fetching = self.exchange.fetch_blocks(self.root, cids, options).await?;
+        Ok(fetching)
+    }
+}
+
+/// A block is looked for this often: here, after fetching, after a damaged one.
+const ATTEMPTS_MAX: usize = 3;
+
+/// Blocks fetched before the first byte is read.
+const FIRST_BLOCKS: usize = 2;
+
+/// Blocks kept on the way while reading.
+const AHEAD_BLOCKS: usize = 8;

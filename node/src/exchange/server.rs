@@ -1,0 +1,130 @@
+//! The driver of [`Serve`].
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use cid::Cid;
+use protocol::blocks::{Lookup, Request, Serve, ServeConfig, ServeId};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::Counters;
+use crate::context::Context;
+use crate::net::{Inbound, Refusal, Responder};
+use crate::store::StoreHandle;
+
+pub(super) fn spawn(context: &Context, requests: mpsc::Receiver<Inbound>, counters: Counters) {
+    let actor = Actor {
+        context: context.clone(),
+        counters,
+        serve: Serve::new(ServeConfig {
+            bytes_max: SERVE_BYTES_MAX,
+            ..ServeConfig::default()
+        }),
+        next: 0,
+        responders: BTreeMap::new(),
+        lookups: JoinSet::new(),
+    };
+    tokio::spawn(actor.run(requests));
+}
+
+struct Actor {
+    context: Context,
+    counters: Counters,
+    serve: Serve,
+    next: u64,
+    responders: BTreeMap<ServeId, Responder>,
+    lookups: JoinSet<(ServeId, Vec<Option<Bytes>>)>,
+}
+
+impl Actor {
+    async fn run(mut self, mut requests: mpsc::Receiver<Inbound>) {
+        let stop = self.context.stop.clone();
+        loop {
+            self.drain();
+            let deadline = self.serve.poll_timeout();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(Ok((id, blocks))) = self.lookups.join_next() => {
+                    self.serve.handle_blocks(id, blocks);
+                }
+                request = requests.recv() => match request {
+                    Some(request) => self.handle_request(request).await,
+                    None => return,
+                },
+                () = self.context.clock.sleep_until(deadline) => {
+                    self.serve.handle_timeout(self.context.clock.now());
+                }
+            }
+        }
+    }
+
+    async fn handle_request(&mut self, inbound: Inbound) {
+        match Request::decode(&inbound.body) {
+            Ok(request) => {
+                let id = ServeId(self.next);
+                self.next += 1;
+                self.responders.insert(id, inbound.respond);
+                let now = self.context.clock.now();
+                self.serve.handle_request(id, inbound.peer, request, now);
+            }
+            Err(error) => {
+                tracing::debug!(peer = %inbound.peer, %error, "block request refused");
+                inbound.respond.refuse(Refusal::Rejected);
+                self.counters.offences.inc();
+                self.context.net.report_offence(inbound.peer, OFFENCE).await;
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        loop {
+            while let Some(lookup) = self.serve.poll_lookup() {
+                let store = self.context.store.clone();
+                self.lookups
+                    .spawn_blocking(move || (lookup.id, look_up(&store, &lookup)));
+            }
+            let Some(reply) = self.serve.poll_transmit() else {
+                return;
+            };
+            let bytes = reply.response.payload_bytes() as u64;
+            if let Some(responder) = self.responders.remove(&reply.id) {
+                responder.send(reply.response.encode());
+                self.counters.served_bytes.inc_by(bytes);
+            }
+            // The network task owns the bytes from here and bounds them by peer.
+            self.serve.handle_sent(reply.id);
+        }
+    }
+}
+
+fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
+    let reader = store.reader();
+    let mut left = lookup.bytes_max;
+    let mut blocks = Vec::with_capacity(lookup.cids.len());
+    for cid in &lookup.cids {
+        let block = read(&reader, cid);
+        let size = block.as_ref().map_or(0, Bytes::len);
+        if size > left {
+            break;
+        }
+        left -= size;
+        blocks.push(block);
+    }
+    blocks
+}
+
+/// A damaged block counts as missing here; whoever holds the root repairs it.
+fn read(reader: &storage::blocks::BlockReader, cid: &Cid) -> Option<Bytes> {
+    reader.block(cid).unwrap_or_else(|error| {
+        tracing::warn!(%cid, %error, "block not served");
+        None
+    })
+}
+
+/// Bytes looked up or on the way in all.
+const SERVE_BYTES_MAX: u64 = 32 << 20;
+
+/// What a request that does not decode weighs.
+const OFFENCE: u32 = 10;
