@@ -1,0 +1,92 @@
+use std::time::Duration;
+
+use protocol::time::Moment;
+
+use super::*;
+
+#[test]
+fn events_come_by_time_and_then_in_order_of_arrival() {
+    let mut queue = Queue::new();
+    let mut rng = Rng::stream(1, "queue");
+    let mut expected = Vec::new();
+    for number in 0..20_000_u64 {
+        // From nanoseconds to hours, so that all three places are used.
+        let bits = 10 + 4 * rng.below(9);
+        let at = rng.below(1 << bits);
+        queue.push(Moment::from_nanos(at), number);
+        expected.push((at, number));
+    }
+    expected.sort_unstable();
+    for (at, number) in expected {
+        assert_eq!(queue.pop(), Some((Moment::from_nanos(at), number)));
+    }
+    assert_eq!(queue.pop(), None);
+}
+
+#[test]
+fn an_event_put_in_while_others_are_taken_finds_its_place() {
+    let mut queue = Queue::new();
+    let mut rng = Rng::stream(2, "hold");
+    for _ in 0..100 {
+        queue.push(Moment::from_nanos(rng.below(1 << 33)), ());
+    }
+    let mut last = Moment::ZERO;
+    for _ in 0..100_000 {
+        let (now, ()) = queue.pop().unwrap();
+        assert!(last <= now);
+        last = now;
+        queue.push(now + Duration::from_nanos(rng.below(1 << 34)), ());
+    }
+    assert_eq!(queue.len(), 100);
+}
+
+#[test]
+fn streams_of_one_seed_are_independent_and_repeat() {
+    let draw = |seed, purpose| Rng::stream(seed, purpose).array();
+    assert_eq!(draw(7, "faults"), draw(7, "faults"));
+    assert_ne!(draw(7, "faults"), draw(7, "latency"));
+    assert_ne!(draw(7, "faults"), draw(8, "faults"));
+}
+
+#[test]
+fn the_weibull_sampler_has_the_published_means() {
+    // Shape 0.59 and scale 41.9 minutes: mean 64.5, median 22.5 minutes.
+    let mut rng = Rng::stream(3, "weibull");
+    let scale = Duration::from_secs_f64(41.9 * 60.0);
+    let mut draws: Vec<f64> = (0..100_000)
+        .map(|_| rng.weibull(0.59, scale).as_secs_f64() / 60.0)
+        .collect();
+    draws.sort_by(f64::total_cmp);
+    let mean = draws.iter().sum::<f64>() / 100_000.0;
+    assert!((mean - 64.5).abs() < 2.0, "mean {mean}");
+    assert!((draws[50_000] - 22.5).abs() < 1.0, "median {}", draws[50_000]);
+}
+
+#[test]
+fn the_trace_hash_sees_every_field() {
+    let record = TraceRecord {
+        at: Moment::from_nanos(1),
+        from: 2,
+        to: 3,
+        kind: 4,
+        payload: 5,
+    };
+    let hash = |record| {
+        let mut trace = TraceHash::default();
+        trace.record(record);
+        trace.finish()
+    };
+    let others = [
+        TraceRecord { from: 9, ..record },
+        TraceRecord { to: 9, ..record },
+        TraceRecord { kind: 9, ..record },
+        TraceRecord { payload: 9, ..record },
+        TraceRecord {
+            at: Moment::ZERO,
+            ..record
+        },
+    ];
+    for other in others {
+        assert_ne!(hash(record), hash(other));
+    }
+}
