@@ -1,5 +1,15 @@
 //! The proof: Coliving's machines in virtual time, under faults.
+//!
+//! [`scenario::run`] takes a [`scenario::Scenario`] and a seed, lets a swarm of
+//! production machines live through a fault phase and a calm phase, and returns
+//! a [`scenario::Report`] of what the checkers saw.
 
+pub mod chain;
+pub mod checkers;
 pub mod engine;
+pub mod host;
+pub mod metrics;
 pub mod net;
 pub mod scenario;
+pub mod wire;
+pub mod world;

@@ -1,1 +1,271 @@
-//! (placeholder)
+//! Scenarios: what is simulated, from a TOML file, and what came of it.
+//!
+//! Format: `docs/formats/scenario.md`.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::net::{NetworkConfig, Sessions};
+use crate::world::{Progress, World};
+
+mod report;
+
+pub use report::Report;
+
+/// A swarm, what it does and what befalls it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// What it is about, in a sentence.
+    pub description: String,
+    /// Virtual seconds with faults.
+    pub fault_seconds: u64,
+    /// Virtual seconds without, at most; a run ends once everything is done.
+    pub calm_seconds: u64,
+    /// Who takes part.
+    #[serde(default)]
+    pub population: Population,
+    /// What the links are like.
+    #[serde(default)]
+    pub network: NetworkConfig,
+    /// What the chain is like.
+    #[serde(default)]
+    pub chain: ChainConfig,
+    /// What the content role's intervals are.
+    #[serde(default)]
+    pub content: ContentConfig,
+    /// What goes wrong.
+    #[serde(default)]
+    pub faults: Faults,
+    /// How light peers come and go.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// What residents do.
+    #[serde(default)]
+    pub workload: Workload,
+}
+
+/// Who takes part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Population {
+    /// Peers in all.
+    pub peers: usize,
+    /// Share of them that staked.
+    pub staked_share: f64,
+    /// Staked peers at least.
+    pub staked_min: usize,
+    /// Staked peers at most.
+    pub staked_max: usize,
+    /// Operators for each staked peer.
+    pub operators_share: f64,
+    /// Zones that operators stand in.
+    pub zones: u64,
+    /// The first so many staked peers serve discovery.
+    pub discovery_max: u64,
+    /// The first so many staked peers serve identity.
+    pub identity_max: u64,
+    /// Share of operators whose peers lie.
+    pub liars_share: f64,
+}
+
+/// What the chain is like.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChainConfig {
+    /// Between two blocks.
+    pub block_millis: u64,
+    /// Blocks above a final one.
+    pub confirmations: u64,
+}
+
+/// Intervals of the content role.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContentConfig {
+    /// Between two signs of life.
+    pub presence_seconds: u64,
+    /// Silence after which a peer counts as lost.
+    pub lost_after_seconds: u64,
+}
+
+/// How often what goes wrong during the fault phase.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Faults {
+    /// Crashes of staked peers, which start again.
+    pub crashes: usize,
+    /// Staked peers that are gone for ever.
+    pub kills: usize,
+    /// Staked peers that register.
+    pub joins: usize,
+    /// Staked peers that deregister.
+    pub leaves: usize,
+    /// Partitions of the network.
+    pub partitions: usize,
+    /// Blocks that go bad on a disk.
+    pub rotten_blocks: usize,
+    /// Reorganisations of the chain.
+    pub reorganisations: usize,
+    /// Outages of the chain's endpoints.
+    pub chain_outages: usize,
+    /// Mean length of crashes, partitions and outages.
+    pub fault_seconds: u64,
+}
+
+/// What residents do during the fault phase.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workload {
+    /// Publications in all.
+    pub publications: usize,
+    /// Share of light peers that fetch a new publication.
+    pub fetch_share: f64,
+    /// Other actions in all.
+    pub actions: usize,
+    /// Vault operations in all.
+    pub vault_operations: usize,
+    /// Users that do them.
+    pub vault_users: usize,
+}
+
+/// What a caller chooses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Peers in all, in place of the scenario's.
+    pub peers: Option<usize>,
+    /// What the run is drawn from.
+    pub seed: u64,
+}
+
+impl Default for Population {
+    fn default() -> Self {
+        Self {
+            peers: 200,
+            staked_share: 0.08,
+            staked_min: 12,
+            staked_max: 64,
+            operators_share: 0.8,
+            zones: 4,
+            discovery_max: 9,
+            identity_max: 9,
+            liars_share: 0.1,
+        }
+    }
+}
+
+impl Default for ChainConfig {
+    fn default() -> Self {
+        Self {
+            block_millis: 4000,
+            confirmations: 2,
+        }
+    }
+}
+
+impl Default for ContentConfig {
+    fn default() -> Self {
+        Self {
+            presence_seconds: 20,
+            lost_after_seconds: 90,
+        }
+    }
+}
+
+impl Scenario {
+    /// The built-in scenarios by name.
+    #[must_use]
+    pub fn presets() -> Vec<&'static str> {
+        PRESETS.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// A built-in scenario.
+    ///
+    /// # Errors
+    ///
+    /// Names the built-in scenarios when there is none of that name.
+    pub fn preset(name: &str) -> anyhow::Result<Self> {
+        let text = PRESETS
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| *text)
+            .with_context(|| {
+                format!(
+                    "there is no scenario `{name}`; choose one of {}, or name a TOML file",
+                    Self::presets().join(", ")
+                )
+            })?;
+        Self::parse(text).with_context(|| format!("reading the built-in scenario `{name}`"))
+    }
+
+    /// A built-in scenario, or one from a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scenario::preset`]; or names the file and the line that is wrong.
+    pub fn load(name: &str) -> anyhow::Result<Self> {
+        let path = Path::new(name);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            return Self::preset(name);
+        }
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("reading the scenario {name}"))?;
+        Self::parse(&text).with_context(|| format!("reading the scenario {name}"))
+    }
+
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    ///
+    /// Names the line that is wrong.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// How many peers stake.
+    #[must_use]
+    pub fn staked(&self) -> usize {
+        let population = &self.population;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a number of peers"
+        )]
+        let share = (population.peers as f64 * population.staked_share) as usize;
+        let staked = share
+            .max(population.staked_min)
+            .min(population.staked_max.max(1));
+        staked.min(population.peers.saturating_sub(1)).max(1)
+    }
+}
+
+/// Runs a scenario; `progress` is called every few virtual seconds.
+pub fn run(scenario: &Scenario, options: Options, progress: impl FnMut(Progress)) -> Report {
+    let mut scenario = scenario.clone();
+    if let Some(peers) = options.peers {
+        scenario.population.peers = peers;
+    }
+    // How long a run takes is measured; nothing in it depends on that.
+    let begun = Instant::now();
+    let mut world = World::new(&scenario, options.seed);
+    world.run(progress);
+    Report::new(&scenario, options.seed, &world, begun.elapsed())
+}
+
+const PRESETS: &[(&str, &str)] = &[
+    ("churn", include_str!("../presets/churn.toml")),
+    ("publish", include_str!("../presets/publish.toml")),
+    ("repair", include_str!("../presets/repair.toml")),
+    ("gossip", include_str!("../presets/gossip.toml")),
+    ("vault", include_str!("../presets/vault.toml")),
+    ("relayer", include_str!("../presets/relayer.toml")),
+];
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ impl Rng {
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         let [a, b, c, d] = &mut self.0;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let shifted = *b << 17;
@@ -35,7 +35,7 @@ impl Rng {
 
     /// A number below `bound`, which is at least 1.
     pub fn below(&mut self, bound: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(bound.max(1));
+        let product = u128::from(self.bits()) * u128::from(bound.max(1));
         u64::try_from(product >> 64).expect("the high half of a product fits")
     }
 
@@ -50,7 +50,7 @@ impl Rng {
             clippy::cast_precision_loss,
             reason = "53 bits are what a double holds"
         )]
-        let bits = (self.next() >> 11) as f64;
+        let bits = (self.bits() >> 11) as f64;
         bits / 9_007_199_254_740_992.0
     }
 
@@ -85,7 +85,7 @@ impl Rng {
     /// Random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes: Vec<u8> = (0..len.div_ceil(8))
-            .flat_map(|_| self.next().to_le_bytes())
+            .flat_map(|_| self.bits().to_le_bytes())
             .collect();
         bytes.truncate(len);
         bytes

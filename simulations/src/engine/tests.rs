@@ -59,7 +59,11 @@ fn the_weibull_sampler_has_the_published_means() {
     draws.sort_by(f64::total_cmp);
     let mean = draws.iter().sum::<f64>() / 100_000.0;
     assert!((mean - 64.5).abs() < 2.0, "mean {mean}");
-    assert!((draws[50_000] - 22.5).abs() < 1.0, "median {}", draws[50_000]);
+    assert!(
+        (draws[50_000] - 22.5).abs() < 1.0,
+        "median {}",
+        draws[50_000]
+    );
 }
 
 #[test]
@@ -80,7 +84,10 @@ fn the_trace_hash_sees_every_field() {
         TraceRecord { from: 9, ..record },
         TraceRecord { to: 9, ..record },
         TraceRecord { kind: 9, ..record },
-        TraceRecord { payload: 9, ..record },
+        TraceRecord {
+            payload: 9,
+            ..record
+        },
         TraceRecord {
             at: Moment::ZERO,
             ..record

@@ -1,0 +1,437 @@
+//! A model of the chain: blocks, finality, reorganisations, nonces, registry.
+//!
+//! It does what the contracts do as far as the machines can tell: it burns a
+//! digest with its first transaction, reverts later ones, and puts transactions
+//! of a wallet in nonce order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cid::Cid;
+use protocol::action::{ActionDomain, SignedAction};
+use protocol::entry::{Entry, EntryId, Position, sha256};
+use protocol::id::{Address, Hash32, OperatorNumber, UserId};
+use protocol::merkle::Peaks;
+use protocol::placement::Placement;
+use protocol::registry::{BlockRef, Registry, RegistryEvent};
+use protocol::repair::Place;
+use protocol::time::{Moment, UnixSeconds};
+
+use crate::engine::Rng;
+
+/// The chain that all staked peers follow.
+#[derive(Debug)]
+pub struct Chain {
+    actions: ActionDomain,
+    confirmations: u64,
+    blocks: Vec<Block>,
+    mempool: Vec<Tx>,
+    registry_queue: Vec<RegistryEvent>,
+    nonces: BTreeMap<Address, u64>,
+    burned: BTreeMap<Hash32, (u64, Hash32)>,
+    users: BTreeMap<UserId, Address>,
+    /// Entries of final blocks in order.
+    entries: Vec<Entry>,
+    finalized: u64,
+    rng: Rng,
+    /// Actions that reached a final block, with how often.
+    landed: BTreeMap<Hash32, u32>,
+    /// Final transactions of each wallet for each action.
+    paid: BTreeMap<(Hash32, Address), u32>,
+}
+
+/// One block.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Its number, which is its place.
+    pub number: u64,
+    /// Its hash.
+    pub hash: Hash32,
+    /// When it was mined.
+    pub time: UnixSeconds,
+    /// When it became final here; zero before.
+    pub final_at: Moment,
+    /// What was executed.
+    pub txs: Vec<Mined>,
+    /// The entries in log order.
+    pub entries: Vec<Entry>,
+    /// Their ids.
+    pub ids: Vec<EntryId>,
+    /// True when a registry event is in it.
+    pub registry_changed: bool,
+    /// The registry after it.
+    pub registry: Arc<RegistryAt>,
+    /// The right edge of the tree of entries before it; set when it is final.
+    pub peaks_before: Peaks,
+    registry_events: Vec<RegistryEvent>,
+}
+
+/// A transaction that waits.
+#[derive(Debug, Clone)]
+pub struct Tx {
+    /// Who pays.
+    pub wallet: Address,
+    /// Its place among the wallet's.
+    pub nonce: u64,
+    /// How often the fee was raised.
+    pub bumps: u32,
+    /// The action, or `None` for a transfer of nothing.
+    pub action: Option<SignedAction>,
+}
+
+/// A transaction in a block.
+#[derive(Debug, Clone)]
+pub struct Mined {
+    /// What was sent.
+    pub tx: Tx,
+    /// Its hash.
+    pub hash: Hash32,
+    /// The action's digest.
+    pub digest: Option<Hash32>,
+    /// False when it reverted.
+    pub is_success: bool,
+}
+
+/// Why the chain did not take a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NonceUsed;
+
+/// A registry snapshot with what follows from it, shared by all peers.
+#[derive(Debug)]
+pub struct RegistryAt {
+    /// The snapshot.
+    pub registry: Arc<Registry>,
+    /// Its root.
+    pub root: Hash32,
+    /// Placement over it.
+    pub placement: Arc<SharedPlacement>,
+}
+
+/// Production placement with its answers remembered, since all peers ask alike.
+#[derive(Debug)]
+pub struct SharedPlacement {
+    placement: Placement,
+    answers: Mutex<BTreeMap<PlaceKey, Vec<Address>>>,
+}
+
+type PlaceKey = (Cid, usize, BTreeSet<Address>);
+
+impl RegistryAt {
+    fn new(registry: Registry) -> Arc<Self> {
+        Arc::new(Self {
+            root: registry.root(),
+            placement: Arc::new(SharedPlacement {
+                placement: Placement::new(&registry),
+                answers: Mutex::default(),
+            }),
+            registry: Arc::new(registry),
+        })
+    }
+}
+
+impl SharedPlacement {
+    /// The placement itself.
+    #[must_use]
+    pub fn inner(&self) -> &Placement {
+        &self.placement
+    }
+}
+
+impl Place for SharedPlacement {
+    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .entry((*root, target, lost.clone()))
+            .or_insert_with(|| self.placement.place(root, target, lost))
+            .clone()
+    }
+
+    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber> {
+        self.placement.operator_of(peer)
+    }
+
+    fn peers(&self) -> Vec<Address> {
+        self.placement.peers(protocol::id::Role::Content).collect()
+    }
+}
+
+impl Chain {
+    /// A chain whose first block holds the genesis registry.
+    #[must_use]
+    pub fn new(
+        actions: ActionDomain,
+        registry: Registry,
+        users: BTreeMap<UserId, Address>,
+        confirmations: u64,
+        now: Moment,
+        rng: Rng,
+    ) -> Self {
+        let genesis = Block {
+            number: 0,
+            hash: sha256(b"genesis"),
+            time: now.unix(),
+            final_at: now,
+            txs: Vec::new(),
+            entries: Vec::new(),
+            ids: Vec::new(),
+            registry_changed: true,
+            registry: RegistryAt::new(registry),
+            peaks_before: Peaks::default(),
+            registry_events: Vec::new(),
+        };
+        Self {
+            actions,
+            confirmations,
+            blocks: vec![genesis],
+            mempool: Vec::new(),
+            registry_queue: Vec::new(),
+            nonces: BTreeMap::new(),
+            burned: BTreeMap::new(),
+            users,
+            entries: Vec::new(),
+            finalized: 0,
+            rng,
+            landed: BTreeMap::new(),
+            paid: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a transaction into the pool; a higher fee replaces.
+    ///
+    /// # Errors
+    ///
+    /// [`NonceUsed`] when the wallet's nonce has passed it.
+    pub fn submit(&mut self, tx: Tx) -> Result<Hash32, NonceUsed> {
+        if tx.nonce < self.nonce(&tx.wallet) {
+            return Err(NonceUsed);
+        }
+        let hash = tx_hash(&tx);
+        self.mempool
+            .retain(|other| (other.wallet, other.nonce) != (tx.wallet, tx.nonce));
+        self.mempool.push(tx);
+        Ok(hash)
+    }
+
+    /// Queues a change of the registry for the next block.
+    pub fn change_registry(&mut self, event: RegistryEvent) {
+        self.registry_queue.push(event);
+    }
+
+    /// Mines the next block and finalises what is deep enough.
+    pub fn mine(&mut self, now: Moment) {
+        let number = self.blocks.len() as u64;
+        let mut seed = self.tip().hash.0.to_vec();
+        seed.extend(self.rng.array());
+        let hash = sha256(&seed);
+        let time = now.unix();
+        let mut txs = Vec::new();
+        let mut entries = Vec::new();
+        self.mempool.sort_by_key(|tx| (tx.wallet, tx.nonce));
+        for tx in std::mem::take(&mut self.mempool) {
+            let next = self.nonces.entry(tx.wallet).or_default();
+            match tx.nonce.cmp(next) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Greater => self.mempool.push(tx),
+                std::cmp::Ordering::Equal => {
+                    *next += 1;
+                    let mined = self.execute(tx, number, hash, time, &mut entries);
+                    txs.push(mined);
+                }
+            }
+        }
+        let events = std::mem::take(&mut self.registry_queue);
+        let registry = self.registry_after(&events, BlockRef { number, hash });
+        self.blocks.push(Block {
+            number,
+            hash,
+            time,
+            final_at: Moment::ZERO,
+            txs,
+            ids: entries.iter().map(Entry::id).collect(),
+            entries,
+            registry_changed: !events.is_empty(),
+            registry,
+            peaks_before: Peaks::default(),
+            registry_events: events,
+        });
+        self.finalize(now);
+    }
+
+    fn execute(
+        &mut self,
+        tx: Tx,
+        number: u64,
+        block_hash: Hash32,
+        block_time: UnixSeconds,
+        entries: &mut Vec<Entry>,
+    ) -> Mined {
+        let hash = tx_hash(&tx);
+        let digest = tx
+            .action
+            .as_ref()
+            .map(|action| action.action.digest(&self.actions));
+        let is_success = digest.is_none_or(|digest| !self.burned.contains_key(&digest));
+        if let (Some(digest), Some(action), true) = (digest, &tx.action, is_success) {
+            self.burned.insert(digest, (number, hash));
+            entries.push(Entry {
+                action: action.clone(),
+                position: Position {
+                    chain_id: self.actions.chain_id,
+                    block_number: number,
+                    block_hash,
+                    block_time,
+                    tx_hash: hash,
+                    log_index: entries.len() as u64 * 2,
+                },
+            });
+        }
+        Mined {
+            tx,
+            hash,
+            digest,
+            is_success,
+        }
+    }
+
+    fn registry_after(&self, events: &[RegistryEvent], block: BlockRef) -> Arc<RegistryAt> {
+        if events.is_empty() {
+            return Arc::clone(&self.tip().registry);
+        }
+        let mut registry = (*self.tip().registry.registry).clone();
+        events.iter().for_each(|event| registry.apply(event));
+        registry.set_block(block);
+        RegistryAt::new(registry)
+    }
+
+    fn finalize(&mut self, now: Moment) {
+        let tip = self.tip().number;
+        while self.finalized + self.confirmations < tip {
+            self.finalized += 1;
+            let mut peaks = self.peaks();
+            let block = &mut self.blocks[place(self.finalized)];
+            block.final_at = now;
+            block.peaks_before = peaks.clone();
+            block.ids.iter().for_each(|id| peaks.push(&id.0));
+            self.entries.extend(block.entries.iter().cloned());
+            for mined in &block.txs {
+                if let Some(digest) = mined.digest {
+                    *self.paid.entry((digest, mined.tx.wallet)).or_default() += 1;
+                    if mined.is_success {
+                        *self.landed.entry(digest).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+
+    fn peaks(&self) -> Peaks {
+        let last = &self.blocks[place(self.finalized - 1)];
+        let mut peaks = last.peaks_before.clone();
+        last.ids.iter().for_each(|id| peaks.push(&id.0));
+        peaks
+    }
+
+    /// Throws the last `depth` blocks away, as far as they are not final. Their
+    /// transactions wait again, but some are forgotten.
+    pub fn reorganise(&mut self, depth: u64) {
+        for _ in 0..depth {
+            if self.tip().number <= self.finalized {
+                return;
+            }
+            let Some(block) = self.blocks.pop() else {
+                return;
+            };
+            for mined in block.txs {
+                if let Some(nonce) = self.nonces.get_mut(&mined.tx.wallet) {
+                    *nonce -= 1;
+                }
+                if let (Some(digest), true) = (mined.digest, mined.is_success) {
+                    self.burned.remove(&digest);
+                }
+                if self.rng.chance(0.7) {
+                    self.mempool.push(mined.tx);
+                }
+            }
+            let later = std::mem::replace(&mut self.registry_queue, block.registry_events);
+            self.registry_queue.extend(later);
+        }
+    }
+
+    /// The last block.
+    #[must_use]
+    pub fn tip(&self) -> &Block {
+        self.blocks.last().expect("the genesis block stays")
+    }
+
+    /// Number of the last final block.
+    #[must_use]
+    pub fn finalized(&self) -> u64 {
+        self.finalized
+    }
+
+    /// A block by its number.
+    #[must_use]
+    pub fn block(&self, number: u64) -> Option<&Block> {
+        self.blocks.get(place(number))
+    }
+
+    /// The entries of all final blocks.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The next nonce of a wallet at the tip.
+    #[must_use]
+    pub fn nonce(&self, wallet: &Address) -> u64 {
+        self.nonces.get(wallet).copied().unwrap_or(0)
+    }
+
+    /// The next nonce of a wallet at the last final block.
+    #[must_use]
+    pub fn final_nonce(&self, wallet: &Address) -> u64 {
+        let later = self.blocks[place(self.finalized) + 1..]
+            .iter()
+            .flat_map(|block| &block.txs)
+            .filter(|mined| mined.tx.wallet == *wallet)
+            .count();
+        self.nonce(wallet) - later as u64
+    }
+
+    /// Where an action is on chain: block number and transaction.
+    #[must_use]
+    pub fn burned(&self, digest: &Hash32) -> Option<(u64, Hash32)> {
+        self.burned.get(digest).copied()
+    }
+
+    /// How often an action landed in final blocks.
+    #[must_use]
+    pub fn landed(&self, digest: &Hash32) -> u32 {
+        self.landed.get(digest).copied().unwrap_or(0)
+    }
+
+    /// Final transactions by action and wallet.
+    pub fn paid(&self) -> impl Iterator<Item = (&(Hash32, Address), &u32)> {
+        self.paid.iter()
+    }
+
+    /// The wallet of a user.
+    #[must_use]
+    pub fn wallet_of(&self, user: UserId) -> Option<Address> {
+        self.users.get(&user).copied()
+    }
+}
+
+fn tx_hash(tx: &Tx) -> Hash32 {
+    let mut bytes = tx.wallet.0.to_vec();
+    bytes.extend(tx.nonce.to_le_bytes());
+    bytes.extend(tx.bumps.to_le_bytes());
+    if let Some(action) = &tx.action {
+        bytes.extend(action.signature.0);
+    }
+    sha256(&bytes)
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number).expect("block numbers are places in memory")
+}

@@ -1,0 +1,128 @@
+//! Heads and entries: what is counted, forwarded and applied is the chain's.
+
+use std::collections::BTreeMap;
+
+use ::gossip::heads::CountedHead;
+use protocol::entry::{Entry, EntryBatch};
+use protocol::head::{Head, SignedHead};
+use protocol::id::{Address, Hash32};
+use protocol::signing::Record;
+use protocol::time::Moment;
+
+use super::Checkers;
+use crate::chain::Chain;
+use crate::wire::Topic;
+
+/// Who lies, and what the honest signed.
+#[derive(Debug, Default)]
+pub(super) struct Gossip {
+    liars: Vec<bool>,
+    heads: BTreeMap<(Address, u64), Hash32>,
+}
+
+impl Gossip {
+    pub(super) fn new(liars: Vec<bool>) -> Self {
+        Self {
+            liars,
+            heads: BTreeMap::new(),
+        }
+    }
+}
+
+impl Checkers {
+    /// Notes a head that an honest peer signed.
+    pub fn note_head(&mut self, head: &SignedHead, signer: Address, now: Moment) {
+        let number = head.record.block_number;
+        let hash = head.record.struct_hash();
+        let known = self.gossip.heads.insert((signer, number), hash);
+        self.findings.observe(
+            "a peer signs one head per block number",
+            known.is_none_or(|known| known == hash),
+            now,
+            || format!("{signer} signed two of block {number}"),
+        );
+    }
+
+    /// Notes that a message was held against its sender.
+    pub fn note_rejected(&mut self, topic: Topic, from: u32, now: Moment) {
+        let is_liar = self
+            .gossip
+            .liars
+            .get(from as usize)
+            .copied()
+            .unwrap_or(false);
+        self.findings.observe(
+            "nothing is held against an honest peer",
+            is_liar,
+            now,
+            || format!("a message of peer {from} on {topic:?} was rejected"),
+        );
+    }
+
+    /// Notes a batch that an honest peer forwarded.
+    pub fn note_forwarded(&mut self, data: &[u8], follows: bool, chain: &Chain, now: Moment) {
+        let is_true = EntryBatch::from_bytes(data).is_ok_and(|batch| {
+            chain.block(batch.block_number).is_some_and(|block| {
+                block.hash == batch.block_hash
+                    && batch
+                        .entries
+                        .iter()
+                        .all(|entry| block.entries.contains(entry))
+            })
+        });
+        let rule = if follows {
+            "a peer with a chain forwards the chain's batches only"
+        } else {
+            "a peer without a chain forwards covered batches only"
+        };
+        self.findings.observe(rule, is_true, now, || {
+            "a forged batch was forwarded".to_owned()
+        });
+    }
+
+    /// Notes a head that an honest peer counted.
+    pub fn note_counted(&mut self, counted: &CountedHead, chain: &Chain, now: Moment) {
+        let head = &counted.head;
+        self.findings.observe(
+            "a counted head is the chain's",
+            is_canonical(head, chain),
+            now,
+            || format!("a forged head of block {} was counted", head.block_number),
+        );
+    }
+
+    /// Notes entries that a light peer applied after its first `count`.
+    pub fn note_entries(
+        &mut self,
+        peer: u32,
+        count: u64,
+        entries: &[Entry],
+        head: &Head,
+        chain: &Chain,
+        now: Moment,
+    ) {
+        let start = usize::try_from(count).unwrap_or(usize::MAX);
+        let end = start.saturating_add(entries.len());
+        let is_prefix = chain.entries().get(start..end) == Some(entries);
+        self.findings.observe(
+            "applied entries are the chain's, in its order, without a gap",
+            is_prefix && head.entry_count == end as u64,
+            now,
+            || format!("peer {peer} applied something else after {count} entries"),
+        );
+        self.findings.observe(
+            "no entry is applied without a counted head over it",
+            is_canonical(head, chain),
+            now,
+            || format!("peer {peer} applied entries under a forged head"),
+        );
+    }
+}
+
+fn is_canonical(head: &Head, chain: &Chain) -> bool {
+    chain.block(head.block_number).is_some_and(|block| {
+        block.number <= chain.finalized()
+            && block.hash == head.block_hash
+            && head.entry_count == block.peaks_before.count + block.ids.len() as u64
+    })
+}

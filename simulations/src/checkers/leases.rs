@@ -1,0 +1,86 @@
+//! Leases: serials are used once, and a promise is of what is there.
+
+use std::collections::BTreeMap;
+
+use cid::Cid;
+use protocol::id::{Address, Hash32};
+use protocol::lease::{PageError, SignedLease, SignedPage};
+use protocol::signing::Record;
+use protocol::time::{Epoch, Moment};
+
+use super::Checkers;
+
+/// Everything that was ever signed, over all crashes.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    leases: BTreeMap<(Address, u64), Hash32>,
+    pages: BTreeMap<(Address, Epoch), Hash32>,
+    page_serials: BTreeMap<(Address, u64), Hash32>,
+}
+
+impl Checkers {
+    /// Notes a lease that was signed.
+    pub fn note_lease(&mut self, lease: &SignedLease, now: Moment) {
+        let record = &lease.record;
+        let hash = record.struct_hash();
+        let known = self
+            .leases
+            .leases
+            .insert((record.holder, record.serial), hash);
+        self.findings.observe(
+            "a holder uses a lease serial once",
+            known.is_none_or(|known| known == hash),
+            now,
+            || format!("{} signed two leases {}", record.holder, record.serial),
+        );
+    }
+
+    /// Notes whether a peer has the root that it promises.
+    pub fn note_promise(&mut self, peer: u32, root: &Cid, is_whole: bool, now: Moment) {
+        self.findings.observe(
+            "a lease is signed for a root that is whole on the disk",
+            is_whole,
+            now,
+            || format!("peer {peer} promised {root}"),
+        );
+    }
+
+    /// Notes a page that was signed.
+    pub fn note_page(&mut self, page: &SignedPage, now: Moment) {
+        let record = &page.record;
+        let hash = record.struct_hash();
+        let by_epoch = self
+            .leases
+            .pages
+            .insert((record.holder, record.epoch), hash);
+        let by_serial = self
+            .leases
+            .page_serials
+            .insert((record.holder, record.serial), hash);
+        let is_first = [by_epoch, by_serial]
+            .into_iter()
+            .flatten()
+            .all(|known| known == hash);
+        self.findings
+            .observe("a holder signs one page per epoch", is_first, now, || {
+                format!("{} signed two for epoch {}", record.holder, record.epoch)
+            });
+    }
+
+    /// Notes that a peer refused a page.
+    pub fn note_page_error(&mut self, error: &PageError, now: Moment) {
+        let is_honest = match error {
+            PageError::Equivocation { .. }
+            | PageError::Signature(_)
+            | PageError::Leases { .. }
+            | PageError::Span { .. } => false,
+            PageError::Stale { .. } | PageError::Future { .. } | PageError::Full { .. } => true,
+        };
+        self.findings.observe(
+            "an honest holder's page is accepted",
+            is_honest,
+            now,
+            || error.to_string(),
+        );
+    }
+}

@@ -1,0 +1,69 @@
+//! Relayers: an accepted action lands, once, and is paid for once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::id::{Address, Hash32};
+use protocol::time::Moment;
+
+use super::Checkers;
+use crate::chain::Chain;
+use crate::world::SendTx;
+
+/// Which action was accepted, and which wallet is whose.
+#[derive(Debug, Default)]
+pub(super) struct RelayerChecker {
+    accepted: BTreeSet<Hash32>,
+    owners: BTreeMap<Address, u32>,
+}
+
+impl Checkers {
+    /// Notes that a relayer took responsibility for an action.
+    pub fn note_accepted(&mut self, digest: Hash32) {
+        self.relayer.accepted.insert(digest);
+    }
+
+    /// Notes a transaction on its way to the chain.
+    pub fn note_tx(&mut self, peer: u32, send: &SendTx, _now: Moment) {
+        self.relayer.owners.insert(send.tx.wallet, peer);
+    }
+
+    /// How many accepted actions are not in a final block.
+    #[must_use]
+    pub fn unlanded(&self, chain: &Chain) -> usize {
+        let accepted = self.relayer.accepted.iter();
+        accepted.filter(|digest| chain.landed(digest) == 0).count()
+    }
+
+    /// Looks at the final chain once everything is over.
+    pub fn judge_chain(&mut self, chain: &Chain, now: Moment) {
+        for digest in &self.relayer.accepted {
+            let landed = chain.landed(digest);
+            self.findings
+                .observe("an action lands at most once", landed <= 1, now, || {
+                    format!("{digest} landed {landed} times")
+                });
+        }
+        let mut payments: BTreeMap<(Hash32, u32), u32> = BTreeMap::new();
+        for ((digest, wallet), count) in chain.paid() {
+            if let Some(owner) = self.relayer.owners.get(wallet) {
+                *payments.entry((*digest, *owner)).or_default() += count;
+            }
+        }
+        for ((digest, owner), count) in payments {
+            self.findings
+                .observe("a relayer pays for an action once", count <= 1, now, || {
+                    format!("peer {owner} paid {count} times for {digest}")
+                });
+        }
+    }
+
+    /// Final transactions beyond one for each action.
+    #[must_use]
+    pub fn wasted(&self, chain: &Chain) -> u64 {
+        let mut all: BTreeMap<Hash32, u64> = BTreeMap::new();
+        for ((digest, _), count) in chain.paid() {
+            *all.entry(*digest).or_default() += u64::from(*count);
+        }
+        all.values().map(|count| count.saturating_sub(1)).sum()
+    }
+}

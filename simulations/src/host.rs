@@ -1,0 +1,494 @@
+//! A simulated peer: the production machines, and their driver in virtual time.
+//!
+//! The driver decides nothing about the protocols. It carries bytes between
+//! machines, network, disk and chain as `node` does, with a disk and a chain
+//! that a crash and a seed can reach.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cid::Cid;
+use gossip::spread::{self, HeldEntries, Spread, Token, Verdict};
+use protocol::id::Address;
+use protocol::repair::RootFacts;
+use protocol::signing::SigningKey;
+use protocol::time::Moment;
+
+use crate::chain::RegistryAt;
+use crate::engine::digest64;
+use crate::wire::{Message, Protocol, Topic};
+use crate::world::{Ctx, Local};
+
+mod content;
+mod discovery;
+mod disk;
+mod exchange;
+mod identity;
+mod light;
+
+pub use content::Holdings;
+pub use disk::{Disk, Draft};
+
+use content::Content;
+use exchange::Exchange;
+use identity::Identity;
+use light::Light;
+
+/// One peer.
+#[derive(Debug)]
+pub struct Host {
+    /// Its place among all peers.
+    pub idx: u32,
+    /// Its address.
+    pub address: Address,
+    /// What survives a crash.
+    pub disk: Disk,
+    /// True for a peer that breaks the rules of exchange and gossip.
+    pub is_liar: bool,
+    /// True for a peer that staked.
+    pub is_staked: bool,
+    /// False while it is down.
+    pub is_up: bool,
+    /// Rises with each start; events of an earlier life are void.
+    pub life: u32,
+    key: SigningKey,
+    registry: Arc<RegistryAt>,
+    seen: HashSet<u64>,
+    tokens: BTreeMap<Token, Gossiped>,
+    next_token: u64,
+    pending: BTreeMap<u64, (Address, Pending)>,
+    wake_at: Option<Moment>,
+    spread: Spread,
+    exchange: Exchange,
+    content: Option<Content>,
+    identity: Option<Identity>,
+    light: Option<Light>,
+}
+
+/// What a peer is, from the first moment on.
+#[derive(Debug)]
+pub struct Character {
+    /// Its place among all peers.
+    pub idx: u32,
+    /// Its key.
+    pub key: SigningKey,
+    /// True for a peer that staked.
+    pub is_staked: bool,
+    /// True for a peer that breaks the rules.
+    pub is_liar: bool,
+}
+
+/// A gossiped message whose verdict is open.
+#[derive(Debug)]
+struct Gossiped {
+    topic: Topic,
+    id: u64,
+    data: Bytes,
+    from: u32,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pending {
+    Offer(Cid),
+    Blocks(Cid, protocol::blocks::RequestId),
+    Check(Cid, Cid),
+    Holdings,
+    Entries,
+    Registry,
+    VaultWrite(u64),
+    VaultRead(u64),
+    VaultRepair,
+    Relay(protocol::id::Hash32),
+}
+
+impl Host {
+    /// Creates a peer that is down.
+    #[must_use]
+    pub fn new(character: Character, ctx: &Ctx) -> Self {
+        let address = character.key.address();
+        let registry = Arc::clone(&ctx.chain.block(0).expect("there is a genesis").registry);
+        let disk = Disk::default();
+        let spread = new_spread(address, character.is_staked, &disk, ctx);
+        Self {
+            idx: character.idx,
+            address,
+            disk,
+            is_liar: character.is_liar,
+            is_staked: character.is_staked,
+            is_up: false,
+            life: 0,
+            key: character.key,
+            registry,
+            seen: HashSet::new(),
+            tokens: BTreeMap::new(),
+            next_token: 0,
+            pending: BTreeMap::new(),
+            wake_at: None,
+            spread,
+            exchange: Exchange::new(),
+            content: None,
+            identity: None,
+            light: None,
+        }
+    }
+
+    /// Starts the peer with what is on its disk.
+    pub fn start(&mut self, ctx: &mut Ctx) {
+        if self.is_up {
+            return;
+        }
+        self.is_up = true;
+        ctx.up[self.idx as usize] = true;
+        self.life += 1;
+        let block = self.disk.chain_block;
+        let block = ctx.chain.block(block).expect("the disk follows the chain");
+        self.registry = Arc::clone(&block.registry);
+        self.spread = new_spread(self.address, self.is_staked, &self.disk, ctx);
+        self.spread
+            .handle_registry(Arc::clone(&self.registry.registry));
+        self.exchange = Exchange::new();
+        if self.is_staked {
+            self.start_content(ctx);
+            self.identity = Some(Identity::new(self.address, &self.disk, ctx));
+            ctx.local(self, Duration::ZERO, Local::Chain);
+        } else {
+            self.light = Some(Light::default());
+            self.start_light(ctx);
+        }
+        self.finish(ctx);
+    }
+
+    /// Loses everything that is not on the disk.
+    pub fn crash(&mut self, ctx: &mut Ctx) {
+        self.is_up = false;
+        ctx.up[self.idx as usize] = false;
+        self.life += 1;
+        self.seen.clear();
+        self.tokens.clear();
+        self.pending.clear();
+        self.wake_at = None;
+        self.content = None;
+        self.identity = None;
+        self.light = None;
+        self.exchange = Exchange::new();
+    }
+
+    /// Takes a message from another peer.
+    pub fn handle_message(&mut self, from: u32, message: Message, ctx: &mut Ctx) {
+        match message {
+            Message::Gossip { topic, id, data } => self.handle_gossip(from, topic, id, data, ctx),
+            Message::Request { id, protocol, data } => {
+                self.handle_request(from, id, protocol, &data, ctx);
+            }
+            Message::Response { id, data } => {
+                if let Some((peer, pending)) = self.pending.remove(&id) {
+                    self.handle_answer(peer, pending, data, ctx);
+                }
+            }
+        }
+        self.finish(ctx);
+    }
+
+    /// Takes an event of its own.
+    pub fn handle_local(&mut self, local: Local, ctx: &mut Ctx) {
+        match local {
+            Local::Wake => self.handle_wake(ctx),
+            Local::Timeout(id) => {
+                if let Some((peer, pending)) = self.pending.remove(&id) {
+                    self.handle_answer(peer, pending, None, ctx);
+                }
+            }
+            Local::Chain => self.handle_chain(ctx),
+            Local::Sign(lease) => self.sign_lease(*lease, ctx),
+            Local::Scrub(root) => self.scrub(&root, ctx),
+            Local::Publish => self.publish(ctx),
+            Local::Act => self.act(ctx),
+            Local::Vault => self.use_vault(ctx),
+            Local::Persisted(row) => self.handle_persisted(*row, ctx),
+            Local::Simulate(digest) => self.handle_simulate(digest, ctx),
+            Local::SendTx(send) => self.handle_send_tx(*send, ctx),
+        }
+        self.finish(ctx);
+    }
+
+    /// The secret of its key; the simulation's keys guard nothing.
+    #[must_use]
+    pub fn secret(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
+    /// True when every block of a root is on the disk and readable.
+    #[must_use]
+    pub fn has_root(&self, root: &Cid) -> bool {
+        self.disk.has_root(root)
+    }
+
+    /// How many roots repair believes to be in work.
+    #[must_use]
+    pub fn repair_progress(&self) -> Option<protocol::repair::Progress> {
+        Some(self.content.as_ref()?.repair.progress())
+    }
+
+    /// Entries that were applied here; light peers only.
+    #[must_use]
+    pub fn entry_count(&self) -> u64 {
+        self.disk.peaks.count
+    }
+
+    /// What a light peer still has to do, for people.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<String> {
+        if let Some((root, _)) = self.disk.wanted.first_key_value() {
+            return Some(format!("fetch {root}"));
+        }
+        if let Some((root, _)) = self.disk.drafts.first_key_value() {
+            return Some(format!("publish {root}"));
+        }
+        let (digest, _) = self.disk.relays.first_key_value()?;
+        Some(format!("relay {digest}"))
+    }
+
+    fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {
+        if !self.seen.insert(id) {
+            ctx.metrics.duplicates += 1;
+            return;
+        }
+        ctx.metrics.gossip_deliveries += 1;
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        self.tokens.insert(
+            token,
+            Gossiped {
+                topic,
+                id,
+                data: data.clone(),
+                from,
+            },
+        );
+        match topic {
+            Topic::Entries => self.spread.handle_batch(&data, token, ctx.now),
+            Topic::Heads => self.spread.handle_head(&data, token, ctx.now),
+            Topic::Presence => {
+                let verdict = self.handle_presence(&data, ctx);
+                self.decide(token, verdict, ctx);
+            }
+            Topic::Leases => {
+                let verdict = self.handle_lease(&data, ctx);
+                self.decide(token, verdict, ctx);
+            }
+        }
+    }
+
+    fn decide(&mut self, token: Token, verdict: Verdict, ctx: &mut Ctx) {
+        let Some(gossiped) = self.tokens.remove(&token) else {
+            return;
+        };
+        if verdict == Verdict::Reject && !self.is_liar {
+            ctx.checkers
+                .note_rejected(gossiped.topic, gossiped.from, ctx.now);
+        }
+        if verdict != Verdict::Accept {
+            return;
+        }
+        if gossiped.topic == Topic::Entries && !self.is_liar {
+            ctx.checkers
+                .note_forwarded(&gossiped.data, self.is_staked, &ctx.chain, ctx.now);
+        }
+        self.forward(
+            gossiped.topic,
+            gossiped.id,
+            &gossiped.data,
+            gossiped.from,
+            ctx,
+        );
+    }
+
+    /// Publishes on a topic.
+    fn gossip(&mut self, topic: Topic, data: Vec<u8>, ctx: &mut Ctx) {
+        let id = digest64(&data);
+        self.seen.insert(id);
+        self.forward(topic, id, &Bytes::from(data), self.idx, ctx);
+    }
+
+    fn forward(&self, topic: Topic, id: u64, data: &Bytes, except: u32, ctx: &mut Ctx) {
+        let mesh = Arc::clone(ctx.mesh(topic));
+        for to in mesh.neighbours(self.idx) {
+            if *to != except {
+                let data = data.clone();
+                ctx.send(self.idx, *to, Message::Gossip { topic, id, data });
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        to: Address,
+        protocol: Protocol,
+        data: impl Into<Bytes>,
+        pending: Pending,
+        ctx: &mut Ctx,
+    ) {
+        let id = ctx.next_id();
+        self.pending.insert(id, (to, pending));
+        if let Some(idx) = ctx.peer(&to) {
+            let data = data.into();
+            ctx.send(self.idx, idx, Message::Request { id, protocol, data });
+        }
+        ctx.local(self, REQUEST_TIMEOUT, Local::Timeout(id));
+    }
+
+    fn respond(&self, to: u32, id: u64, data: impl Into<Bytes>, ctx: &mut Ctx) {
+        let data = Some(data.into());
+        ctx.send(self.idx, to, Message::Response { id, data });
+    }
+
+    fn handle_request(
+        &mut self,
+        from: u32,
+        id: u64,
+        protocol: Protocol,
+        data: &Bytes,
+        ctx: &mut Ctx,
+    ) {
+        match protocol {
+            Protocol::Publish => self.handle_offer(from, id, data, ctx),
+            Protocol::Blocks => self.handle_block_request(from, id, data, ctx),
+            Protocol::Holdings => self.handle_holdings_request(from, id, ctx),
+            Protocol::Entries => self.handle_entries_request(from, id, data, ctx),
+            Protocol::Registry => {
+                let number = self.disk.chain_block.to_le_bytes();
+                self.respond(from, id, number.to_vec(), ctx);
+            }
+            Protocol::Vault => self.handle_vault_request(from, id, data, ctx),
+            Protocol::Relay => self.handle_relay_request(from, id, data, ctx),
+        }
+    }
+
+    fn handle_answer(
+        &mut self,
+        peer: Address,
+        pending: Pending,
+        data: Option<Bytes>,
+        ctx: &mut Ctx,
+    ) {
+        match pending {
+            Pending::Offer(root) => self.handle_offer_answer(peer, &root, data, ctx),
+            Pending::Blocks(root, id) => self.handle_blocks(&root, id, data, ctx),
+            Pending::Check(root, cid) => self.handle_checked(peer, &root, &cid, data, ctx),
+            Pending::Holdings => self.handle_holdings(peer, data, ctx),
+            Pending::Entries => self.handle_entries(data, ctx),
+            Pending::Registry => self.handle_registry(data, ctx),
+            Pending::VaultWrite(op) => self.handle_vault_written(op, peer, data, ctx),
+            Pending::VaultRead(op) => self.handle_vault_read(op, peer, data, ctx),
+            Pending::VaultRepair => {}
+            Pending::Relay(digest) => self.handle_relay_answer(&digest, data, ctx),
+        }
+    }
+
+    fn handle_wake(&mut self, ctx: &mut Ctx) {
+        let now = ctx.now;
+        if self.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.wake_at = None;
+        if is_due(self.spread.poll_timeout(), now) {
+            self.spread.handle_timeout(now);
+        }
+        self.exchange.handle_timeout(now);
+        self.wake_content(ctx);
+        self.wake_light(ctx);
+    }
+
+    /// Drains every machine, then sleeps until the next deadline.
+    fn finish(&mut self, ctx: &mut Ctx) {
+        if !self.is_up {
+            return;
+        }
+        // Draining one machine may feed another; each round has less to do.
+        for _ in 0..DRAIN_ROUNDS_MAX {
+            let moved = self.drain_spread(ctx)
+                | self.drain_exchange(ctx)
+                | self.drain_content(ctx)
+                | self.drain_identity(ctx)
+                | self.drain_light(ctx);
+            if !moved {
+                break;
+            }
+        }
+        self.sleep(ctx);
+    }
+
+    fn drain_spread(&mut self, ctx: &mut Ctx) -> bool {
+        let mut moved = false;
+        while let Some((token, verdict)) = self.spread.poll_verdict() {
+            moved = true;
+            self.decide(token, verdict, ctx);
+        }
+        while let Some(transmit) = self.spread.poll_transmit() {
+            moved = true;
+            self.gossip(Topic::Entries, transmit.data, ctx);
+        }
+        while let Some(event) = self.spread.poll_event() {
+            moved = true;
+            self.handle_spread_event(event, ctx);
+        }
+        moved
+    }
+
+    fn sleep(&mut self, ctx: &mut Ctx) {
+        let deadlines = [
+            self.spread.poll_timeout().map(|(at, _)| at),
+            self.exchange.deadline(),
+            self.content.as_ref().and_then(Content::deadline),
+            self.light.as_ref().and_then(Light::deadline),
+        ];
+        let Some(due) = deadlines.into_iter().flatten().min() else {
+            return;
+        };
+        let at = due.max(ctx.now + WAKE_STEP);
+        if self.wake_at.is_none_or(|known| at < known) {
+            self.wake_at = Some(at);
+            ctx.local(self, at - ctx.now, Local::Wake);
+        }
+    }
+
+    fn facts(&self, root: &Cid) -> Option<RootFacts> {
+        let proof = self.disk.proof(root)?;
+        Some(RootFacts {
+            proof_root: proof.hash,
+            size: proof.size,
+        })
+    }
+}
+
+fn new_spread(peer: Address, follows_chain: bool, disk: &Disk, ctx: &Ctx) -> Spread {
+    let config = spread::Config {
+        peer,
+        domain: ctx.params.domain,
+        follows_chain,
+        rank_delay: Duration::from_millis(150),
+        gap_patience: Duration::from_secs(2),
+    };
+    let held = HeldEntries {
+        peaks: disk.peaks.clone(),
+        block_number: disk.followed_block,
+        sequence: disk.sequence,
+    };
+    Spread::new(config, held, ctx.now)
+}
+
+fn is_due(deadline: Option<(Moment, &'static str)>, now: Moment) -> bool {
+    deadline.is_some_and(|(at, _)| at <= now)
+}
+
+/// A question without an answer for this long has failed.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A machine is not woken more often.
+const WAKE_STEP: Duration = Duration::from_millis(1);
+
+/// Rounds of draining after one input.
+const DRAIN_ROUNDS_MAX: usize = 64;

@@ -1,0 +1,313 @@
+//! The identity role: vault records and the relayer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::id::{Address, Hash32, UserId};
+use protocol::placement::Purpose;
+use protocol::publish::{Origin, RequestId};
+use protocol::relayer::{
+    Account, Accounts, Config, Event, Receipt, Relayer, Request, Row, SendFailure, Simulation,
+    Submission,
+};
+use protocol::time::UnixSeconds;
+use protocol::vault;
+
+use super::{Disk, Host};
+use crate::chain::{Block, Chain, Tx};
+use crate::wire::Protocol;
+use crate::world::{Ctx, Local, SendTx};
+
+/// The machines of the identity role.
+#[derive(Debug)]
+pub(super) struct Identity {
+    vault: vault::Store,
+    relayer: Relayer,
+    asked: BTreeMap<RequestId, (u32, u64)>,
+    next_request: u64,
+    wallets: Vec<Address>,
+}
+
+struct Users<'a>(&'a Chain);
+
+impl Accounts for Users<'_> {
+    fn account(&self, user: UserId, signer: Address) -> Option<Account> {
+        let owner = self.0.wallet_of(user)?;
+        Some(Account {
+            owner,
+            created: UnixSeconds(0),
+            is_signer_allowed: owner == signer,
+        })
+    }
+}
+
+impl Identity {
+    pub(super) fn new(peer: Address, disk: &Disk, ctx: &Ctx) -> Self {
+        let config = Config::new(ctx.params.actions);
+        Self {
+            vault: vault::Store::new(ctx.params.domain),
+            relayer: Relayer::new(config, disk.rows.values().cloned(), ctx.now),
+            asked: BTreeMap::new(),
+            next_request: 0,
+            wallets: (1..=WALLETS).map(|number| wallet(peer, number)).collect(),
+        }
+    }
+}
+
+impl Host {
+    pub(super) fn handle_vault_request(&mut self, from: u32, id: u64, data: &[u8], ctx: &mut Ctx) {
+        let (Some(identity), Ok(request)) = (&self.identity, vault::Request::from_bytes(data))
+        else {
+            return;
+        };
+        let key = match &request {
+            vault::Request::Put(entry) => entry.record.lookup_key,
+            vault::Request::Get { lookup_key } => *lookup_key,
+        };
+        let stored = self.disk.vault.get(&key).cloned().unwrap_or_default();
+        let outcome = identity
+            .vault
+            .handle_request(request, stored, ctx.now.unix());
+        if let Some(entries) = outcome.store {
+            self.disk.vault.insert(key, entries);
+        }
+        self.respond(from, id, outcome.response.to_bytes(), ctx);
+    }
+
+    pub(super) fn handle_relay_request(&mut self, from: u32, id: u64, data: &[u8], ctx: &mut Ctx) {
+        let (Some(identity), Ok(request)) = (&mut self.identity, Request::from_bytes(data)) else {
+            return;
+        };
+        let request_id = RequestId(identity.next_request);
+        identity.next_request += 1;
+        identity.asked.insert(request_id, (from, id));
+        match request {
+            Request::Status { digest } => identity.relayer.handle_status(request_id, &digest),
+            Request::Submit { action, proof, .. } => {
+                let digest = action.action.digest(&ctx.params.actions);
+                let ranked = self
+                    .registry
+                    .placement
+                    .inner()
+                    .rank(Purpose::Relayer, &digest.0);
+                let rank = ranked.iter().position(|peer| *peer == self.address);
+                let submission = Submission {
+                    action: *action,
+                    proof,
+                    is_paid: false,
+                    rank: rank.unwrap_or(ranked.len()) as u64,
+                };
+                let origin = Origin {
+                    peer: ctx.address(from),
+                    ip: None,
+                };
+                identity.relayer.handle_submit(
+                    request_id,
+                    origin,
+                    submission,
+                    &Users(&ctx.chain),
+                    ctx.now,
+                );
+            }
+        }
+    }
+
+    pub(super) fn drain_identity(&mut self, ctx: &mut Ctx) -> bool {
+        let Some(mut identity) = self.identity.take() else {
+            return false;
+        };
+        let mut moved = false;
+        while let Some(reply) = identity.relayer.poll_reply() {
+            moved = true;
+            if let Some((to, id)) = identity.asked.remove(&reply.id) {
+                self.respond(to, id, reply.response.to_bytes(), ctx);
+            }
+        }
+        while let Some(event) = identity.relayer.poll_event() {
+            moved = true;
+            self.handle_relayer_event(event, ctx);
+        }
+        self.identity = Some(identity);
+        moved
+    }
+
+    fn handle_relayer_event(&mut self, event: Event, ctx: &mut Ctx) {
+        match event {
+            Event::Simulate { digest, .. } => {
+                ctx.local(self, RPC_DELAY, Local::Simulate(digest));
+            }
+            Event::Persist(row) => ctx.local(self, DISK_DELAY, Local::Persisted(row)),
+            Event::Forget { digest } => {
+                self.disk.rows.remove(&digest);
+            }
+            Event::Send {
+                digest,
+                action,
+                wallet,
+                nonce,
+                bumps,
+                ..
+            } => {
+                let tx = Tx {
+                    wallet,
+                    nonce,
+                    bumps,
+                    action: Some(action),
+                };
+                let send = SendTx {
+                    digest: Some(digest),
+                    tx,
+                };
+                ctx.local(self, RPC_DELAY, Local::SendTx(Box::new(send)));
+            }
+            Event::Cancel { wallet, nonce } => {
+                let tx = Tx {
+                    wallet,
+                    nonce,
+                    bumps: 0,
+                    action: None,
+                };
+                let send = SendTx { digest: None, tx };
+                ctx.local(self, RPC_DELAY, Local::SendTx(Box::new(send)));
+            }
+        }
+    }
+
+    /// A row reached the disk.
+    pub(super) fn handle_persisted(&mut self, row: Row, _ctx: &mut Ctx) {
+        let (digest, revision) = (row.digest, row.revision);
+        self.disk.rows.insert(digest, row);
+        if let Some(identity) = &mut self.identity {
+            identity.relayer.handle_persisted(&digest, revision);
+        }
+    }
+
+    /// The chain answers a simulation.
+    pub(super) fn handle_simulate(&mut self, digest: Hash32, ctx: &mut Ctx) {
+        let Some(identity) = &mut self.identity else {
+            return;
+        };
+        let outcome = match ctx.chain.burned(&digest) {
+            _ if !ctx.is_chain_up => Simulation::Unavailable,
+            Some((number, tx_hash)) if number <= ctx.chain.finalized() => {
+                Simulation::Landed(receipt(number, tx_hash, &ctx.chain))
+            }
+            // It may be undone; the next block tells.
+            Some(_) => Simulation::Unavailable,
+            None => Simulation::Passed { gas: GAS },
+        };
+        identity.relayer.handle_simulated(&digest, outcome, ctx.now);
+    }
+
+    /// A transaction reaches the chain's queue.
+    pub(super) fn handle_send_tx(&mut self, send: SendTx, ctx: &mut Ctx) {
+        let Some(identity) = &mut self.identity else {
+            return;
+        };
+        let sent = if ctx.is_chain_up {
+            ctx.checkers.note_tx(self.idx, &send, ctx.now);
+            ctx.chain
+                .submit(send.tx)
+                .map_err(|_| SendFailure::NonceUsed)
+        } else {
+            Err(SendFailure::Retry)
+        };
+        if let Some(digest) = send.digest {
+            match sent {
+                Ok(hash) => identity.relayer.handle_sent(&digest, hash),
+                Err(failure) => identity.relayer.handle_send_failed(&digest, failure),
+            }
+        }
+    }
+
+    pub(super) fn handle_chain_away(&mut self) {
+        if let Some(identity) = &mut self.identity {
+            identity.relayer.handle_chain_away();
+        }
+    }
+
+    pub(super) fn handle_chain_tip(&mut self, ctx: &mut Ctx) {
+        if let Some(identity) = &mut self.identity {
+            for wallet in identity.wallets.clone() {
+                let nonce = ctx.chain.final_nonce(&wallet);
+                identity.relayer.handle_wallet(wallet, nonce, true);
+            }
+            identity.relayer.handle_block(ctx.chain.tip().number);
+        }
+    }
+
+    pub(super) fn handle_final_txs(&mut self, block: &Block, ctx: &mut Ctx) {
+        let Some(identity) = &mut self.identity else {
+            return;
+        };
+        for mined in &block.txs {
+            let Some(digest) = mined.digest else {
+                continue;
+            };
+            let receipt = receipt(block.number, mined.hash, &ctx.chain);
+            if identity.wallets.contains(&mined.tx.wallet) {
+                identity
+                    .relayer
+                    .handle_mined(&digest, receipt, mined.is_success);
+            } else if mined.is_success {
+                identity.relayer.handle_landed(&digest, receipt);
+            }
+        }
+    }
+
+    /// Asks the relayer whose turn it is.
+    pub(super) fn submit(
+        &mut self,
+        digest: Hash32,
+        action: protocol::action::SignedAction,
+        attempt: usize,
+        ctx: &mut Ctx,
+    ) {
+        let ranked = self
+            .registry
+            .placement
+            .inner()
+            .rank(Purpose::Relayer, &digest.0);
+        if ranked.is_empty() {
+            return;
+        }
+        let request = Request::Submit {
+            action: Box::new(action),
+            proof: None,
+            token: None,
+        };
+        let to = ranked[attempt % ranked.len()];
+        let pending = super::Pending::Relay(digest);
+        self.request(to, Protocol::Relay, request.to_bytes(), pending, ctx);
+    }
+}
+
+fn receipt(number: u64, tx_hash: Hash32, chain: &Chain) -> Receipt {
+    Receipt {
+        tx_hash,
+        block_number: number,
+        block_hash: chain
+            .block(number)
+            .map(|block| block.hash)
+            .unwrap_or_default(),
+    }
+}
+
+/// A relayer's wallet, apart from its peer's key.
+fn wallet(peer: Address, number: u8) -> Address {
+    let mut address = peer;
+    address.0[0] ^= number;
+    address
+}
+
+/// Wallets of one relayer.
+const WALLETS: u8 = 2;
+
+/// What an action uses.
+const GAS: u64 = 100_000;
+
+/// To the chain's endpoint and back.
+const RPC_DELAY: Duration = Duration::from_millis(30);
+
+/// Until a row is durable.
+const DISK_DELAY: Duration = Duration::from_millis(4);

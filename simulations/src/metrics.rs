@@ -1,0 +1,113 @@
+//! What a run measured.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Counters and samples of one run.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Gossiped messages that a peer saw for the first time.
+    pub gossip_deliveries: u64,
+    /// Copies of messages that it had seen.
+    pub duplicates: u64,
+    /// Blocks that did not fit their CIDs on arrival.
+    pub offences: u64,
+    /// Heads that contradicted others of their signer.
+    pub contradictions: u64,
+    /// Answers with entries that were refused.
+    pub refused_answers: u64,
+    /// Roots that repair brought.
+    pub repairs: u64,
+    /// Roots that were released.
+    pub releases: u64,
+    /// Times that a peer was counted as lost.
+    pub lost_peers: u64,
+    /// Publications that began anew.
+    pub failed_publications: u64,
+    /// Acknowledged vault writes.
+    pub vault_writes: u64,
+    /// Vault reads with an answer.
+    pub vault_reads: u64,
+    /// Vault operations without a majority.
+    pub vault_failures: u64,
+    /// From a block's finality to the entry at a light peer.
+    pub dissemination: Vec<Duration>,
+    /// From the start of a publication to durability.
+    pub publish: Vec<Duration>,
+    /// From the entry to the file.
+    pub fetch: Vec<Duration>,
+    /// From an action to its entry at its author.
+    pub relay: Vec<Duration>,
+    /// From too few replicas of a root to enough.
+    pub repair: Vec<Duration>,
+}
+
+/// Percentiles of a sample, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// How many.
+    pub count: u64,
+    /// The median.
+    pub p50_ms: u64,
+    /// Nineteen of twenty were faster.
+    pub p95_ms: u64,
+    /// The slowest.
+    pub max_ms: u64,
+}
+
+impl Metrics {
+    /// The counters by name.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        [
+            ("gossip deliveries", self.gossip_deliveries),
+            ("gossip duplicates", self.duplicates),
+            ("block offences", self.offences),
+            ("head contradictions", self.contradictions),
+            ("refused entry answers", self.refused_answers),
+            ("repairs", self.repairs),
+            ("releases", self.releases),
+            ("peers counted as lost", self.lost_peers),
+            ("failed publications", self.failed_publications),
+            ("vault writes", self.vault_writes),
+            ("vault reads", self.vault_reads),
+            ("vault failures", self.vault_failures),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// The samples by name; empty ones are left out.
+    #[must_use]
+    pub fn percentiles(&self) -> BTreeMap<String, Percentiles> {
+        [
+            ("dissemination", &self.dissemination),
+            ("publish", &self.publish),
+            ("fetch", &self.fetch),
+            ("relay", &self.relay),
+            ("repair", &self.repair),
+        ]
+        .into_iter()
+        .filter_map(|(name, sample)| Some((name.to_owned(), percentiles(sample)?)))
+        .collect()
+    }
+}
+
+fn percentiles(sample: &[Duration]) -> Option<Percentiles> {
+    let mut sorted = sample.to_vec();
+    sorted.sort_unstable();
+    let at = |percent: usize| {
+        let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+        let value = sorted.get(rank.min(sorted.len() - 1)).copied();
+        u64::try_from(value.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    };
+    (!sorted.is_empty()).then(|| Percentiles {
+        count: sorted.len() as u64,
+        p50_ms: at(50),
+        p95_ms: at(95),
+        max_ms: at(100),
+    })
+}

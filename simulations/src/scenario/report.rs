@@ -1,0 +1,149 @@
+//! What came of a run.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Scenario;
+use crate::checkers::Check;
+use crate::metrics::Percentiles;
+use crate::world::World;
+
+/// The outcome of one run.
+///
+/// Everything but `wall_seconds` and `events_per_second` follows from scenario
+/// and seed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// What the run was drawn from.
+    pub seed: u64,
+    /// The scenario's name.
+    pub scenario: String,
+    /// Peers in all.
+    pub peers: usize,
+    /// Staked ones among them.
+    pub staked: usize,
+    /// Virtual time.
+    pub virtual_seconds: f64,
+    /// Real time.
+    pub wall_seconds: f64,
+    /// Delivered events.
+    pub events: u64,
+    /// Events in a second of real time.
+    pub events_per_second: f64,
+    /// Bytes on the network.
+    pub bytes: u64,
+    /// Blocks that were mined.
+    pub blocks: u64,
+    /// Entries in final blocks.
+    pub entries: u64,
+    /// Transactions that were paid for and changed nothing.
+    pub wasted_transactions: u64,
+    /// What the checkers found, by rule.
+    pub checks: Vec<Check>,
+    /// Counters by name.
+    pub counters: BTreeMap<String, u64>,
+    /// Times by name.
+    pub times: BTreeMap<String, Percentiles>,
+    /// BLAKE3 over every delivered event, 64 hexadecimal digits.
+    pub trace_hash: String,
+}
+
+impl Report {
+    pub(super) fn new(scenario: &Scenario, seed: u64, world: &World, wall: Duration) -> Self {
+        let ctx = &world.ctx;
+        let events = world.trace().events();
+        let wall_seconds = wall.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let events_per_second = events as f64 / wall_seconds.max(1e-9);
+        Self {
+            seed,
+            scenario: scenario.name.clone(),
+            peers: scenario.population.peers,
+            staked: scenario.staked(),
+            virtual_seconds: world.progress().elapsed.as_secs_f64(),
+            wall_seconds,
+            events,
+            events_per_second,
+            bytes: world.bytes(),
+            blocks: ctx.chain.tip().number,
+            entries: ctx.chain.entries().len() as u64,
+            wasted_transactions: ctx.checkers.wasted(&ctx.chain),
+            checks: ctx.checkers.checks(),
+            counters: ctx.metrics.counters(),
+            times: ctx.metrics.percentiles(),
+            trace_hash: world.trace().finish(),
+        }
+    }
+
+    /// True when no rule was broken.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.checks.iter().all(|check| check.violations == 0)
+    }
+
+    /// The rules that were broken, each with its first time.
+    #[must_use]
+    pub fn failures(&self) -> Vec<String> {
+        self.checks
+            .iter()
+            .filter(|check| check.violations > 0)
+            .map(|check| format!("{}: {}", check.rule, check.first.as_deref().unwrap_or("")))
+            .collect()
+    }
+
+    /// The report as text: the seed first, the trace hash last.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = format!("seed: {}\n", self.seed);
+        self.write(&mut text)
+            .expect("writing into a string does not fail");
+        text
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(
+            text,
+            "scenario: {}, {} peers, {} of them staked",
+            self.scenario, self.peers, self.staked
+        )?;
+        writeln!(
+            text,
+            "virtual time: {:.0} s in {:.2} s, {} events ({:.0} a second), {} MB sent",
+            self.virtual_seconds,
+            self.wall_seconds,
+            self.events,
+            self.events_per_second,
+            self.bytes / 1_000_000
+        )?;
+        writeln!(
+            text,
+            "chain: {} blocks, {} entries, {} transactions in vain",
+            self.blocks, self.entries, self.wasted_transactions
+        )?;
+        for (name, times) in &self.times {
+            writeln!(
+                text,
+                "{name}: {} times, p50 {} ms, p95 {} ms, max {} ms",
+                times.count, times.p50_ms, times.p95_ms, times.max_ms
+            )?;
+        }
+        for (name, value) in self.counters.iter().filter(|(_, value)| **value > 0) {
+            writeln!(text, "{name}: {value}")?;
+        }
+        for check in &self.checks {
+            let verdict = if check.violations == 0 {
+                "ok"
+            } else {
+                "BROKEN"
+            };
+            writeln!(text, "{verdict}: {} ({} looks)", check.rule, check.observed)?;
+            if let Some(first) = &check.first {
+                writeln!(text, "  {first}, {} in all", check.violations)?;
+            }
+        }
+        writeln!(text, "trace hash: {}", self.trace_hash)
+    }
+}

@@ -1,0 +1,109 @@
+//! What the simulated peers say to each other: production bytes in thin frames.
+
+use bytes::Bytes;
+
+use crate::engine::digest64;
+
+/// A message on its way.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// A topic's message to a mesh neighbour.
+    Gossip {
+        /// Where it was published.
+        topic: Topic,
+        /// The first bytes of its hash.
+        id: u64,
+        /// As published.
+        data: Bytes,
+    },
+    /// A question.
+    Request {
+        /// Answered under this number.
+        id: u64,
+        /// Which protocol.
+        protocol: Protocol,
+        /// The encoded question.
+        data: Bytes,
+    },
+    /// An answer; `None` when the connection was refused.
+    Response {
+        /// The question's number.
+        id: u64,
+        /// The encoded answer.
+        data: Option<Bytes>,
+    },
+}
+
+/// A gossip topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// Entry batches.
+    Entries,
+    /// Signed heads.
+    Heads,
+    /// Signs of life; staked peers only.
+    Presence,
+    /// Leases that were just given; staked peers only.
+    Leases,
+}
+
+/// A request-response protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Offers of authors to holders.
+    Publish,
+    /// Batches of blocks.
+    Blocks,
+    /// A holder's page and leases.
+    Holdings,
+    /// Entries after a count.
+    Entries,
+    /// The registry at the last final block.
+    Registry,
+    /// Vault records.
+    Vault,
+    /// Actions to relayers.
+    Relay,
+}
+
+impl Message {
+    /// Bytes on the wire.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Gossip { data, .. } | Self::Request { data, .. } => data.len(),
+            Self::Response { data, .. } => data.as_ref().map_or(0, Bytes::len),
+        }
+    }
+
+    /// True for an answer without bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The kind in the trace.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Gossip { topic, .. } => 1 + *topic as u8,
+            Self::Request { protocol, .. } => 16 + *protocol as u8,
+            Self::Response { data: Some(_), .. } => 32,
+            Self::Response { data: None, .. } => 33,
+        }
+    }
+
+    /// A hash of what is said.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        match self {
+            Self::Gossip { id, .. } => *id,
+            Self::Request { id, data, .. }
+            | Self::Response {
+                id,
+                data: Some(data),
+            } => digest64(data) ^ id,
+            Self::Response { id, data: None } => *id,
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! The world of one run: peers, links, chain, faults and the order of events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cid::Cid;
+use protocol::action::ActionDomain;
+use protocol::id::{Address, Hash32, Role};
+use protocol::lease::{Lease, SignedLease};
+use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
+use protocol::relayer::Row;
+use protocol::signing::Domain;
+use protocol::time::Moment;
+
+use crate::chain::{Chain, Tx};
+use crate::checkers::Checkers;
+use crate::engine::{Queue, Rng, TraceHash, TraceRecord};
+use crate::host::Host;
+use crate::metrics::Metrics;
+use crate::net::{Mesh, Network};
+use crate::scenario::Scenario;
+use crate::wire::{Message, Topic};
+
+mod build;
+mod faults;
+
+pub use faults::WorldEvent;
+
+/// One run.
+#[derive(Debug)]
+pub struct World {
+    /// Everything that the peers share.
+    pub ctx: Ctx,
+    hosts: Vec<Host>,
+    /// The operator of each staked peer.
+    operators: Vec<Address>,
+    scenario: Scenario,
+    staked: usize,
+    faults: Rng,
+    /// Roots that were acknowledged as durable.
+    roots: BTreeSet<Cid>,
+    short_since: BTreeMap<Cid, Moment>,
+    killed: BTreeSet<u32>,
+    left: BTreeSet<u32>,
+    joined: usize,
+    started: Moment,
+    calm_at: Moment,
+    end_at: Moment,
+    is_over: bool,
+}
+
+/// What a peer reaches outside of itself.
+#[derive(Debug)]
+pub struct Ctx {
+    /// The present.
+    pub now: Moment,
+    /// The chain.
+    pub chain: Chain,
+    /// False while the chain does not answer.
+    pub is_chain_up: bool,
+    /// True from the end of the faults on.
+    pub is_calm: bool,
+    /// The checkers.
+    pub checkers: Checkers,
+    /// The measurements.
+    pub metrics: Metrics,
+    /// The peers' chance.
+    pub rng: Rng,
+    /// Which peers are up.
+    pub up: Vec<bool>,
+    /// Domains and intervals.
+    pub params: Params,
+    queue: Queue<Event>,
+    net: Network,
+    trace: TraceHash,
+    addresses: Vec<Address>,
+    index: BTreeMap<Address, u32>,
+    everybody: Arc<Mesh>,
+    staked_only: Arc<Mesh>,
+    ids: u64,
+    durable: Vec<(Cid, Vec<SignedLease>)>,
+}
+
+/// Domains and intervals of one run.
+#[derive(Debug, Clone)]
+pub struct Params {
+    /// Of peers' records.
+    pub domain: Domain,
+    /// Of users' actions.
+    pub actions: ActionDomain,
+    /// Between two signs of life.
+    pub presence_interval: Duration,
+    /// Silence after which a peer counts as lost.
+    pub lost_after: Duration,
+    /// Share of new roots that a light peer fetches.
+    pub fetch_share: f64,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub enum Event {
+    /// A message arrives.
+    Deliver {
+        /// From whom.
+        from: u32,
+        /// At whom.
+        to: u32,
+        /// What.
+        message: Message,
+    },
+    /// Something inside a peer.
+    Local {
+        /// Which peer.
+        peer: u32,
+        /// In which of its lives.
+        life: u32,
+        /// What.
+        local: Local,
+    },
+    /// Something that befalls the world.
+    World(WorldEvent),
+}
+
+/// What happens inside a peer.
+#[derive(Debug)]
+pub enum Local {
+    /// A machine's deadline.
+    Wake,
+    /// A question was not answered.
+    Timeout(u64),
+    /// The chain has news.
+    Chain,
+    /// Counters are durable: sign the lease.
+    Sign(Box<Lease>),
+    /// Look for bad blocks of a root.
+    Scrub(Cid),
+    /// The resident publishes.
+    Publish,
+    /// The resident saves something.
+    Act,
+    /// The resident writes or reads the vault.
+    Vault,
+    /// A relayer's row is durable.
+    Persisted(Box<Row>),
+    /// The chain answers a simulation.
+    Simulate(Hash32),
+    /// A transaction reaches the chain.
+    SendTx(Box<SendTx>),
+}
+
+/// A transaction on its way to the chain.
+#[derive(Debug)]
+pub struct SendTx {
+    /// The relayer's action, if it is one.
+    pub digest: Option<Hash32>,
+    /// What is sent.
+    pub tx: Tx,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Virtual time since the start.
+    pub elapsed: Duration,
+    /// Virtual time that the run takes at most.
+    pub limit: Duration,
+    /// Delivered events.
+    pub events: u64,
+}
+
+impl Ctx {
+    /// Puts a message on the network.
+    pub fn send(&mut self, from: u32, to: u32, message: Message) {
+        if let Some(at) = self.net.send(from, to, message.len(), self.now) {
+            self.queue.push(at, Event::Deliver { from, to, message });
+        }
+    }
+
+    /// Schedules something inside a peer.
+    pub fn local(&mut self, host: &Host, after: Duration, local: Local) {
+        let event = Event::Local {
+            peer: host.idx,
+            life: host.life,
+            local,
+        };
+        self.queue.push(self.now + after, event);
+    }
+
+    /// A number that is used once.
+    pub fn next_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    /// The mesh of a topic.
+    #[must_use]
+    pub fn mesh(&self, topic: Topic) -> &Arc<Mesh> {
+        match topic {
+            Topic::Entries | Topic::Heads => &self.everybody,
+            Topic::Presence | Topic::Leases => &self.staked_only,
+        }
+    }
+
+    /// The peer of an address.
+    #[must_use]
+    pub fn peer(&self, address: &Address) -> Option<u32> {
+        self.index.get(address).copied()
+    }
+
+    /// The address of a peer.
+    #[must_use]
+    pub fn address(&self, idx: u32) -> Address {
+        self.addresses[idx as usize]
+    }
+
+    /// Notes that an author was told that a root is durable.
+    pub fn durable(&mut self, root: Cid, leases: &[SignedLease]) {
+        self.durable.push((root, leases.to_vec()));
+    }
+
+    fn schedule(&mut self, at: Moment, event: WorldEvent) {
+        self.queue.push(at, Event::World(event));
+    }
+}
+
+impl World {
+    /// Runs to the end.
+    pub fn run(&mut self, mut progress: impl FnMut(Progress)) {
+        let mut next = self.started;
+        while !self.is_over
+            && let Some((now, event)) = self.ctx.queue.pop()
+        {
+            self.ctx.now = now;
+            if now >= next {
+                next = now + PROGRESS_INTERVAL;
+                progress(self.progress());
+            }
+            self.handle(event);
+            if !self.ctx.durable.is_empty() {
+                self.check_durable();
+            }
+        }
+        self.judge();
+    }
+
+    /// How far the run is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            elapsed: self.ctx.now - self.started,
+            limit: self.end_at - self.started,
+            events: self.ctx.trace.events(),
+        }
+    }
+
+    /// The hash over everything that happened.
+    #[must_use]
+    pub fn trace(&self) -> &TraceHash {
+        &self.ctx.trace
+    }
+
+    /// Bytes that went over the network.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ctx.net.bytes()
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Deliver { from, to, message } => {
+                self.record(from, to, message.kind(), message.digest());
+                self.deliver(from, to, message);
+            }
+            Event::Local { peer, life, local } => {
+                let host = &mut self.hosts[peer as usize];
+                if host.life == life && host.is_up {
+                    let kind = local_kind(&local);
+                    self.record(peer, peer, kind, u64::from(life));
+                    self.hosts[peer as usize].handle_local(local, &mut self.ctx);
+                }
+            }
+            Event::World(event) => {
+                self.record(u32::MAX, u32::MAX, 64, event.digest());
+                self.handle_world(event);
+            }
+        }
+    }
+
+    fn record(&mut self, from: u32, to: u32, kind: u8, payload: u64) {
+        self.ctx.trace.record(TraceRecord {
+            at: self.ctx.now,
+            from,
+            to,
+            kind,
+            payload,
+        });
+    }
+
+    fn deliver(&mut self, from: u32, to: u32, message: Message) {
+        let host = &mut self.hosts[to as usize];
+        if host.is_up {
+            host.handle_message(from, message, &mut self.ctx);
+        } else if let Message::Request { id, .. } = message {
+            // The address answers that nobody listens.
+            self.ctx
+                .send(to, from, Message::Response { id, data: None });
+        }
+    }
+
+    /// An acknowledged upload is on enough disks at the moment it is acknowledged.
+    fn check_durable(&mut self) {
+        for (root, leases) in std::mem::take(&mut self.ctx.durable) {
+            let mut operators = BTreeSet::new();
+            for lease in &leases {
+                if let Some(holder) = self.ctx.peer(&lease.record.holder)
+                    && self.hosts[holder as usize].disk.has_stored(&root)
+                {
+                    // The operator is as it was when the peer registered.
+                    operators.insert(self.operators[holder as usize]);
+                }
+            }
+            let now = self.ctx.now;
+            self.ctx.checkers.observe(
+                "a durable upload is on the disks of the minimum of operators",
+                operators.len() >= REPLICAS_MIN,
+                now,
+                || format!("{root} is on the disks of {} operators", operators.len()),
+            );
+            self.roots.insert(root);
+        }
+    }
+
+    /// Distinct operators whose live, confirmed peers hold a root.
+    fn replicas(&self, root: &Cid, is_exact: bool) -> usize {
+        let registry = &self.ctx.chain.tip().registry.registry;
+        self.hosts[..self.staked]
+            .iter()
+            .filter(|host| host.is_up && host.disk.leases.contains_key(root))
+            .filter(|host| !is_exact || host.has_root(root))
+            .filter(|host| registry.has_role(&host.address, Role::Content))
+            .filter_map(|host| Some(registry.peer(&host.address)?.operator))
+            .collect::<BTreeSet<Address>>()
+            .len()
+    }
+
+    fn effective_target(&self) -> usize {
+        let down: BTreeSet<Address> = self.hosts[..self.staked]
+            .iter()
+            .filter(|host| !host.is_up)
+            .map(|host| host.address)
+            .collect();
+        let placement = self.ctx.chain.tip().registry.placement.inner();
+        placement.effective_target(REPLICAS_TARGET, &down)
+    }
+
+    /// Measures how long roots are short of replicas.
+    fn measure_repair(&mut self) {
+        let target = self.effective_target();
+        for root in self.roots.clone() {
+            let is_short = self.replicas(&root, false) < target;
+            match (is_short, self.short_since.contains_key(&root)) {
+                (true, false) => {
+                    self.short_since.insert(root, self.ctx.now);
+                }
+                (false, true) => {
+                    if let Some(since) = self.short_since.remove(&root) {
+                        self.ctx.metrics.repair.push(self.ctx.now - since);
+                    }
+                }
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    /// What is still missing of everything that must happen in the end.
+    fn unfinished(&self, is_exact: bool) -> Vec<(&'static str, String)> {
+        let mut missing = Vec::new();
+        let target = self.effective_target();
+        for root in &self.roots {
+            let replicas = self.replicas(root, is_exact);
+            if replicas < target {
+                let text = format!("{root} has {replicas} of {target} replicas");
+                missing.push((ROOTS, text));
+            }
+        }
+        let all = self.ctx.chain.entries().len() as u64;
+        for host in &self.hosts[self.staked..] {
+            if host.entry_count() != all {
+                let text = format!(
+                    "peer {} has {} of {all} entries",
+                    host.idx,
+                    host.entry_count()
+                );
+                missing.push((ENTRIES, text));
+            }
+            if let Some(what) = host.unfinished() {
+                missing.push((RESIDENTS, format!("peer {} has to {what}", host.idx)));
+            }
+        }
+        let unlanded = self.ctx.checkers.unlanded(&self.ctx.chain);
+        if unlanded > 0 {
+            missing.push((ACTIONS, format!("{unlanded} accepted actions did not land")));
+        }
+        missing
+    }
+
+    fn judge(&mut self) {
+        let now = self.ctx.now;
+        let missing = self.unfinished(true);
+        for rule in [ROOTS, ENTRIES, RESIDENTS, ACTIONS] {
+            let mut of_rule = missing.iter().filter(|(broken, _)| *broken == rule);
+            let first = of_rule.next().map(|(_, text)| text.clone());
+            self.ctx.checkers.observe(rule, first.is_none(), now, || {
+                first.clone().unwrap_or_default()
+            });
+        }
+        self.ctx.checkers.judge_chain(&self.ctx.chain, now);
+    }
+}
+
+fn local_kind(local: &Local) -> u8 {
+    match local {
+        Local::Wake => 40,
+        Local::Timeout(_) => 41,
+        Local::Chain => 42,
+        Local::Sign(_) => 43,
+        Local::Scrub(_) => 44,
+        Local::Publish => 45,
+        Local::Act => 46,
+        Local::Vault => 47,
+        Local::Persisted(_) => 48,
+        Local::Simulate(_) => 49,
+        Local::SendTx(_) => 50,
+    }
+}
+
+const ROOTS: &str = "in the end every root is back at its effective target";
+const ENTRIES: &str = "in the end every light peer has every entry";
+const RESIDENTS: &str = "in the end every fetch, publication and action is done";
+const ACTIONS: &str = "in the end every accepted action has landed";
+
+/// Virtual time between two looks at the progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);

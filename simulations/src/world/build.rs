@@ -1,0 +1,323 @@
+//! Who lives in a world, and what is planned for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::action::ActionDomain;
+use protocol::amount::Dgc;
+use protocol::entry::sha256;
+use protocol::id::{Address, Hash32, OperatorNumber, Role, ServiceId, UserId, Zone};
+use protocol::registry::{Confirmation, Registry, RegistryEvent};
+use protocol::signing::{Domain, SigningKey};
+use protocol::time::{Moment, UnixSeconds};
+
+use super::{Ctx, Params, World, WorldEvent};
+use crate::chain::Chain;
+use crate::checkers::Checkers;
+use crate::engine::{Queue, Rng, TraceHash};
+use crate::host::{Character, Host};
+use crate::metrics::Metrics;
+use crate::net::{Mesh, Network};
+use crate::scenario::Scenario;
+
+/// A staked peer as the registry knows it.
+#[derive(Debug, Clone)]
+struct Staked {
+    key: SigningKey,
+    operator: Address,
+    operator_number: u64,
+    zone: Zone,
+    roles: Vec<Role>,
+    stake: u64,
+}
+
+impl World {
+    /// Builds the world of a scenario and a seed.
+    #[must_use]
+    pub fn new(scenario: &Scenario, seed: u64) -> Self {
+        let population = &scenario.population;
+        let peers = population.peers.max(2);
+        let staked = scenario.staked();
+        let mut rng = Rng::stream(seed, "population");
+        let start = UnixSeconds(START_SECONDS + rng.below(3600));
+        let now = Moment::from_unix(start);
+        let members = draw_staked(scenario, staked, &mut rng);
+        let keys: Vec<SigningKey> = members
+            .iter()
+            .map(|member| member.key.clone())
+            .chain((staked..peers).map(|_| draw_key(&mut rng)))
+            .collect();
+        let founders = staked
+            - scenario
+                .faults
+                .joins
+                .min(staked.saturating_sub(REGISTERED_MIN));
+        let mut registry = Registry::default();
+        for (idx, member) in members[..founders].iter().enumerate() {
+            for event in registration(member, idx, 0) {
+                registry.apply(&event);
+            }
+        }
+        let liars = draw_liars(scenario, &members[..founders], peers, &mut rng);
+        let params = params(scenario);
+        let users = keys
+            .iter()
+            .enumerate()
+            .map(|(idx, key)| (UserId(idx as u64 + 1), key.address()))
+            .collect();
+        let chain = Chain::new(
+            params.actions,
+            registry,
+            users,
+            scenario.chain.confirmations,
+            now,
+            Rng::stream(seed, "chain"),
+        );
+        let addresses: Vec<Address> = keys.iter().map(SigningKey::address).collect();
+        let all: Vec<u32> = (0..count(peers)).collect();
+        let mut mesh_rng = Rng::stream(seed, "mesh");
+        let mut ctx = Ctx {
+            now,
+            chain,
+            is_chain_up: true,
+            is_calm: false,
+            checkers: Checkers::new(liars.clone(), now),
+            metrics: Metrics::default(),
+            rng: Rng::stream(seed, "peers"),
+            up: vec![false; peers],
+            params,
+            queue: Queue::new(),
+            net: Network::new(scenario.network.clone(), peers, staked, seed),
+            trace: TraceHash::default(),
+            index: addresses.iter().copied().zip(0..).collect(),
+            addresses,
+            everybody: Arc::new(Mesh::new(peers, &all, MESH_DEGREE, &mut mesh_rng)),
+            staked_only: Arc::new(Mesh::new(peers, &all[..staked], MESH_DEGREE, &mut mesh_rng)),
+            ids: 0,
+            durable: Vec::new(),
+        };
+        let hosts = keys
+            .into_iter()
+            .enumerate()
+            .map(|(idx, key)| {
+                let character = Character {
+                    idx: count(idx),
+                    key,
+                    is_staked: idx < staked,
+                    is_liar: liars[idx],
+                };
+                Host::new(character, &ctx)
+            })
+            .collect();
+        let calm_at = now + Duration::from_secs(scenario.fault_seconds);
+        ctx.schedule(now, WorldEvent::Begin);
+        let mut world = Self {
+            ctx,
+            hosts,
+            operators: members
+                .iter()
+                .enumerate()
+                .map(|(idx, member)| {
+                    if idx < founders {
+                        member.operator
+                    } else {
+                        operator_address(idx as u64 + JOINER_NUMBER_FIRST)
+                    }
+                })
+                .collect(),
+            scenario: scenario.clone(),
+            staked,
+            faults: Rng::stream(seed, "faults"),
+            roots: BTreeSet::new(),
+            short_since: BTreeMap::new(),
+            killed: BTreeSet::new(),
+            left: BTreeSet::new(),
+            joined: founders,
+            started: now,
+            calm_at,
+            end_at: calm_at + Duration::from_secs(scenario.calm_seconds),
+            is_over: false,
+        };
+        world.plan(seed);
+        world
+    }
+
+    /// The chain's news of a peer that registers.
+    pub(super) fn registration_of(&mut self, idx: usize) -> Vec<RegistryEvent> {
+        let host = &self.hosts[idx];
+        let number = idx as u64 + JOINER_NUMBER_FIRST;
+        let member = Staked {
+            key: SigningKey::from_bytes(&host.secret()).expect("the key is one"),
+            operator: operator_address(number),
+            operator_number: number,
+            zone: zone(number % self.scenario.population.zones.max(1)),
+            roles: vec![Role::Content],
+            stake: 400_000,
+        };
+        registration(&member, idx, self.ctx.chain.tip().number)
+    }
+}
+
+fn params(scenario: &Scenario) -> Params {
+    let contract = |name: &str| {
+        let mut address = Address::ZERO;
+        address.0.copy_from_slice(&sha256(name.as_bytes()).0[..20]);
+        address
+    };
+    Params {
+        domain: Domain {
+            chain_id: CHAIN_ID,
+            verifying_contract: contract("PeerRegistry"),
+        },
+        actions: ActionDomain {
+            chain_id: CHAIN_ID,
+            entity_manager: contract("EntityManager"),
+        },
+        presence_interval: Duration::from_secs(scenario.content.presence_seconds.max(1)),
+        lost_after: Duration::from_secs(scenario.content.lost_after_seconds.max(1)),
+        fetch_share: scenario.workload.fetch_share,
+    }
+}
+
+fn draw_key(rng: &mut Rng) -> SigningKey {
+    loop {
+        if let Ok(key) = SigningKey::from_bytes(&rng.array()) {
+            return key;
+        }
+    }
+}
+
+/// Staked peers of operators of different size, spread over zones and roles.
+fn draw_staked(scenario: &Scenario, staked: usize, rng: &mut Rng) -> Vec<Staked> {
+    let population = &scenario.population;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a small number of peers"
+    )]
+    let operators = (staked as f64 * population.operators_share).ceil() as u64;
+    let operators = operators.clamp(1, staked as u64);
+    let stakes: Vec<u64> = (0..operators)
+        .map(|_| 200_000 + 1000 * rng.below(2000))
+        .collect();
+    (0..staked as u64)
+        .map(|idx| {
+            let number = idx % operators;
+            let mut roles = vec![Role::Content];
+            if idx < population.discovery_max {
+                roles.push(Role::Discovery);
+            }
+            if idx < population.identity_max {
+                roles.push(Role::Identity);
+            }
+            Staked {
+                key: draw_key(rng),
+                operator: operator_address(number + 1),
+                operator_number: number + 1,
+                zone: zone(number % population.zones.max(1)),
+                roles,
+                stake: stakes[usize::try_from(number).unwrap_or(0)],
+            }
+        })
+        .collect()
+}
+
+fn operator_address(number: u64) -> Address {
+    let mut address = Address::ZERO;
+    let hash = sha256(&[b"operator", &number.to_le_bytes()[..]].concat());
+    address.0.copy_from_slice(&hash.0[..20]);
+    address
+}
+
+fn zone(number: u64) -> Zone {
+    let mut name = [0; 32];
+    name[0] = b'z';
+    name[1..9].copy_from_slice(&number.to_be_bytes());
+    Zone(Hash32(name))
+}
+
+fn registration(member: &Staked, idx: usize, block_number: u64) -> Vec<RegistryEvent> {
+    let wallet = member.key.address();
+    let operator = member.operator;
+    let mut events = vec![
+        RegistryEvent::StakeChanged {
+            operator,
+            total: Dgc::whole(member.stake),
+        },
+        RegistryEvent::OperatorNumbered {
+            operator,
+            number: OperatorNumber(member.operator_number),
+        },
+    ];
+    for role in &member.roles {
+        let (role, id) = (*role, ServiceId(idx as u64 + 1));
+        events.push(RegistryEvent::Registered {
+            role,
+            id,
+            operator,
+            endpoint: format!("https://peer{idx}.example"),
+            wallet,
+        });
+        events.push(RegistryEvent::Confirmed {
+            role,
+            id,
+            wallet,
+            confirmation: Confirmation {
+                public_key: member.key.public_key().to_vec(),
+                zone: member.zone,
+                block_number,
+            },
+        });
+    }
+    events
+}
+
+/// Liars among the staked peers; their operators hold less than a third of the
+/// weight, so that no honest majority needs them.
+fn draw_liars(scenario: &Scenario, members: &[Staked], peers: usize, rng: &mut Rng) -> Vec<bool> {
+    let mut liars = vec![false; peers];
+    let stakes: BTreeMap<Address, u64> = members
+        .iter()
+        .map(|member| (member.operator, member.stake))
+        .collect();
+    let total: u64 = stakes.values().sum();
+    let operators: Vec<Address> = stakes.keys().copied().collect();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a small number of operators"
+    )]
+    let wanted = (operators.len() as f64 * scenario.population.liars_share).ceil() as usize;
+    let mut weight = 0;
+    for operator in rng.sample(&operators, wanted) {
+        if (weight + stakes[&operator]) * 3 < total {
+            weight += stakes[&operator];
+            for (idx, member) in members.iter().enumerate() {
+                liars[idx] |= member.operator == operator;
+            }
+        }
+    }
+    liars
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).expect("fewer than 2^32 peers")
+}
+
+/// A moment in 2026.
+const START_SECONDS: u64 = 1_780_000_000;
+
+/// The development chain's id.
+const CHAIN_ID: u64 = 1337;
+
+/// Neighbours in a mesh.
+const MESH_DEGREE: usize = 8;
+
+/// Staked peers that are there from the beginning at least.
+const REGISTERED_MIN: usize = 6;
+
+/// Peers that join are of operators of their own, numbered from here.
+const JOINER_NUMBER_FIRST: u64 = 10_000;

@@ -1,0 +1,392 @@
+//! What befalls the world: blocks, faults, and the residents' plans.
+
+use std::time::Duration;
+
+use protocol::id::{Role, ServiceId};
+use protocol::registry::RegistryEvent;
+use protocol::time::Moment;
+
+use super::{Local, World};
+use crate::engine::{Rng, digest64};
+
+/// Something that no peer causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorldEvent {
+    /// Everybody starts.
+    Begin,
+    /// The next block.
+    Mine,
+    /// The chain reorganises.
+    Reorganise,
+    /// The chain's endpoints go away, or come back.
+    ChainAway(bool),
+    /// A staked peer crashes, to start again.
+    Crash,
+    /// A peer starts.
+    Start(u32),
+    /// A staked peer is gone for ever.
+    Kill,
+    /// A staked peer registers and starts.
+    Join,
+    /// A staked peer deregisters, and stops later.
+    Leave,
+    /// A peer stops for good.
+    Stop(u32),
+    /// A light peer goes offline or comes back.
+    Session(u32),
+    /// The network splits.
+    Partition,
+    /// The network is whole again.
+    Heal,
+    /// A block goes bad on a disk.
+    Rot,
+    /// A resident publishes.
+    Publish,
+    /// A resident saves something.
+    Act,
+    /// A resident uses the vault.
+    Vault,
+    /// The faults end.
+    Calm,
+    /// A look at everything.
+    Probe,
+}
+
+impl WorldEvent {
+    /// A hash for the trace.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        digest64(format!("{self:?}").as_bytes())
+    }
+}
+
+impl World {
+    /// Puts everything that is planned into the queue.
+    pub(super) fn plan(&mut self, seed: u64) {
+        let scenario = self.scenario.clone();
+        let (faults, work) = (&scenario.faults, &scenario.workload);
+        let mut rng = Rng::stream(seed, "plan");
+        let begin = self.started + Duration::from_secs(5);
+        self.ctx.schedule(self.calm_at, WorldEvent::Calm);
+        self.ctx
+            .schedule(self.started + PROBE_FIRST, WorldEvent::Probe);
+        self.ctx.schedule(begin, WorldEvent::Mine);
+        let span = self.calm_at - begin;
+        let mut spread = |times: usize, part: f64, event: WorldEvent| {
+            for _ in 0..times {
+                let at = begin + span.mul_f64(part * rng.unit());
+                self.ctx.schedule(at, event);
+            }
+        };
+        spread(work.publications, 0.8, WorldEvent::Publish);
+        spread(work.actions, 0.95, WorldEvent::Act);
+        spread(work.vault_operations, 0.95, WorldEvent::Vault);
+        spread(faults.crashes, 0.9, WorldEvent::Crash);
+        spread(faults.joins, 0.8, WorldEvent::Join);
+        spread(faults.leaves, 0.7, WorldEvent::Leave);
+        spread(faults.partitions, 0.8, WorldEvent::Partition);
+        spread(faults.rotten_blocks, 0.95, WorldEvent::Rot);
+        spread(faults.reorganisations, 0.95, WorldEvent::Reorganise);
+        spread(faults.chain_outages, 0.8, WorldEvent::ChainAway(true));
+        // Kills are as far apart as repair needs, or data would be lost for good.
+        let pause = Duration::from_secs(scenario.content.lost_after_seconds) * 2;
+        let mut at = begin + span.mul_f64(0.3);
+        for _ in 0..faults.kills {
+            self.ctx.schedule(at, WorldEvent::Kill);
+            at = at + pause;
+        }
+        self.plan_sessions(&mut rng);
+    }
+
+    fn plan_sessions(&mut self, rng: &mut Rng) {
+        let sessions = self.scenario.sessions.clone();
+        for idx in self.staked..self.hosts.len() {
+            if rng.chance(sessions.share) {
+                let at = self.started + sessions.online(rng);
+                self.ctx.schedule(at, WorldEvent::Session(number(idx)));
+            }
+        }
+    }
+
+    pub(super) fn handle_world(&mut self, event: WorldEvent) {
+        match event {
+            WorldEvent::Begin => self.begin(),
+            WorldEvent::Mine => self.mine(),
+            WorldEvent::Reorganise => {
+                if !self.ctx.is_calm {
+                    let depth = 1 + self.faults.below(self.scenario.chain.confirmations.max(1));
+                    self.ctx.chain.reorganise(depth);
+                }
+            }
+            WorldEvent::ChainAway(is_away) => self.toggle_chain(is_away),
+            WorldEvent::Crash => self.crash(),
+            WorldEvent::Start(idx) => self.start(idx),
+            WorldEvent::Kill => self.kill(),
+            WorldEvent::Join => self.join(),
+            WorldEvent::Leave => self.leave(),
+            WorldEvent::Stop(idx) => self.stop(idx),
+            WorldEvent::Session(idx) => self.toggle_session(idx),
+            WorldEvent::Partition => self.partition(),
+            WorldEvent::Heal => self.ctx.net.heal(),
+            WorldEvent::Rot => self.rot(),
+            WorldEvent::Publish => self.by_resident(event, Local::Publish),
+            WorldEvent::Act => self.by_resident(event, Local::Act),
+            WorldEvent::Vault => self.use_vault(),
+            WorldEvent::Calm => self.calm(),
+            WorldEvent::Probe => self.probe(),
+        }
+    }
+
+    fn begin(&mut self) {
+        for idx in (0..self.joined).chain(self.staked..self.hosts.len()) {
+            self.start(number(idx));
+        }
+    }
+
+    fn start(&mut self, idx: u32) {
+        if !self.killed.contains(&idx) {
+            self.hosts[idx as usize].start(&mut self.ctx);
+        }
+    }
+
+    fn mine(&mut self) {
+        let interval = Duration::from_millis(self.scenario.chain.block_millis.max(100));
+        self.ctx.schedule(self.ctx.now + interval, WorldEvent::Mine);
+        self.ctx.chain.mine(self.ctx.now);
+        for idx in 0..self.staked {
+            if self.hosts[idx].is_up {
+                let low = Duration::from_millis(20);
+                let delay = self.faults.duration(low, low * 20);
+                let host = &self.hosts[idx];
+                self.ctx.local(host, delay, Local::Chain);
+            }
+        }
+    }
+
+    fn toggle_chain(&mut self, is_away: bool) {
+        self.ctx.is_chain_up = !is_away || self.ctx.is_calm;
+        if is_away {
+            let after = self.fault_span();
+            self.ctx
+                .schedule(self.ctx.now + after, WorldEvent::ChainAway(false));
+        }
+    }
+
+    fn fault_span(&mut self) -> Duration {
+        let mean = Duration::from_secs(self.scenario.faults.fault_seconds.max(1));
+        self.faults.duration(mean / 2, mean * 3 / 2)
+    }
+
+    /// A staked peer that may go down: a tenth of them at a time, at least one.
+    fn victim(&mut self) -> Option<u32> {
+        let members: Vec<u32> = (0..number(self.joined))
+            .filter(|idx| !self.left.contains(idx) && !self.killed.contains(idx))
+            .collect();
+        let up: Vec<u32> = members
+            .iter()
+            .copied()
+            .filter(|idx| self.hosts[*idx as usize].is_up)
+            .collect();
+        let down = members.len() - up.len();
+        if self.ctx.is_calm || down >= (members.len() / 8).max(1) {
+            return None;
+        }
+        self.faults.sample(&up, 1).first().copied()
+    }
+
+    fn crash(&mut self) {
+        if let Some(idx) = self.victim() {
+            self.hosts[idx as usize].crash(&mut self.ctx);
+            let after = self.fault_span();
+            self.ctx
+                .schedule(self.ctx.now + after, WorldEvent::Start(idx));
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(idx) = self.victim() {
+            self.killed.insert(idx);
+            self.hosts[idx as usize].crash(&mut self.ctx);
+        }
+    }
+
+    fn join(&mut self) {
+        if self.joined < self.staked {
+            let idx = self.joined;
+            self.joined += 1;
+            for event in self.registration_of(idx) {
+                self.ctx.chain.change_registry(event);
+            }
+            self.start(number(idx));
+        }
+    }
+
+    fn leave(&mut self) {
+        // Discovery and identity stay: their sets are the scenario's own matter.
+        let registry = &self.ctx.chain.tip().registry.registry;
+        let candidates: Vec<u32> = (0..number(self.joined))
+            .filter(|idx| {
+                let host = &self.hosts[*idx as usize];
+                host.is_up
+                    && !self.left.contains(idx)
+                    && registry.has_role(&host.address, Role::Content)
+                    && !registry.has_role(&host.address, Role::Discovery)
+            })
+            .collect();
+        let Some(idx) = self.faults.sample(&candidates, 1).first().copied() else {
+            return;
+        };
+        self.left.insert(idx);
+        self.ctx.chain.change_registry(RegistryEvent::Deregistered {
+            role: Role::Content,
+            id: ServiceId(u64::from(idx) + 1),
+        });
+        let after = Duration::from_secs(self.scenario.content.lost_after_seconds);
+        self.ctx
+            .schedule(self.ctx.now + after, WorldEvent::Stop(idx));
+    }
+
+    fn stop(&mut self, idx: u32) {
+        self.killed.insert(idx);
+        self.hosts[idx as usize].crash(&mut self.ctx);
+    }
+
+    fn toggle_session(&mut self, idx: u32) {
+        if self.ctx.is_calm {
+            return;
+        }
+        let sessions = self.scenario.sessions.clone();
+        let after = if self.hosts[idx as usize].is_up {
+            self.hosts[idx as usize].crash(&mut self.ctx);
+            sessions.away(&mut self.faults)
+        } else {
+            self.start(idx);
+            sessions.online(&mut self.faults)
+        };
+        self.ctx
+            .schedule(self.ctx.now + after, WorldEvent::Session(idx));
+    }
+
+    fn partition(&mut self) {
+        if self.ctx.is_calm {
+            return;
+        }
+        let share = 0.1 + 0.3 * self.faults.unit();
+        let sides = (0..self.hosts.len())
+            .map(|_| u8::from(self.faults.chance(share)))
+            .collect();
+        self.ctx.net.partition(sides);
+        let after = self.fault_span();
+        self.ctx.schedule(self.ctx.now + after, WorldEvent::Heal);
+    }
+
+    fn rot(&mut self) {
+        let held: Vec<(u32, cid::Cid)> = self.hosts[..self.staked]
+            .iter()
+            .filter(|host| host.is_up && !self.left.contains(&host.idx))
+            .flat_map(|host| host.disk.leases.keys().map(|root| (host.idx, *root)))
+            .collect();
+        let Some((idx, root)) = self.faults.sample(&held, 1).first().copied() else {
+            return;
+        };
+        let disk = &mut self.hosts[idx as usize].disk;
+        let cids = disk.dag(&root);
+        if !cids.is_empty() {
+            let cid = cids[self.faults.index(cids.len())];
+            disk.rotten.insert(cid);
+            let after = self
+                .faults
+                .duration(Duration::from_secs(1), Duration::from_secs(30));
+            let host = &self.hosts[idx as usize];
+            self.ctx.local(host, after, Local::Scrub(root));
+        }
+    }
+
+    fn by_resident(&mut self, event: WorldEvent, local: Local) {
+        let up: Vec<u32> = self.hosts[self.staked..]
+            .iter()
+            .filter(|host| host.is_up)
+            .map(|host| host.idx)
+            .collect();
+        match self.faults.sample(&up, 1).first() {
+            Some(idx) => {
+                let host = &self.hosts[*idx as usize];
+                self.ctx.local(host, Duration::ZERO, local);
+            }
+            None => self
+                .ctx
+                .schedule(self.ctx.now + Duration::from_secs(5), event),
+        }
+    }
+
+    /// The vault's users are few, so that each writes and reads often.
+    fn use_vault(&mut self) {
+        let users = self.scenario.workload.vault_users.max(1);
+        let all = self.hosts.len() - self.staked;
+        let idx = self.staked + self.faults.index(users.min(all.max(1)));
+        if let Some(host) = self.hosts.get(idx)
+            && host.is_up
+        {
+            self.ctx.local(host, Duration::ZERO, Local::Vault);
+        }
+    }
+
+    fn calm(&mut self) {
+        self.ctx.is_calm = true;
+        self.ctx.is_chain_up = true;
+        self.ctx.net.calm();
+        for idx in 0..self.hosts.len() {
+            let is_member = idx < self.joined || idx >= self.staked;
+            // Blocks that went bad unseen are found when a peer starts.
+            if is_member && !self.killed.contains(&number(idx)) {
+                self.start(number(idx));
+            }
+        }
+        for idx in 0..self.staked {
+            for root in self.hosts[idx]
+                .disk
+                .leases
+                .keys()
+                .copied()
+                .collect::<Vec<_>>()
+            {
+                if self.hosts[idx].is_up && !self.hosts[idx].disk.rotten.is_empty() {
+                    let host = &self.hosts[idx];
+                    self.ctx
+                        .local(host, Duration::from_secs(1), Local::Scrub(root));
+                }
+            }
+        }
+        // A last action, under whose head everybody can catch up.
+        self.ctx
+            .schedule(self.ctx.now + Duration::from_secs(5), WorldEvent::Act);
+    }
+
+    fn probe(&mut self) {
+        let now = self.ctx.now;
+        self.measure_repair();
+        let is_settled = now >= self.calm_at + CALM_MIN && self.unfinished(true).is_empty();
+        if is_settled || now >= self.end_at {
+            self.is_over = true;
+            return;
+        }
+        let pause = if self.ctx.is_calm {
+            PROBE_CALM
+        } else {
+            PROBE_FAULTS
+        };
+        let at: Moment = now + pause;
+        self.ctx.schedule(at.min(self.end_at), WorldEvent::Probe);
+    }
+}
+
+fn number(idx: usize) -> u32 {
+    u32::try_from(idx).expect("fewer than 2^32 peers")
+}
+
+const PROBE_FIRST: Duration = Duration::from_secs(10);
+const PROBE_FAULTS: Duration = Duration::from_secs(10);
+const PROBE_CALM: Duration = Duration::from_secs(5);
+
+/// The calm phase lasts at least this long, so that late damage shows.
+const CALM_MIN: Duration = Duration::from_secs(30);
