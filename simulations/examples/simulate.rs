@@ -1,0 +1,42 @@
+//! Runs a scenario: `simulate NAME [PEERS] [FIRST_SEED] [SEEDS]`.
+//!
+//! With one seed it prints the report, with several a line for each; it fails
+//! when a rule was broken.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use coliving_simulations::scenario::{Options, Scenario, run};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut args = std::env::args().skip(1);
+    let name = args.next().unwrap_or_else(|| "churn".to_owned());
+    let peers = args.next().map(|text| text.parse()).transpose()?;
+    let first: u64 = args.next().map_or(Ok(1), |text| text.parse())?;
+    let seeds: u64 = args.next().map_or(Ok(1), |text| text.parse())?;
+    let scenario = Scenario::load(&name)?;
+    let mut is_passed = true;
+    let mut out = io::stdout();
+    for seed in first..first + seeds {
+        let report = run(&scenario, Options { peers, seed }, |_| {});
+        is_passed &= report.is_passed();
+        if seeds == 1 {
+            write!(out, "{}", report.render())?;
+        } else {
+            let verdict = if report.is_passed() { "ok" } else { "BROKEN" };
+            writeln!(
+                out,
+                "{name} seed {seed}: {verdict}, {:.0} virtual s, {} events in {:.2} s",
+                report.virtual_seconds, report.events, report.wall_seconds
+            )?;
+            for failure in report.failures() {
+                writeln!(out, "  {failure}")?;
+            }
+        }
+    }
+    Ok(if is_passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,4 @@
+//! Every scenario under many seeds, and the same seed twice.
+
+mod determinism;
+mod seeds;

@@ -1,0 +1,74 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use coliving_simulations::scenario::{Options, Scenario, run};
+
+/// Seeds and peers of each scenario, by how much is asked for.
+fn extent() -> (u64, usize) {
+    match std::env::var("COLIVING_TESTS").as_deref() {
+        Ok("long") => (100, 200),
+        Ok("all") => (3, 120),
+        Ok(_) | Err(_) => (1, 40),
+    }
+}
+
+/// Runs every seed on two threads; names the seeds that break a rule.
+#[track_caller]
+fn check(name: &str) {
+    let (seeds, peers) = extent();
+    let scenario = Scenario::preset(name).expect("the preset exists");
+    let next = AtomicU64::new(1);
+    let work = || {
+        let mut failures = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed > seeds {
+                return failures;
+            }
+            let options = Options {
+                peers: Some(peers),
+                seed,
+            };
+            let report = run(&scenario, options, |_| {});
+            for failure in report.failures() {
+                failures.push(format!("{name} with {peers} peers, seed {seed}: {failure}"));
+            }
+        }
+    };
+    let failures = std::thread::scope(|scope| {
+        let other = scope.spawn(work);
+        let mut failures = work();
+        failures.extend(other.join().expect("the thread does not panic"));
+        failures
+    });
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn churn_leaves_every_root_held_and_every_peer_informed() {
+    check("churn");
+}
+
+#[test]
+fn uploads_under_faults_become_durable_and_stay() {
+    check("publish");
+}
+
+#[test]
+fn roots_come_back_to_their_target_after_kills_and_rot() {
+    check("repair");
+}
+
+#[test]
+fn light_peers_learn_the_chain_from_gossip_alone() {
+    check("gossip");
+}
+
+#[test]
+fn the_vault_returns_the_last_acknowledged_write() {
+    check("vault");
+}
+
+#[test]
+fn accepted_actions_land_once() {
+    check("relayer");
+}
