@@ -1,0 +1,160 @@
+//! From a stream of bytes to blocks on disk.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use cid::Cid;
+use futures::{Stream, StreamExt};
+use protocol::id::Hash32;
+use protocol::unixfs::{self, ProofError};
+use serde::Serialize;
+use storage::blocks::{BlockError, Holding, Owner};
+use storage::files::{self, ImportOptions};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::PublishHandle;
+use crate::store::{StoreError, StoreHandle};
+
+/// A file that is stored here and held as an upload for two hours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// The root.
+    pub cid: String,
+    /// Its BLAKE3 proof root.
+    pub proof_root: Hash32,
+    /// Length of the file.
+    pub size: u64,
+    /// The sum of the lengths of the distinct blocks.
+    pub dag_size: u64,
+    /// How many distinct blocks there are.
+    pub blocks: u64,
+}
+
+/// Why a file was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The bytes ended early or could not be read.
+    #[error(transparent)]
+    File(#[from] files::ImportError<StoreError>),
+    /// The blocks cannot be read back.
+    #[error("what was imported cannot be read back: {0}")]
+    Proof(#[from] ProofError<BlockError>),
+    /// The blocks cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peer is stopping.
+    #[error("the node is stopping")]
+    Stopped,
+}
+
+impl PublishHandle {
+    /// Stores a file as UnixFS blocks (`unixfs-v1-2025`). A stream that yields an
+    /// error ends the import.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`]; blocks that were stored are dropped in time.
+    pub async fn import<S>(&self, bytes: S) -> Result<Imported, ImportError>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
+    {
+        let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
+        let store = self.context.store.clone();
+        let now = self.context.clock.now();
+        let work = tokio::task::spawn_blocking(move || {
+            let source = ChunkReader {
+                chunks: receiver,
+                current: Bytes::new(),
+            };
+            import_blocking(&store, source, now + UPLOAD_HOLD)
+        });
+        feed(bytes, chunks).await;
+        work.await.map_err(|_| ImportError::Stopped)?
+    }
+}
+
+/// Hands a stream to the blocking side until it ends or the other side does.
+async fn feed<S>(mut bytes: S, chunks: mpsc::Sender<io::Result<Bytes>>)
+where
+    S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
+{
+    while let Some(chunk) = bytes.next().await {
+        if chunks.send(chunk).await.is_err() {
+            return;
+        }
+    }
+    // An end is said, so that a stream that was dropped half-way is none.
+    let _ = chunks.send(Ok(Bytes::new())).await;
+}
+
+fn import_blocking(
+    store: &StoreHandle,
+    source: ChunkReader,
+    expiry: protocol::time::Moment,
+) -> Result<Imported, ImportError> {
+    let runtime = Handle::current();
+    let options = ImportOptions {
+        batch_bytes: BATCH_BYTES,
+        ..ImportOptions::default()
+    };
+    let imported = files::import(
+        source,
+        &options,
+        |blocks| runtime.block_on(store.put_blocks(blocks)),
+        |_| {},
+    )?;
+    let root = imported.root.cid;
+    let owner = Owner {
+        root,
+        holding: Holding::Upload,
+        expiry: Some(expiry.unix()),
+    };
+    let cids: Vec<Cid> = imported.blocks;
+    runtime.block_on(store.add_root(owner, cids))?;
+    let reader = store.reader();
+    let proof = unixfs::proof_root(root, |cid| reader.block(cid))?;
+    Ok(Imported {
+        cid: root.to_string(),
+        proof_root: proof.hash,
+        size: imported.root.size,
+        dag_size: proof.size,
+        blocks: proof.blocks,
+    })
+}
+
+/// Reads chunks that an async task feeds.
+struct ChunkReader {
+    chunks: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(Ok(chunk)) => self.current = chunk,
+                Some(Err(error)) => return Err(error),
+                None => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the upload was broken off",
+                    ));
+                }
+            }
+        }
+        let count = self.current.len().min(buffer.len());
+        self.current.copy_to_slice(&mut buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Chunks between the network and the disk; a chunk of a body is 64 KiB or less.
+const CHUNKS_MAX: usize = 32;
+
+/// Bytes that are stored at once.
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How long an import waits for its publication.
+const UPLOAD_HOLD: Duration = Duration::from_secs(2 * 3600);
