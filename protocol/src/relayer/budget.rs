@@ -136,7 +136,10 @@ impl Budget {
         if config.unlimited.contains(&charge.owner) {
             return Ok(());
         }
-        let limit = charge.kind.per_hour_max().saturating_mul(config.quota_factor);
+        let limit = charge
+            .kind
+            .per_hour_max()
+            .saturating_mul(config.quota_factor);
         let count = self.counts.get(&(charge.owner, charge.kind)).copied();
         let is_full = count.is_none() && self.counts.len() >= COUNTS_MAX;
         if is_full || count.unwrap_or(0) >= limit {

@@ -5,5 +5,6 @@
 extern crate coliving_protocol as protocol;
 
 mod contracts;
+mod hostile;
 mod placement;
 mod wanted;
