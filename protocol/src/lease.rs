@@ -13,6 +13,7 @@ use crate::time::Epoch;
 
 mod book;
 mod view;
+pub mod wire;
 
 pub use book::{BookConfig, Counters, Grant, LeaseBook, PageDraft};
 pub use view::{PageChange, PageError, PageView};

@@ -1,0 +1,149 @@
+//! What repair asks for: fetching, checked reads, releases.
+
+use cid::Cid;
+use protocol::blocks::{Answer, Request, Response};
+use protocol::id::{Address, Hash32};
+use protocol::repair::Event;
+use protocol::unixfs::verify_block;
+
+use super::uploads::lease_owner;
+use super::{Actor, Outcome, Purpose};
+use crate::context::Context;
+use crate::exchange::{FetchError, FetchOptions, Fetched};
+use crate::net::Protocol;
+
+impl Actor {
+    pub(super) async fn handle_repair_event(&mut self, event: Event) {
+        match event {
+            Event::Fetch {
+                root,
+                facts,
+                holders,
+            } => {
+                tracing::info!(%root, holders = holders.len(), "a root is repaired to here");
+                self.fetch_for_repair(root, facts.proof_root, facts.size, holders);
+            }
+            Event::CheckRead { peer, root } => {
+                let context = self.context.clone();
+                self.tasks.spawn(async move {
+                    let is_held = check_read(&context, peer, root).await;
+                    Outcome::Checked {
+                        peer,
+                        root,
+                        is_held,
+                    }
+                });
+            }
+            Event::Release { root } => {
+                tracing::info!(%root, "a root that others hold is released");
+                self.strike(root).await;
+            }
+            Event::Starved { root, lost_holders } => {
+                tracing::warn!(%root, lost = lost_holders.len(), "no live peer is known to hold a root");
+            }
+            Event::Lost { peer } => {
+                tracing::info!(%peer, "a peer counts as lost");
+                self.listed.remove(&peer);
+            }
+            Event::Returned { peer } => {
+                tracing::info!(%peer, "a lost peer is back");
+                self.listed.remove(&peer);
+                self.list_unlisted();
+            }
+        }
+    }
+
+    fn fetch_for_repair(
+        &mut self,
+        root: Cid,
+        proof_root: Hash32,
+        size: u64,
+        holders: Vec<Address>,
+    ) {
+        let exchange = self.exchange.clone();
+        let options = FetchOptions {
+            holders,
+            owner: Some(lease_owner(root)),
+            with_proof: true,
+            ..FetchOptions::default()
+        };
+        let handle = self.tasks.spawn(async move {
+            let result = match exchange.fetch(root, options).await {
+                Ok(mut fetching) => fetching.done().await,
+                Err(error) => Err(error),
+            };
+            Outcome::Fetched {
+                root,
+                purpose: Purpose::Repair { proof_root, size },
+                result,
+            }
+        });
+        self.fetches.insert(root, handle);
+    }
+
+    pub(super) async fn handle_repaired(
+        &mut self,
+        root: Cid,
+        proof_root: Hash32,
+        size: u64,
+        result: Result<Fetched, FetchError>,
+    ) {
+        let now = self.context.clock.now();
+        match result {
+            Ok(fetched) if fetched.proof_root == Some(proof_root) && fetched.bytes == size => {
+                if self.promise(root, proof_root, size).await.is_some() {
+                    self.repair.handle_fetched(&root, now);
+                } else {
+                    self.repair.handle_fetch_failed(&root, now);
+                }
+            }
+            Ok(_) => {
+                tracing::warn!(%root, "what was fetched is not what its holders promised");
+                self.repair.handle_fetch_failed(&root, now);
+            }
+            Err(error) => {
+                tracing::info!(%root, %error, "a root was not repaired; it is tried again");
+                self.repair.handle_fetch_failed(&root, now);
+            }
+        }
+    }
+}
+
+/// True when `peer` hands out blocks of the root, drawn afresh.
+async fn check_read(context: &Context, peer: Address, root: Cid) -> bool {
+    let reader = context.store.reader();
+    let Ok(listed) = reader.listed_after(&root, None, LISTED_MAX) else {
+        return false;
+    };
+    let mut cids = vec![root];
+    for _ in 0..SAMPLES {
+        if listed.is_empty() {
+            break;
+        }
+        let drawn = listed[rand::random_range(0..listed.len())];
+        if !cids.contains(&drawn) {
+            cids.push(drawn);
+        }
+    }
+    let request = Request { cids: cids.clone() };
+    let answer = context
+        .net
+        .request(peer, Protocol::Blocks, request.encode())
+        .await;
+    let Some(response) = answer.ok().and_then(|body| Response::decode(&body).ok()) else {
+        return false;
+    };
+    // A prefix is answered; the root alone would show nothing new.
+    let wanted = cids.len().min(2);
+    let is_shown = |(answer, cid): (&Answer, &Cid)| match answer {
+        Answer::Data(data) => verify_block(cid, data).is_ok(),
+        Answer::Missing | Answer::Busy => false,
+    };
+    response.answers.len() >= wanted && response.answers.iter().zip(&cids).all(is_shown)
+}
+
+/// Blocks that a checked read draws beside the root.
+const SAMPLES: usize = 3;
+
+/// Blocks of a root that a checked read draws from.
+const LISTED_MAX: usize = 65_536;

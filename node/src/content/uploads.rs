@@ -1,0 +1,237 @@
+//! Offers of authors: judged, pulled, promised.
+
+use cid::Cid;
+use protocol::id::{Address, UserId};
+use protocol::lease::SignedLease;
+use protocol::publish::{HolderEvent, Lookup, Origin, Request, UploadState, UserFacts};
+use storage::blocks::{Holding, Owner};
+use storage::index::Snapshot;
+
+use super::setup::UPLOADS;
+use super::{Actor, Outcome, Purpose, next_id};
+use crate::exchange::{FetchError, FetchOptions, Fetched};
+use crate::net::{Inbound, Refusal};
+use crate::store::StoreError;
+
+impl Actor {
+    pub(super) async fn handle_offer(&mut self, inbound: Inbound) {
+        let Ok(request) = Request::from_bytes(&inbound.body) else {
+            inbound.respond.refuse(Refusal::Rejected);
+            self.context.net.report_offence(inbound.peer, OFFENCE).await;
+            return;
+        };
+        let Ok(snapshot) = self.context.index.snapshot() else {
+            inbound.respond.refuse(Refusal::Busy);
+            return;
+        };
+        let ip = self.ip_of(inbound.peer).await;
+        let stats = self.context.store.stats();
+        self.holder
+            .handle_capacity(stats.store_bytes_max, stats.live_bytes);
+        let id = next_id(&mut self.next_request);
+        self.responders.insert(id, inbound.respond);
+        let is_offer = matches!(request, Request::Offer(_));
+        let root = match &request {
+            Request::Offer(offer) => offer.root,
+            Request::Status { root } => *root,
+        };
+        let facts = Facts {
+            snapshot,
+            lease: self.book.lease(&root).cloned(),
+            root,
+            allow: self.context.config.identity.allow.clone(),
+        };
+        let origin = Origin {
+            peer: inbound.peer,
+            ip,
+        };
+        let now = self.context.clock.now();
+        self.holder.handle_request(id, origin, request, &facts, now);
+        if is_offer {
+            self.save_upload(root).await;
+        }
+    }
+
+    pub(super) async fn handle_holder_event(&mut self, event: HolderEvent) {
+        match event {
+            HolderEvent::Pull {
+                root,
+                sources,
+                author,
+                ..
+            } => self.pull(root, sources, author),
+            HolderEvent::Grant {
+                root,
+                proof_root,
+                size,
+            } => {
+                if let Some(lease) = self.promise(root, proof_root, size).await {
+                    self.holder.handle_lease(lease);
+                    self.save_upload(root).await;
+                }
+            }
+            HolderEvent::Drop { root } => self.drop_upload(root).await,
+        }
+    }
+
+    pub(super) async fn handle_pulled(&mut self, root: Cid, result: Result<Fetched, FetchError>) {
+        match result {
+            Ok(Fetched {
+                bytes,
+                proof_root: Some(proof_root),
+                ..
+            }) => self.holder.handle_pulled(&root, proof_root, bytes),
+            Ok(_) => self.holder.handle_pull_failed(&root),
+            Err(error) => {
+                tracing::info!(%root, %error, "an upload was not pulled");
+                self.holder.handle_pull_failed(&root);
+            }
+        }
+        self.save_upload(root).await;
+    }
+
+    /// Uploads whose action is in the index belong to the lease book alone.
+    pub(super) async fn handle_height(&mut self) {
+        self.height.mark_unchanged();
+        let Ok(snapshot) = self.context.index.snapshot() else {
+            return;
+        };
+        let domain = self.context.contracts.action_domain();
+        let published: Vec<Cid> = self
+            .holder
+            .uploads()
+            .filter(|upload| matches!(upload.state, UploadState::Leased(_)))
+            .filter(|upload| {
+                let digest = upload.offer.action.action.digest(&domain);
+                snapshot
+                    .action(&digest)
+                    .is_ok_and(|places| !places.is_empty())
+            })
+            .map(|upload| upload.offer.root)
+            .collect();
+        for root in published {
+            self.holder.handle_published(&root);
+            self.save_upload(root).await;
+        }
+    }
+
+    fn pull(&mut self, root: Cid, sources: Vec<Address>, author: Address) {
+        let exchange = self.exchange.clone();
+        let options = FetchOptions {
+            holders: sources,
+            last_resort: vec![author],
+            owner: Some(lease_owner(root)),
+            with_proof: true,
+        };
+        let progress = self.progress.clone();
+        let handle = self.tasks.spawn(async move {
+            let result = async {
+                let mut fetching = exchange.fetch(root, options).await?;
+                let mut seen = fetching.progress();
+                loop {
+                    tokio::select! {
+                        result = fetching.done() => return result,
+                        Ok(()) = seen.changed() => {
+                            let bytes = seen.borrow_and_update().bytes;
+                            // A full queue is no loss: the next number follows.
+                            let _ = progress.try_send((root, bytes));
+                        }
+                    }
+                }
+            }
+            .await;
+            Outcome::Fetched {
+                root,
+                purpose: Purpose::Upload,
+                result,
+            }
+        });
+        self.fetches.insert(root, handle);
+    }
+
+    async fn drop_upload(&mut self, root: Cid) {
+        if let Some(fetch) = self.fetches.remove(&root) {
+            fetch.abort();
+        }
+        if self.book.lease(&root).is_some() {
+            self.strike(root).await;
+        } else if let Err(error) = self.context.store.remove_root(root, Holding::Lease).await {
+            tracing::warn!(%root, %error, "a dropped upload stays on disk until the next start");
+        }
+        self.save_upload(root).await;
+    }
+
+    /// Brings the stored row of an upload in line with the machine.
+    async fn save_upload(&self, root: Cid) {
+        let upload = self.holder.upload(&root).cloned();
+        let saved: Result<(), StoreError> = self
+            .context
+            .store
+            .write(move |tables| {
+                match &upload {
+                    Some(upload) => tables.put(UPLOADS, &root, upload)?,
+                    None => {
+                        tables.remove(UPLOADS, &root)?;
+                    }
+                }
+                Ok(())
+            })
+            .await;
+        if let Err(error) = saved {
+            tracing::warn!(%root, %error, "an upload was not saved");
+        }
+    }
+
+    async fn ip_of(&self, peer: Address) -> Option<std::net::IpAddr> {
+        let peers = self.context.net.peers_info().await;
+        let info = peers.into_iter().find(|info| info.address == peer)?;
+        info.endpoint.iter().find_map(|part| match part {
+            libp2p::multiaddr::Protocol::Ip4(ip) => Some(ip.into()),
+            libp2p::multiaddr::Protocol::Ip6(ip) => Some(ip.into()),
+            _ => None,
+        })
+    }
+}
+
+/// The reason that a promised root is held for.
+pub(super) fn lease_owner(root: Cid) -> Owner {
+    Owner {
+        root,
+        holding: Holding::Lease,
+        expiry: None,
+    }
+}
+
+/// What the index and the book say about one offer.
+struct Facts {
+    snapshot: Snapshot,
+    root: Cid,
+    lease: Option<SignedLease>,
+    allow: Vec<Address>,
+}
+
+impl Lookup for Facts {
+    fn user(&self, user: UserId, signer: Address) -> Option<UserFacts> {
+        let found = self.snapshot.user(user).ok()??;
+        if found.user.wallet != signer {
+            return None;
+        }
+        let extra_bytes = if self.allow.contains(&signer) {
+            u64::MAX
+        } else {
+            0
+        };
+        Some(UserFacts {
+            created: found.user.created_at,
+            stored_bytes: 0,
+            extra_bytes,
+        })
+    }
+
+    fn lease(&self, root: &Cid) -> Option<SignedLease> {
+        self.lease.clone().filter(|_| *root == self.root)
+    }
+}
+
+/// What an offer that does not decode weighs.
+const OFFENCE: u32 = 10;
