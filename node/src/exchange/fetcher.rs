@@ -121,7 +121,7 @@ impl Fetcher {
                 biased;
                 () = stop.cancelled() => return Err(FetchError::Stopped),
                 Some(outcome) = self.tasks.join_next() => match outcome {
-                    Ok(outcome) => self.handle_outcome(outcome).await?,
+                    Ok(outcome) => self.handle_outcome(outcome)?,
                     Err(error) => tracing::error!(%error, "a task of a fetch failed"),
                 },
                 Some(holders) = hints.recv() => {
@@ -236,7 +236,7 @@ impl Fetcher {
         let blocks = std::mem::take(&mut self.batch);
         let count = blocks.len();
         let store = self.context.store.clone();
-        let owner = self.options.owner.clone();
+        let owner = self.options.owner;
         self.tasks.spawn(async move {
             let result = match owner {
                 Some(owner) => store.put_blocks_for(owner, blocks).await,
@@ -246,7 +246,7 @@ impl Fetcher {
         });
     }
 
-    async fn handle_outcome(&mut self, outcome: Outcome) -> Result<(), FetchError> {
+    fn handle_outcome(&mut self, outcome: Outcome) -> Result<(), FetchError> {
         let now = self.context.clock.now();
         match outcome {
             Outcome::Answer { id, result } => match result {

@@ -141,7 +141,6 @@ impl FileReader {
         let store = &self.exchange.context().store;
         self.reader
             .upcoming(count)
-            .into_iter()
             .filter(|cid| !matches!(store.has(cid), Ok(true)))
             .collect()
     }
