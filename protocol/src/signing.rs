@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, Hash32, hex_id};
 
+pub mod memo;
+
 /// The EIP-712 domain {"Coliving", "1"} of one deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Domain {
@@ -266,6 +268,10 @@ pub fn domain_separator(name: &str, version: &str, chain_id: u64, contract: Addr
 ///
 /// [`SignatureError`] for a malformed or a high-s signature.
 pub fn recover(digest: &Hash32, signature: &Signature) -> Result<Address, SignatureError> {
+    memo::recover(digest, signature, recover_anew)
+}
+
+fn recover_anew(digest: &Hash32, signature: &Signature) -> Result<Address, SignatureError> {
     let bytes = &signature.0;
     let id = match bytes[64] {
         27 => RecoveryId::Zero,

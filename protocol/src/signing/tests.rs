@@ -76,3 +76,19 @@ fn a_signature_survives_text_and_cbor() {
     let bytes = codec::to_bytes(&signature);
     assert_eq!(codec::from_bytes("signature", &bytes, 80), Ok(signature));
 }
+
+#[test]
+fn a_remembered_signer_is_the_recovered_one() {
+    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+    let digest = Hash32([8; 32]);
+    let good = key.sign(&digest);
+    let mut bad = good;
+    bad.0[64] = 1;
+    memo::scope(|| {
+        for _ in 0..2 {
+            assert_eq!(recover(&digest, &good), Ok(key.address()));
+            assert_eq!(recover(&digest, &bad), Err(SignatureError::Malformed));
+            assert_ne!(recover(&Hash32([9; 32]), &good), Ok(key.address()));
+        }
+    });
+}
