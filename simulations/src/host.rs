@@ -210,6 +210,7 @@ impl Host {
             Local::Persisted(row) => self.handle_persisted(*row, ctx),
             Local::Simulate(digest) => self.handle_simulate(digest, ctx),
             Local::SendTx(send) => self.handle_send_tx(*send, ctx),
+            Local::Ask(ask) => self.ask(*ask, ctx),
         }
         self.finish(ctx);
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use protocol::signing::memo;
 use serde::{Deserialize, Serialize};
 
 use crate::net::{NetworkConfig, Sessions};
@@ -152,7 +153,7 @@ impl Default for Population {
             staked_max: 64,
             operators_share: 0.8,
             zones: 4,
-            discovery_max: 9,
+            discovery_max: 7,
             identity_max: 9,
             liars_share: 0.1,
         }
@@ -254,7 +255,7 @@ pub fn run(scenario: &Scenario, options: Options, progress: impl FnMut(Progress)
     // How long a run takes is measured; nothing in it depends on that.
     let begun = Instant::now();
     let mut world = World::new(&scenario, options.seed);
-    world.run(progress);
+    memo::scope(|| world.run(progress));
     Report::new(&scenario, options.seed, &world, begun.elapsed())
 }
 

@@ -147,6 +147,19 @@ pub enum Local {
     Simulate(Hash32),
     /// A transaction reaches the chain.
     SendTx(Box<SendTx>),
+    /// The resident asks a relayer.
+    Ask(Box<Ask>),
+}
+
+/// A submission to a relayer.
+#[derive(Debug)]
+pub struct Ask {
+    /// Which relayer.
+    pub to: Address,
+    /// The action's digest.
+    pub digest: Hash32,
+    /// The encoded question.
+    pub data: Vec<u8>,
 }
 
 /// A transaction on its way to the chain.
@@ -311,21 +324,29 @@ impl World {
     /// An acknowledged upload is on enough disks at the moment it is acknowledged.
     fn check_durable(&mut self) {
         for (root, leases) in std::mem::take(&mut self.ctx.durable) {
-            let mut operators = BTreeSet::new();
-            for lease in &leases {
-                if let Some(holder) = self.ctx.peer(&lease.record.holder)
-                    && self.hosts[holder as usize].disk.has_stored(&root)
-                {
-                    // The operator is as it was when the peer registered.
-                    operators.insert(self.operators[holder as usize]);
-                }
-            }
+            // Repair may have moved a replica in the meantime, so all disks count.
+            let operators: BTreeSet<Address> = self.hosts[..self.staked]
+                .iter()
+                .filter(|host| host.disk.has_stored(&root))
+                .map(|host| self.operators[host.idx as usize])
+                .collect();
+            let promised: BTreeSet<Address> = leases
+                .iter()
+                .filter_map(|lease| self.ctx.peer(&lease.record.holder))
+                .map(|holder| self.operators[holder as usize])
+                .collect();
             let now = self.ctx.now;
             self.ctx.checkers.observe(
                 "a durable upload is on the disks of the minimum of operators",
                 operators.len() >= REPLICAS_MIN,
                 now,
                 || format!("{root} is on the disks of {} operators", operators.len()),
+            );
+            self.ctx.checkers.observe(
+                "a durable upload has leases of the minimum of operators",
+                promised.len() >= REPLICAS_MIN,
+                now,
+                || format!("{root} has leases of {} operators", promised.len()),
             );
             self.roots.insert(root);
         }
@@ -432,6 +453,7 @@ fn local_kind(local: &Local) -> u8 {
         Local::Persisted(_) => 48,
         Local::Simulate(_) => 49,
         Local::SendTx(_) => 50,
+        Local::Ask(_) => 51,
     }
 }
 

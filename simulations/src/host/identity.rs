@@ -16,7 +16,7 @@ use protocol::vault;
 use super::{Disk, Host};
 use crate::chain::{Block, Chain, Tx};
 use crate::wire::Protocol;
-use crate::world::{Ctx, Local, SendTx};
+use crate::world::{Ask, Ctx, Local, SendTx};
 
 /// The machines of the identity role.
 #[derive(Debug)]
@@ -277,8 +277,23 @@ impl Host {
             token: None,
         };
         let to = ranked[attempt % ranked.len()];
-        let pending = super::Pending::Relay(digest);
-        self.request(to, Protocol::Relay, request.to_bytes(), pending, ctx);
+        // An impatient client asks again.
+        let times = 1 + u64::from(ctx.rng.chance(0.3));
+        for time in 0..times {
+            let after = IMPATIENCE * u32::try_from(time).unwrap_or(0);
+            let ask = Ask {
+                to,
+                digest,
+                data: request.to_bytes(),
+            };
+            ctx.local(self, after, Local::Ask(Box::new(ask)));
+        }
+    }
+
+    /// Hands a submission to the network.
+    pub(super) fn ask(&mut self, ask: Ask, ctx: &mut Ctx) {
+        let pending = super::Pending::Relay(ask.digest);
+        self.request(ask.to, Protocol::Relay, ask.data, pending, ctx);
     }
 }
 
@@ -311,3 +326,6 @@ const RPC_DELAY: Duration = Duration::from_millis(30);
 
 /// Until a row is durable.
 const DISK_DELAY: Duration = Duration::from_millis(4);
+
+/// Before a client repeats itself.
+const IMPATIENCE: Duration = Duration::from_secs(2);

@@ -1,4 +1,5 @@
 //! Every scenario under many seeds, and the same seed twice.
 
 mod determinism;
+mod mutations;
 mod seeds;
