@@ -1,1 +1,552 @@
-//! (placeholder)
+//! The client library: everything that a person's machine asks of a peer, over HTTP.
+//!
+//! A [`Client`] speaks to one peer, usually the owner's own. Keys stay with the
+//! caller: actions and vault records come here signed. What a peer on this
+//! machine hands out it has verified itself; from any other peer files come
+//! block by block and are checked here.
+//!
+//! Contract: `docs/formats/http.md`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use protocol::action::SignedAction;
+use protocol::entity::EntityType;
+use protocol::entity::build::Builder;
+use protocol::id::{Address, Hash32, UserId};
+use protocol::vault::{HedgehogRecord, SignedVault};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+mod download;
+mod error;
+pub mod keystore;
+mod transfer;
+mod types;
+
+pub use download::{Download, DownloadConfig};
+pub use error::ClientError;
+pub use transfer::{Imported, Progress};
+pub use types::{
+    Health, NodeInfo, PeerRow, Publication, PublicationRoot, PublicationState, RelayState, Relayed,
+    RootRow,
+};
+
+/// A connection to one peer's HTTP server; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    /// The URL without a trailing slash.
+    url: String,
+    token: Option<String>,
+    is_local: bool,
+}
+
+/// Which part of a listing is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Most rows.
+    pub limit: usize,
+    /// Rows to leave out.
+    pub offset: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            limit: 20,
+            offset: 0,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a client; nothing is sent before the first request.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Url`] when the text is no `http` or `https` URL.
+    pub fn new(url: &str, token: Option<String>) -> Result<Self, ClientError> {
+        let refused = || ClientError::Url {
+            url: url.to_owned(),
+        };
+        let parsed = reqwest::Url::parse(url).map_err(|_| refused())?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(refused());
+        }
+        let host = parsed.host_str().ok_or_else(refused)?;
+        let is_local = host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback());
+        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_PATIENCE);
+        if is_local {
+            builder = builder.no_proxy();
+        }
+        Ok(Self {
+            http: builder.build().map_err(|_| refused())?,
+            url: url.trim_end_matches('/').to_owned(),
+            token: token.filter(|token| !token.is_empty()),
+            is_local,
+        })
+    }
+
+    /// The peer's URL without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// True when the peer runs on this machine.
+    #[must_use]
+    pub const fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// True when the owner's routes can be asked.
+    #[must_use]
+    pub const fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+}
+
+/// The peer.
+impl Client {
+    /// How the peer does; a peer that is not ready answers too.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when it does not answer.
+    pub async fn health(&self) -> Result<Health, ClientError> {
+        let request = self.request(Method::GET, "/health");
+        let response = self.send(request).await?;
+        let status = response.status();
+        if status != StatusCode::OK && status != StatusCode::SERVICE_UNAVAILABLE {
+            return Err(self.refusal(response).await);
+        }
+        self.read(response, "/health").await
+    }
+
+    /// What a client needs in order to sign.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn node(&self) -> Result<NodeInfo, ClientError> {
+        self.get("/v1/node").await
+    }
+
+    /// The text of `/metrics`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        let request = self.request(Method::GET, "/metrics");
+        let response = self.checked(request).await?;
+        response.text().await.map_err(|error| self.away(&error))
+    }
+
+    /// The peers that it is connected to or knows.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], with a token that does not fit too.
+    pub async fn peers(&self) -> Result<Vec<PeerRow>, ClientError> {
+        self.data("/v1/control/peers").await
+    }
+
+    /// The roots that it holds.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], with a token that does not fit too.
+    pub async fn roots(&self) -> Result<Vec<RootRow>, ClientError> {
+        self.data("/v1/control/roots").await
+    }
+
+    /// One root: who is placed, who holds a lease, how many are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], with a token that does not fit too.
+    pub async fn root(&self, cid: &str) -> Result<Value, ClientError> {
+        let found: Value = self.get(&format!("/v1/control/root/{cid}")).await?;
+        Ok(unwrap_data(found))
+    }
+
+    /// Stops the peer in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], with a token that does not fit too.
+    pub async fn stop(&self) -> Result<(), ClientError> {
+        let request = self.request(Method::POST, "/v1/control/stop");
+        self.checked(request).await.map(drop)
+    }
+}
+
+/// The index.
+impl Client {
+    /// The `data` of any read route, such as `/v1/tracks/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`ClientError::is_not_found`] when there is no such thing.
+    pub async fn data<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer: Value = self.get(path).await?;
+        serde_json::from_value(unwrap_data(answer)).map_err(|error| ClientError::Unexpected {
+            url: format!("{}{path}", self.url),
+            reason: error.to_string(),
+        })
+    }
+
+    /// As [`Client::data`], `None` when there is no such thing.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn find(&self, path: &str) -> Result<Option<Value>, ClientError> {
+        match self.data::<Value>(path).await {
+            Ok(Value::Null) => Ok(None),
+            Ok(Value::Array(rows)) => Ok(rows.into_iter().next()),
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A user by its public id or number.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn user(&self, id: &str) -> Result<Option<Value>, ClientError> {
+        self.find(&format!("/v1/users/{}", escape(id))).await
+    }
+
+    /// A user by its handle.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn user_by_handle(&self, handle: &str) -> Result<Option<Value>, ClientError> {
+        let handle = escape(handle.trim_start_matches('@'));
+        self.find(&format!("/v1/users/handle/{handle}")).await
+    }
+
+    /// The users of a wallet, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn users_by_wallet(&self, wallet: Address) -> Result<Vec<Value>, ClientError> {
+        self.data(&format!("/v1/users?wallet={wallet}")).await
+    }
+
+    /// A digital content by its public id or number.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn digital_content(&self, id: &str) -> Result<Option<Value>, ClientError> {
+        self.find(&format!("/v1/tracks/{}", escape(id))).await
+    }
+
+    /// A content list by its public id or number.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn content_list(&self, id: &str) -> Result<Option<Value>, ClientError> {
+        self.find(&format!("/v1/playlists/{}", escape(id))).await
+    }
+
+    /// A page of a listing route, such as `/v1/users/{id}/tracks`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn page(&self, path: &str, page: Page) -> Result<Vec<Value>, ClientError> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let Page { limit, offset } = page;
+        self.data(&format!("{path}{separator}limit={limit}&offset={offset}"))
+            .await
+    }
+
+    /// Users, digital contents and content lists that match, as
+    /// `{"users": […], "tracks": […], "playlists": […]}`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the peer does not answer.
+    pub async fn search(&self, query: &str, page: Page) -> Result<Value, ClientError> {
+        let Page { limit, offset } = page;
+        let query = escape(query);
+        self.data(&format!(
+            "/v1/search?query={query}&limit={limit}&offset={offset}"
+        ))
+        .await
+    }
+}
+
+/// Actions.
+impl Client {
+    /// Sends an action to the relayers: by the owner's route with a token, else
+    /// by the peer's own relayer. A relayer that asks for a proof of work gets it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] with the relayer's reason.
+    pub async fn relay(&self, action: &SignedAction) -> Result<Relayed, ClientError> {
+        let path = self.relay_path();
+        let mut body = action_json(action);
+        match self.post(path, &body).await {
+            Err(error) if error.code() == "proof" => {
+                let domain = self.node().await?.contracts.action_domain();
+                let digest = action.action.digest(&domain);
+                body["proof"] = json!(protocol::relayer::solve_proof(&digest, PROOF_BITS));
+                self.post(path, &body).await
+            }
+            other => other,
+        }
+    }
+
+    /// Where an action stands.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`ClientError::is_not_found`] when nobody heard of it.
+    pub async fn relay_status(&self, digest: &Hash32) -> Result<Relayed, ClientError> {
+        let path = self.relay_path();
+        self.get(&format!("{path}/{digest}")).await
+    }
+
+    /// Asks the peer to replicate imported roots and to send the action when
+    /// they are durable; answers with the publication's id.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], with a token that does not fit too.
+    pub async fn publish(
+        &self,
+        action: &SignedAction,
+        roots: &[Imported],
+    ) -> Result<String, ClientError> {
+        #[derive(serde::Deserialize)]
+        struct Accepted {
+            id: String,
+        }
+        let roots: Vec<Value> = roots
+            .iter()
+            .map(|root| {
+                json!({
+                    "cid": root.cid,
+                    "proof_root": root.proof_root,
+                    "dag_size": root.dag_size,
+                })
+            })
+            .collect();
+        let body = json!({ "action": action_json(action), "roots": roots });
+        let accepted: Accepted = self.post("/v1/control/publish", &body).await?;
+        Ok(accepted.id)
+    }
+
+    /// Where a publication stands.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]; [`ClientError::is_not_found`] for an unknown id.
+    pub async fn publication(&self, id: &str) -> Result<Publication, ClientError> {
+        self.get(&format!("/v1/control/publish/{id}")).await
+    }
+
+    fn relay_path(&self) -> &'static str {
+        if self.has_token() {
+            "/v1/control/relay"
+        } else {
+            "/relay"
+        }
+    }
+}
+
+/// The vault.
+impl Client {
+    /// Keeps a signed vault record at a majority of its identity peers.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] with the vault's reason.
+    pub async fn put_vault(&self, vault: &SignedVault) -> Result<(), ClientError> {
+        let record = &vault.record;
+        let request = self
+            .request(Method::POST, "/authentication")
+            .header("X-Coliving-Wallet", record.wallet.to_string())
+            .header("X-Coliving-Version", record.version.to_string())
+            .header("X-Coliving-Replaces", record.replaces.to_string())
+            .header("X-Coliving-Signature", vault.signature.to_string())
+            .json(&HedgehogRecord::from(record));
+        self.checked(request).await.map(drop)
+    }
+
+    /// The earliest living record under a lookup key.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when no majority answers.
+    pub async fn vault(&self, lookup_key: &Hash32) -> Result<Option<HedgehogRecord>, ClientError> {
+        let key = hex::encode(lookup_key.0);
+        match self.get(&format!("/authentication?lookupKey={key}")).await {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Requests.
+impl Client {
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.token
+            && let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {token}"))
+        {
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .headers(headers)
+    }
+
+    /// Sends and hands back whatever is answered.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        request.send().await.map_err(|error| self.away(&error))
+    }
+
+    /// Sends and turns a refusal into an error.
+    pub(super) async fn checked(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = self.send(request).await?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(self.refusal(response).await)
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let request = self.request(Method::GET, path).timeout(ANSWER_PATIENCE);
+        let response = self.checked(request).await?;
+        self.read(response, path).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let request = self.request(Method::POST, path).timeout(ANSWER_PATIENCE);
+        let response = self.checked(request.json(body)).await?;
+        self.read(response, path).await
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        response: Response,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        let body = response.bytes().await.map_err(|error| self.away(&error))?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Unexpected {
+            url: format!("{}{path}", self.url),
+            reason: error.to_string(),
+        })
+    }
+
+    async fn refusal(&self, response: Response) -> ClientError {
+        let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        let url = response.url().clone();
+        let body = response.bytes().await.unwrap_or_default();
+        ClientError::from_body(status, &body, retry_after, url.path())
+    }
+
+    pub(super) fn away(&self, error: &reqwest::Error) -> ClientError {
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            reason = cause.to_string();
+            source = cause.source();
+        }
+        if error.is_timeout() {
+            "it does not answer in time".clone_into(&mut reason);
+        }
+        ClientError::Away {
+            url: self.url.clone(),
+            reason,
+        }
+    }
+}
+
+/// Makes one action of a user, with a fresh nonce.
+#[must_use]
+pub fn builder(user: UserId) -> Builder {
+    Builder {
+        user,
+        nonce: Hash32(rand::random()),
+    }
+}
+
+/// A fresh id for a new entity.
+#[must_use]
+pub fn draw_id(kind: EntityType) -> u64 {
+    kind.draw_id(rand::random())
+}
+
+/// An action as the routes take it: its fields with the signature beside them.
+#[must_use]
+pub fn action_json(action: &SignedAction) -> Value {
+    let mut body = serde_json::to_value(&action.action).expect("an action has a JSON form");
+    body["signature"] = json!(action.signature.to_string());
+    body
+}
+
+fn unwrap_data(answer: Value) -> Value {
+    match answer {
+        Value::Object(mut fields) if fields.contains_key("data") => {
+            fields.remove("data").unwrap_or_default()
+        }
+        other => other,
+    }
+}
+
+/// Percent-encodes a text for one segment of a path or one value of a query.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A route that asks the network may take as long as its slowest peer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Leading zero bits that relayers ask of a new user's proof.
+const PROOF_BITS: u32 = 20;
+
+#[cfg(test)]
+mod tests;

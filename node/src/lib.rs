@@ -3,6 +3,7 @@
 //! Roles never import each other; they meet through the `store`, `net` and
 //! `chain` handles. See `docs/architecture.md`.
 
+pub mod backup;
 pub mod builder;
 pub mod chain;
 pub mod client;

@@ -409,6 +409,28 @@ impl StoreHandle {
     }
 }
 
+/// Reads every block of a data folder whose peer does not run; `tell` hears
+/// how many bytes are done.
+///
+/// # Errors
+///
+/// [`StoreError`] when the folder is in use or the disk fails; corrupt blocks
+/// are in the report.
+pub async fn verify_folder(
+    folder: &Path,
+    tell: impl Fn(u64) + Send + 'static,
+) -> Result<VerifyReport, StoreError> {
+    let store = StoreHandle::open(folder, BlockStoreConfig::with_size(u64::MAX >> 1))?;
+    let report = store
+        .verify(move |progress| {
+            tell(progress.bytes);
+            true
+        })
+        .await;
+    store.stop().await;
+    report
+}
+
 async fn run_blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

@@ -11,10 +11,11 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::entity::{EntityType, Relation, Target};
 use protocol::hashid;
-use protocol::id::{EntityId, UserId};
+use protocol::id::{Address, EntityId, ParseIdError, UserId};
 use serde_json::{Value, json};
 use storage::index::{
-    CommentView, ContentView, IndexError, ListView, Page, Reference, Snapshot, UserView,
+    CommentView, ContentView, IndexError, ListView, Page, PublishedBy, Reference, Snapshot,
+    UserView,
 };
 use storage::search::Hit;
 
@@ -50,6 +51,17 @@ pub(super) async fn user(State(app): Apps, Path(id): Path<String>) -> Answer {
 }
 
 pub(super) async fn users(State(app): Apps, Query(pairs): Pairs) -> Answer {
+    if let Some(text) = values(&pairs, "wallet").next() {
+        let wallet: Address = text.parse().map_err(|error: ParseIdError| {
+            ApiError::bad_request("bad_wallet", error.to_string())
+        })?;
+        return app
+            .look(move |look| {
+                let users = look.snapshot.users_by_wallet(wallet)?;
+                Ok(users.iter().map(shape::user).collect())
+            })
+            .await;
+    }
     let ids = wanted_ids(&pairs)?;
     app.look(move |look| {
         let users = ids.into_iter().map(|id| look.snapshot.user(UserId(id)));
@@ -185,6 +197,34 @@ pub(super) async fn user_reposts(
             }))
         });
         flat(rows)
+    })
+    .await
+}
+
+pub(super) async fn user_feed(
+    State(app): Apps,
+    Path(id): Path<String>,
+    Query(pairs): Pairs,
+) -> Answer {
+    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
+    app.look(move |look| {
+        look.existing_user(id)?;
+        let items = look.snapshot.feed(id, page)?;
+        flat(items.iter().map(|row| {
+            let item = look.item(row.target)?;
+            let reposter = match row.by {
+                PublishedBy::Owner => None,
+                PublishedBy::Reposter(user) => Some(hashid::encode(user.0)),
+            };
+            Ok(item.map(|(sort, item)| {
+                json!({
+                    "timestamp": look.time_at(row.sequence),
+                    "item_type": sort,
+                    "reposted_by": reposter,
+                    "item": item,
+                })
+            }))
+        }))
     })
     .await
 }
@@ -464,7 +504,11 @@ impl Look<'_> {
 
     /// When a relation was made, while its block is remembered.
     fn time_of(&self, row: &Reference) -> Option<String> {
-        let block = self.snapshot.block(row.sequence >> LOG_INDEX_BITS).ok()??;
+        self.time_at(row.sequence)
+    }
+
+    fn time_at(&self, sequence: u64) -> Option<String> {
+        let block = self.snapshot.block(sequence >> LOG_INDEX_BITS).ok()??;
         Some(shape::time(block.time))
     }
 }

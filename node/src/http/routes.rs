@@ -51,7 +51,7 @@ pub(super) fn table() -> Vec<Route> {
         public("post", "/authentication", "Keeps a vault record", &[], None),
         public("get", "/authentication", "Reads a vault record", &["lookupKey"], None),
 
-        read("/v1/users", "Users by id", &["id"], get(reads::users)),
+        read("/v1/users", "Users by id or wallet", &["id", "wallet"], get(reads::users)),
         read("/v1/users/search", "Users that match words", SEARCH, get(reads::search_users)),
         read("/v1/users/handle/{handle}", "A user by handle", &[], get(reads::user_by_handle)),
         read("/v1/users/{id}", "A user", &[], get(reads::user)),
@@ -61,6 +61,7 @@ pub(super) fn table() -> Vec<Route> {
         read("/v1/users/{id}/followers", "Who follows a user", PAGE, get(reads::followers)),
         read("/v1/users/{id}/following", "Whom a user follows", PAGE, get(reads::following)),
         read("/v1/users/{id}/favorites", "What a user saved", PAGE, get(reads::user_favorites)),
+        read("/v1/users/{id}/feed", "News of those whom a user follows", PAGE, get(reads::user_feed)),
         read("/v1/users/{id}/reposts", "What a user reposted", PAGE, get(reads::user_reposts)),
 
         read("/v1/tracks", "Digital contents by id", &["id"], get(reads::tracks)),

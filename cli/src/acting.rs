@@ -1,0 +1,256 @@
+//! Actions: signed here, sent to the relayers, waited for until they are indexed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use node::client::keystore::UserWallet;
+use node::client::{Client, NodeInfo, RelayState, Relayed};
+use node::home;
+use protocol::action::Action;
+use protocol::id::UserId;
+use serde_json::{Value, json};
+
+use crate::args::Global;
+use crate::failure::fail;
+use crate::output::Output;
+use crate::session::{self, Session, user_id_of};
+
+/// Whether a command waits for its action.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Waiting {
+    /// Do not wait until the action is on the chain and in the index
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// A user at the keyboard: the wallet is open, the user is known.
+pub(crate) struct Actor<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) wallet: UserWallet,
+    pub(crate) info: NodeInfo,
+    pub(crate) user: UserId,
+    output: Output,
+}
+
+impl<'a> Actor<'a> {
+    /// Opens the wallet and looks its user up.
+    pub(crate) async fn open(session: &'a Session, global: &Global) -> anyhow::Result<Self> {
+        let (_, wallet) = session::unlock(global)?;
+        let info = session.client.node().await?;
+        let Some(user) = find_user(&session.client, &info, &wallet).await? else {
+            return fail(
+                "user_missing",
+                format!("wallet {} has no user yet", wallet.address()),
+                "create one with `coliving user create --handle HANDLE`",
+            );
+        };
+        Ok(Self {
+            client: &session.client,
+            wallet,
+            info,
+            user,
+            output: session.output,
+        })
+    }
+
+    /// As [`Actor::open`] for a user that does not exist yet.
+    pub(crate) async fn new_user(
+        session: &'a Session,
+        global: &Global,
+        user: UserId,
+    ) -> anyhow::Result<Self> {
+        let info = session.client.node().await?;
+        let (_, wallet) = session::unlock(global)?;
+        if let Some(user) = find_user(&session.client, &info, &wallet).await?
+            && session.client.user(&user.to_string()).await?.is_some()
+        {
+            return fail(
+                "user_exists",
+                format!("wallet {} has user {user} already", wallet.address()),
+                "change it with `coliving user update`, or choose another wallet with `--wallet`",
+            );
+        }
+        Ok(Self {
+            client: &session.client,
+            wallet,
+            info,
+            user,
+            output: session.output,
+        })
+    }
+
+    /// Makes an action of the user.
+    pub(crate) fn builder(&self) -> protocol::entity::build::Builder {
+        node::client::builder(self.user)
+    }
+
+    /// Signs and sends an action, and waits for it.
+    pub(crate) async fn act(&self, action: Action, waiting: Waiting) -> anyhow::Result<Relayed> {
+        action.check_size()?;
+        let progress = self.output.spinner("sending");
+        let signed = action.sign(&self.info.contracts.action_domain(), &self.wallet.key);
+        let sent = self.client.relay(&signed).await?;
+        if waiting.no_wait {
+            progress.finish_and_clear();
+            return Ok(sent);
+        }
+        progress.set_message("waiting for the chain");
+        let done = wait(self.client, sent).await?;
+        progress.finish_and_clear();
+        if !is_confirmed(&done) {
+            self.output
+                .note("the chain has not taken the action yet; relayers keep it");
+            self.output.hint(&format!(
+                "ask again with `coliving relay status {}`",
+                done.digest
+            ));
+        }
+        Ok(done)
+    }
+
+    /// Remembers the user of a wallet until the index knows it.
+    pub(crate) fn remember_user(&self) -> anyhow::Result<()> {
+        let path = home::folder()?.join(USERS_FILE);
+        let mut users = remembered(&path);
+        users.insert(user_key(&self.info, &self.wallet), self.user.0);
+        home::write_secret(&path, serde_json::to_string_pretty(&users)?.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// True when an action is on the chain.
+pub(crate) fn is_confirmed(relayed: &Relayed) -> bool {
+    relayed.state == RelayState::Confirmed
+}
+
+/// The fields that say where an action stands.
+pub(crate) fn add_relayed(value: &mut Value, relayed: &Relayed) {
+    value["digest"] = json!(relayed.digest);
+    value["state"] = json!(relayed.state);
+    value["tx_hash"] = json!(relayed.tx_hash);
+    value["block_number"] = json!(relayed.block_number);
+}
+
+/// Waits until an action is on the chain and this peer has indexed its block;
+/// gives up waiting, not the action, when the chain is away.
+async fn wait(client: &Client, mut relayed: Relayed) -> anyhow::Result<Relayed> {
+    let digest = relayed
+        .digest
+        .parse()
+        .context("the peer's digest is no hash")?;
+    let begun = Instant::now();
+    let mut checks: u32 = 0;
+    while !is_confirmed(&relayed) {
+        if relayed.state == RelayState::Failed {
+            return failed(&relayed);
+        }
+        let is_away = checks % CHAIN_CHECKS == CHAIN_CHECKS - 1 && is_chain_away(client).await;
+        if is_away || begun.elapsed() > WAIT_MAX {
+            return Ok(relayed);
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+        checks += 1;
+        match client.relay_status(&digest).await {
+            Ok(status) => relayed = status,
+            Err(error) if error.is_not_found() || error.is_retryable() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(block) = relayed.block_number {
+        wait_indexed(client, block).await?;
+    }
+    Ok(relayed)
+}
+
+/// Waits until the peer's index has reached a block.
+pub(crate) async fn wait_indexed(client: &Client, block: u64) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    while begun.elapsed() < WAIT_MAX {
+        let health = client.health().await?;
+        let height = health
+            .other
+            .get("index")
+            .and_then(|index| index["height"].as_u64());
+        if height.is_none_or(|height| height >= block) {
+            return Ok(());
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    fail(
+        "not_indexed",
+        format!("the action is in block {block}, which the peer has not indexed yet"),
+        "see `coliving status`",
+    )
+}
+
+pub(crate) fn failed<T>(relayed: &Relayed) -> anyhow::Result<T> {
+    let reason = relayed.error.as_ref().map(reason_of).unwrap_or_default();
+    fail(
+        "action_failed",
+        format!("the action was refused: {reason}"),
+        "",
+    )
+}
+
+/// The text of an error that came as text or as an object.
+pub(crate) fn reason_of(error: &Value) -> String {
+    match error {
+        Value::String(text) => text.clone(),
+        other => other["message"]
+            .as_str()
+            .or(other["reason"].as_str())
+            .map_or_else(|| other.to_string(), ToOwned::to_owned),
+    }
+}
+
+async fn is_chain_away(client: &Client) -> bool {
+    let health = client.health().await;
+    let chain = health
+        .ok()
+        .and_then(|health| health.other.get("chain").cloned());
+    chain.is_some_and(|chain| chain["connected"] == json!(false))
+}
+
+/// The user of a wallet: as the index says, else as this machine remembers.
+async fn find_user(
+    client: &Client,
+    info: &NodeInfo,
+    wallet: &UserWallet,
+) -> anyhow::Result<Option<UserId>> {
+    let rows = match client.users_by_wallet(wallet.address()).await {
+        Ok(rows) => rows,
+        Err(error) if error.is_not_found() => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(user) = rows.first().and_then(user_id_of) {
+        return Ok(Some(user));
+    }
+    let path = home::folder()?.join(USERS_FILE);
+    let remembered = remembered(&path);
+    Ok(remembered.get(&user_key(info, wallet)).copied().map(UserId))
+}
+
+fn user_key(info: &NodeInfo, wallet: &UserWallet) -> String {
+    let contracts = &info.contracts;
+    let address = wallet.address();
+    format!(
+        "{}/{}/{address}",
+        contracts.chain_id, contracts.entity_manager
+    )
+}
+
+fn remembered(path: &std::path::Path) -> BTreeMap<String, u64> {
+    // A damaged file only means that the index is asked.
+    std::fs::read_to_string(path)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default()
+}
+
+const USERS_FILE: &str = "users.json";
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Looks at an action between two looks at the chain.
+const CHAIN_CHECKS: u32 = 20;

@@ -1,0 +1,204 @@
+//! `coliving devnet`: a whole network in one process.
+
+use std::path::{Path, PathBuf};
+
+use node::builder::Node;
+use node::devnet::{Devnet, DevnetConfig, write_home};
+use node::home;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::peer::{p2p_addresses, stop_signal};
+use crate::output::{self, table};
+
+/// Arguments of `coliving devnet`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Starts an embedded development chain with all contracts, staked and confirmed peers that
+have every role, and one light peer, and prints where they listen. Without `--data`
+everything is gone at the end, and other commands on this machine find the light peer
+by themselves. Ctrl-C stops.
+
+Examples:
+  coliving devnet
+  coliving devnet --peers 8 --operators 5
+  coliving devnet --data my-network        starting again resumes it")]
+pub(crate) struct DevnetArgs {
+    /// Staked peers
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    peers: usize,
+    /// Operators that the peers belong to [default: 4, or the number of peers]
+    #[arg(long, value_name = "M")]
+    operators: Option<usize>,
+    /// Keep everything in this folder, and resume what is there
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Draws all keys
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<()> {
+    let output = context.output;
+    // Removed when the network has stopped.
+    let temporary = match &args.data {
+        Some(_) => None,
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("coliving-devnet-")
+                .tempdir()?,
+        ),
+    };
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => data.clone(),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => unreachable!("a folder was given or made"),
+    };
+    let defaults = DevnetConfig::default();
+    let config = DevnetConfig {
+        peers: args.peers,
+        operators: args.operators.unwrap_or(defaults.operators.min(args.peers)),
+        data,
+        seed: args.seed,
+        ..defaults
+    };
+    let mut stop = std::pin::pin!(stop_signal());
+    let starting = output.spinner("starting");
+    let tell = |what: &str| starting.set_message(what.to_owned());
+    let start = async {
+        let devnet = Devnet::start(config, tell).await?;
+        starting.set_message("connecting the peers");
+        devnet.ready().await;
+        anyhow::Ok(devnet)
+    };
+    let devnet = tokio::select! {
+        started = start => started?,
+        () = &mut stop => return Ok(()),
+    };
+    starting.finish_and_clear();
+    let home = if temporary.is_some() {
+        let folder = home::folder()?;
+        write_home(devnet.light(), &folder)?;
+        Some(folder)
+    } else {
+        None
+    };
+    show(context, &devnet)?;
+    tokio::select! {
+        () = &mut stop => {}
+        () = devnet.stopping() => {}
+    }
+    output.note("stopping");
+    if let Some(home) = home {
+        forget_home(&home, &devnet.light().url());
+    }
+    devnet.stop().await;
+    Ok(())
+}
+
+/// Takes the URL of a peer that stops out of the folder of the owner.
+pub(crate) fn forget_home(home: &Path, url: &str) {
+    let path = home.join("node");
+    let is_ours = std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == url);
+    if is_ours {
+        // A file that stays is found to be stale by the next command.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn show(context: &Context, devnet: &Devnet) -> anyhow::Result<()> {
+    let light = devnet.light();
+    let rows = devnet.peers().iter().map(|peer| {
+        [
+            peer.name.clone(),
+            peer.node.url(),
+            peer_id(&peer.node),
+            roles(&peer.node).join(" "),
+            peer.operator.clone(),
+            peer.zone.clone(),
+            format!("{} DGC", peer.stake),
+        ]
+    });
+    let rows = rows.chain([[
+        "light".to_owned(),
+        light.url(),
+        peer_id(light),
+        String::new(),
+        String::new(),
+        String::new(),
+        String::new(),
+    ]]);
+    let header = [
+        "peer", "http", "peer id", "roles", "operator", "zone", "stake",
+    ];
+    context.output.result(&ready_event(devnet), || {
+        format!(
+            "chain  {} (chain id {})\n\n{}",
+            devnet.chain().url(),
+            devnet.chain().chain_id(),
+            table(&header, rows)
+        )
+    })?;
+    let output = context.output;
+    if !output.is_json() {
+        output.note("");
+    }
+    output.hint("in another terminal, make a wallet with `coliving wallet new`");
+    output.hint("then `coliving user create --handle ada`; Ctrl-C here stops everything");
+    Ok(())
+}
+
+fn ready_event(devnet: &Devnet) -> Value {
+    let peers: Vec<Value> = devnet
+        .peers()
+        .iter()
+        .map(|peer| {
+            json!({
+                "name": peer.name,
+                "peer_id": peer_id(&peer.node),
+                "peer": peer.node.context().peer,
+                "http": peer.node.url(),
+                "p2p": p2p_addresses(&peer.node),
+                "roles": roles(&peer.node),
+                "operator": peer.operator,
+                "zone": peer.zone,
+                "stake": peer.stake,
+            })
+        })
+        .collect();
+    json!({
+        "event": "ready",
+        "chain": {
+            "rpc": devnet.chain().url(),
+            "chain_id": devnet.chain().chain_id(),
+            "contracts": devnet.contracts(),
+        },
+        "peers": peers,
+        "light": {
+            "http": devnet.light().url(),
+            "token": devnet.light().token(),
+            "peer_id": peer_id(devnet.light()),
+            "p2p": p2p_addresses(devnet.light()),
+        },
+    })
+}
+
+/// The libp2p name of a peer of this process.
+pub(crate) fn peer_id(node: &Node) -> String {
+    node.context().net.local().peer_id.to_string()
+}
+
+/// What a peer of this process does.
+pub(crate) fn roles(node: &Node) -> Vec<String> {
+    let roles = &node.context().config.roles;
+    roles.iter().map(ToString::to_string).collect()
+}
+
+/// Prints the line that says that a peer is ready.
+pub(crate) fn print_ready(context: &Context, event: &Value, text: String) -> anyhow::Result<()> {
+    if context.output.is_json() {
+        output::line(&event.to_string())
+    } else {
+        output::line(&text)
+    }
+}

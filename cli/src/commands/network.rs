@@ -1,0 +1,232 @@
+//! The peer, its neighbours, its roots and the chain.
+
+use clap::Subcommand;
+use protocol::id::Hash32;
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::failure::{Failure, fail};
+use crate::output::{fields, size, table, text};
+
+/// Arguments of `coliving root`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving root bafy…")]
+pub(crate) struct RootArgs {
+    /// The root
+    #[arg(value_name = "CID")]
+    cid: String,
+}
+
+/// What can be asked about actions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayCommand {
+    /// Where an action stands: pending, sent, confirmed or failed
+    #[command(after_help = "Examples:\n  coliving relay status 0x…")]
+    Status {
+        /// The digest that the command printed
+        #[arg(value_name = "DIGEST")]
+        digest: String,
+    },
+}
+
+/// What can be asked about the chain.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChainCommand {
+    /// Chain id, head and the addresses of the contracts
+    #[command(
+        after_help = "Examples:\n  coliving chain info\n  coliving chain info --json | jq .contracts"
+    )]
+    Info,
+}
+
+pub(crate) async fn status(context: &Context) -> anyhow::Result<()> {
+    let (health, url) = context
+        .with_peer(async |session| {
+            let url = session.client.url().to_owned();
+            Ok((session.client.health().await?, url))
+        })
+        .await?;
+    let value = serde_json::to_value(&health)?;
+    context.output.result(&value, || {
+        let nested = |outer: &str, inner: &str| text(&value[outer], inner);
+        let used = value["storage"]["used"].as_u64().map(size);
+        let capacity = value["storage"]["capacity"].as_u64().map(size);
+        let roles: Vec<String> = value["roles"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|role| role.as_str().map(ToOwned::to_owned))
+            .collect();
+        let kind = if roles.is_empty() {
+            "light peer".to_owned()
+        } else {
+            roles.join(" ")
+        };
+        fields([
+            ("url", url),
+            ("ready", health.ready.to_string()),
+            ("peer", text(&value, "peer")),
+            ("peer id", text(&value, "peer_id")),
+            ("roles", kind),
+            ("version", text(&value, "version")),
+            ("chain connected", nested("chain", "connected")),
+            ("chain head", nested("chain", "head")),
+            ("chain error", nested("chain", "error")),
+            ("indexed block", nested("index", "height")),
+            ("index lag", nested("index", "lag_blocks")),
+            ("used", used.unwrap_or_default()),
+            ("capacity", capacity.unwrap_or_default()),
+            ("roots", nested("storage", "roots")),
+            ("peers", text(&value, "peers")),
+            ("stake", text(&value, "stake")),
+            ("balance", text(&value, "balance")),
+        ])
+    })
+}
+
+pub(crate) async fn peers(context: &Context) -> anyhow::Result<()> {
+    let rows = context
+        .with_peer(async |session| Ok(session.client.peers().await?))
+        .await?;
+    context.output.result(&json!({ "peers": rows }), || {
+        let rows = rows.iter().map(|row| {
+            let roles: Vec<String> = row.roles.iter().map(ToString::to_string).collect();
+            [
+                row.peer.to_string(),
+                roles.join(" "),
+                row.operator
+                    .map(|operator| operator.to_string())
+                    .unwrap_or_default(),
+                row.address.clone().unwrap_or_default(),
+                row.rtt_ms
+                    .map(|rtt| format!("{rtt:.1} ms"))
+                    .unwrap_or_default(),
+                if row.connected { "yes" } else { "no" }.to_owned(),
+            ]
+        });
+        table(
+            &["peer", "roles", "operator", "address", "rtt", "connected"],
+            rows,
+        )
+    })
+}
+
+pub(crate) async fn roots(context: &Context) -> anyhow::Result<()> {
+    let rows = context
+        .with_peer(async |session| Ok(session.client.roots().await?))
+        .await?;
+    context.output.result(&json!({ "roots": rows }), || {
+        let rows = rows.iter().map(|row| {
+            let other = |name: &str| match row.other.get(name) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::Array(items)) => items.len().to_string(),
+                Some(Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+            };
+            [
+                row.cid.clone(),
+                size(row.size),
+                other("leases"),
+                other("target"),
+                other("holders"),
+            ]
+        });
+        table(&["root", "size", "leases", "target", "holders"], rows)
+    })
+}
+
+pub(crate) async fn root(context: &Context, args: RootArgs) -> anyhow::Result<()> {
+    show_root(context, &args.cid).await
+}
+
+/// Prints who holds a root.
+pub(crate) async fn show_root(context: &Context, cid: &str) -> anyhow::Result<()> {
+    if cid.parse::<cid::Cid>().is_err() {
+        return fail("cid", format!("`{cid}` is not a CID"), "");
+    }
+    let value = context
+        .with_peer(async |session| Ok(session.client.root(cid).await?))
+        .await?;
+    context.output.result(&value, || match &value {
+        Value::Object(rows) => fields(rows.iter().map(|(name, value)| {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Array(items) => items
+                    .iter()
+                    .map(|item| {
+                        item.as_str()
+                            .map_or_else(|| item.to_string(), ToOwned::to_owned)
+                    })
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                other => other.to_string(),
+            };
+            (name.as_str(), value)
+        })),
+        other => other.to_string(),
+    })
+}
+
+pub(crate) async fn relay(context: &Context, command: RelayCommand) -> anyhow::Result<()> {
+    let RelayCommand::Status { digest } = command;
+    let parsed: Hash32 = digest.parse().map_err(|_| {
+        Failure::new(
+            "digest",
+            format!("`{digest}` is not a digest"),
+            "a digest is 64 hexadecimal digits after `0x`, as commands with `--json` print it",
+        )
+    })?;
+    let relayed = context
+        .with_peer(async |session| Ok(session.client.relay_status(&parsed).await?))
+        .await?;
+    let value = serde_json::to_value(&relayed)?;
+    context.output.result(&value, || {
+        let names = ["digest", "state", "tx_hash", "block_number", "error"];
+        fields(names.map(|name| (name, text(&value, name))))
+    })
+}
+
+pub(crate) async fn chain(context: &Context, command: ChainCommand) -> anyhow::Result<()> {
+    let ChainCommand::Info = command;
+    let (info, health) = context
+        .with_peer(async |session| {
+            Ok((session.client.node().await?, session.client.health().await?))
+        })
+        .await?;
+    let chain = health.other.get("chain").cloned().unwrap_or_default();
+    let contracts = serde_json::to_value(info.contracts)?;
+    let value = json!({
+        "chain_id": info.chain_id,
+        "connected": chain["connected"],
+        "head": chain["head"],
+        "final_block": chain["final_block"],
+        "contracts": contracts,
+    });
+    context.output.result(&value, || {
+        let mut rows = vec![
+            ("chain id", info.chain_id.to_string()),
+            ("connected", text(&chain, "connected")),
+            ("head", text(&chain, "head")),
+            ("final block", text(&chain, "final_block")),
+        ];
+        if let Value::Object(addresses) = &contracts {
+            rows.extend(
+                addresses
+                    .keys()
+                    .map(|name| (name.as_str(), text(&contracts, name))),
+            );
+        }
+        fields(rows)
+    })
+}
+
+pub(crate) async fn stop(context: &Context) -> anyhow::Result<()> {
+    context
+        .with_peer(async |session| Ok(session.client.stop().await?))
+        .await?;
+    context
+        .output
+        .result(&json!({ "stopping": true }), || "the peer stops".to_owned())
+}

@@ -1,0 +1,309 @@
+//! One peer: its settings, its life, its backups.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use node::backup;
+use node::builder::Node;
+use node::client::Client;
+use node::config::Config;
+use node::devnet::write_home;
+use node::home;
+use serde_json::json;
+
+use super::Context;
+use super::devnet::{forget_home, peer_id, print_ready, roles};
+use crate::failure::fail;
+use crate::output::{fields, size};
+use crate::session::read_config;
+
+/// Arguments of `coliving init`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving init --data /srv/coliving
+  coliving run --config /srv/coliving/config.toml")]
+pub(crate) struct InitArgs {
+    /// Folder of the peer [default: COLIVING_HOME]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Arguments of `coliving run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A peer without roles is a light peer. Every setting can also be given in the environment,
+as `coliving init` writes beside it. Ctrl-C stops the peer.
+
+Examples:
+  coliving run --config /srv/coliving/config.toml
+  COLIVING_ROLES='[\"content\"]' coliving run --config config.toml --json")]
+pub(crate) struct RunArgs {
+    /// The settings [default: config.toml here, else in COLIVING_HOME]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Arguments of `coliving backup`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Keys, vault records, the relayer's ledger, leases and serial numbers go into one file;
+blocks and the index do not: the network has them. The peer must not run.
+
+Examples:
+  coliving backup peer.backup --data /srv/coliving/coliving-data")]
+pub(crate) struct BackupArgs {
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Data folder of the peer
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// Arguments of `coliving restore`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving restore peer.backup --data /srv/coliving/coliving-data")]
+pub(crate) struct RestoreArgs {
+    /// The file that `coliving backup` wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Data folder to make; it must not hold a peer yet
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// What can be done with a data folder.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Read every block and check it against its CID; the peer must not run
+    #[command(after_help = "Examples:\n  coliving store verify --data /srv/coliving/coliving-data")]
+    Verify {
+        /// Data folder of the peer
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+pub(crate) fn init(context: &Context, args: &InitArgs) -> anyhow::Result<()> {
+    let folder = match &args.data {
+        Some(folder) => folder.clone(),
+        None => home::folder()?,
+    };
+    let path = folder.join(CONFIG_FILE);
+    if path.exists() {
+        return fail(
+            "exists",
+            format!("`{}` exists already", path.display()),
+            "change it, or choose another folder with `--data`",
+        );
+    }
+    let text = Config::default().to_commented_toml();
+    home::write_secret(&path, text.as_bytes())?;
+    context.output.result(&json!({ "config": path }), || {
+        format!("wrote {}", path.display())
+    })?;
+    context.output.hint(
+        "fill in `chain.rpc`, `chain.chain_id` and `chain.contracts`, as `coliving chain info --json` of the deployment prints them",
+    );
+    context.output.hint(&format!(
+        "then start the peer with `coliving run --config {}`",
+        path.display()
+    ));
+    Ok(())
+}
+
+pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> {
+    let path = match args.config {
+        Some(path) => path,
+        None if Path::new(CONFIG_FILE).exists() => PathBuf::from(CONFIG_FILE),
+        None => home::folder()?.join(CONFIG_FILE),
+    };
+    let config = read_config(&path)?;
+    let mut stop = std::pin::pin!(stop_signal());
+    let starting = context.output.spinner("starting the peer");
+    let node = tokio::select! {
+        started = Node::start(config) => started?,
+        () = &mut stop => return Ok(()),
+    };
+    starting.finish_and_clear();
+    let home = offer_home(&node).await;
+    let event = json!({
+        "event": "ready",
+        "http": node.url(),
+        "peer": node.context().peer,
+        "peer_id": peer_id(&node),
+        "roles": roles(&node),
+        "p2p": p2p_addresses(&node),
+    });
+    let kind = match roles(&node) {
+        roles if roles.is_empty() => "light peer".to_owned(),
+        roles => roles.join(" "),
+    };
+    let mut rows = vec![
+        ("http", node.url()),
+        ("peer", node.context().peer.to_string()),
+        ("peer id", peer_id(&node)),
+        ("roles", kind),
+    ];
+    rows.extend(
+        p2p_addresses(&node)
+            .into_iter()
+            .map(|address| ("p2p", address)),
+    );
+    print_ready(context, &event, fields(rows))?;
+    tokio::select! {
+        () = &mut stop => {}
+        () = node.stopping() => {}
+    }
+    context.output.note("stopping");
+    if let Some(home) = home {
+        forget_home(&home, &node.url());
+    }
+    node.stop().await;
+    Ok(())
+}
+
+/// Lets the commands on this machine find the peer, unless another one that
+/// runs is found there.
+async fn offer_home(node: &Node) -> Option<PathBuf> {
+    let folder = home::folder().ok()?;
+    if let Ok(url) = std::fs::read_to_string(folder.join("node"))
+        && let Ok(client) = Client::new(url.trim(), None)
+        && client.node().await.is_ok()
+    {
+        return None;
+    }
+    match write_home(node, &folder) {
+        Ok(()) => Some(folder),
+        Err(error) => {
+            tracing::warn!(%error, "commands will not find this peer by themselves; use `--node`");
+            None
+        }
+    }
+}
+
+pub(crate) fn backup(context: &Context, args: &BackupArgs) -> anyhow::Result<()> {
+    if args.file.exists() {
+        return fail(
+            "exists",
+            format!("`{}` exists already", args.file.display()),
+            "choose another file; nothing is overwritten",
+        );
+    }
+    let written = backup::write(&args.data, &args.file)?;
+    let value = json!({ "file": args.file, "peer": written.peer, "bytes": written.bytes });
+    context.output.result(&value, || {
+        format!(
+            "backup of peer {} in {} ({})",
+            written.peer,
+            args.file.display(),
+            size(written.bytes)
+        )
+    })?;
+    context
+        .output
+        .hint("the file holds the peer's secret key; keep it as safely as the key");
+    Ok(())
+}
+
+pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> anyhow::Result<()> {
+    let restored = backup::restore(&args.file, &args.data)?;
+    let value = json!({ "data": args.data, "peer": restored.peer, "rows": restored.rows });
+    context.output.result(&value, || {
+        format!(
+            "peer {} restored to {} ({} rows)",
+            restored.peer,
+            args.data.display(),
+            restored.rows
+        )
+    })?;
+    context
+        .output
+        .hint("never run the same peer twice: its leases and heads would contradict each other");
+    Ok(())
+}
+
+pub(crate) async fn store(context: &Context, command: StoreCommand) -> anyhow::Result<()> {
+    let StoreCommand::Verify { data } = command;
+    if !data.is_dir() {
+        return fail(
+            "not_found",
+            format!("there is no data folder `{}`", data.display()),
+            "give the folder that `data` in config.toml names",
+        );
+    }
+    let bar = context.output.bytes("verifying", None);
+    let seen = bar.clone();
+    let tell = move |bytes| seen.set_position(bytes);
+    let report = node::store::verify_folder(&data, tell).await?;
+    bar.finish_and_clear();
+    let corrupt: Vec<String> = report.corrupt.iter().map(ToString::to_string).collect();
+    let value = json!({
+        "blocks": report.blocks,
+        "bytes": report.bytes,
+        "corrupt_count": report.corrupt_count,
+        "corrupt": corrupt,
+    });
+    context.output.result(&value, || {
+        let mut text = format!(
+            "{} blocks, {}, {} corrupt",
+            report.blocks,
+            size(report.bytes),
+            report.corrupt_count
+        );
+        for cid in &corrupt {
+            text.push_str(&format!("\n{cid}"));
+        }
+        text
+    })?;
+    if corrupt.is_empty() {
+        return Ok(());
+    }
+    fail(
+        "corrupt",
+        format!("{} blocks on disk are corrupt", report.corrupt_count),
+        "a running peer drops them when it meets them and fetches them again",
+    )
+}
+
+/// Where other peers reach a peer of this process, each with its peer id.
+pub(crate) fn p2p_addresses(node: &Node) -> Vec<String> {
+    let id = peer_id(node);
+    let listening = node.context().net.listen_addresses();
+    let external = node.context().net.external_addresses();
+    let mut addresses: Vec<String> = Vec::new();
+    for address in listening.borrow().iter().chain(external.borrow().iter()) {
+        let text = address.to_string();
+        let text = match text.contains("/p2p/") {
+            true => text,
+            false => format!("{text}/p2p/{id}"),
+        };
+        if !addresses.contains(&text) {
+            addresses.push(text);
+        }
+    }
+    addresses
+}
+
+/// Resolves at Ctrl-C, or when the system asks the process to end.
+pub(crate) async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler the process ends by itself.
+    let _ = interrupt.await;
+}
+
+const CONFIG_FILE: &str = "config.toml";

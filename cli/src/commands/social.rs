@@ -1,0 +1,242 @@
+//! Follows, saves, reposts and comments.
+
+use node::client::{Page, draw_id};
+use protocol::entity::build::CommentFields;
+use protocol::entity::{EntityType, Relation, Target};
+use protocol::hashid;
+use protocol::id::EntityId;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::find::{resolve_content, resolve_item, resolve_user};
+use crate::acting::{Actor, Waiting, add_relayed};
+use crate::failure::fail;
+use crate::output::{fields, table, text};
+use crate::session::{Session, id_of, user_id_of};
+
+/// Whom to follow.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving follow ada
+  coliving unfollow ada")]
+pub(crate) struct UserTarget {
+    /// Handle or id of the user
+    #[arg(value_name = "HANDLE|ID")]
+    user: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// What to save or repost.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving save ID
+  coliving repost ID
+  coliving save --list ID")]
+pub(crate) struct ItemTarget {
+    /// Id of a digital content or a content list
+    #[arg(value_name = "ID")]
+    id: String,
+    /// The id is one of a content list
+    #[arg(long)]
+    list: bool,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Arguments of `coliving comment`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving comment ID \"What a bass line\"
+  coliving comment ID \"Here!\" --at 42
+  coliving comment ID                         reads the comments")]
+pub(crate) struct CommentArgs {
+    /// Id of the digital content
+    #[arg(value_name = "ID")]
+    id: String,
+    /// What to say; without it the comments are printed
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
+    /// The comment that this one answers
+    #[arg(long, value_name = "COMMENT", requires = "text")]
+    reply_to: Option<String>,
+    /// Second of the sound or video that it is about
+    #[arg(long, value_name = "SECONDS", requires = "text")]
+    at: Option<u64>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+pub(crate) async fn follow(
+    context: &Context,
+    args: UserTarget,
+    is_new: bool,
+) -> anyhow::Result<()> {
+    context
+        .with_peer(async |session| {
+            let row = resolve_user(&session.client, &args.user).await?;
+            let Some(user) = user_id_of(&row) else {
+                return fail("unexpected_answer", "the peer's user has no id", "");
+            };
+            let target = Target::user(user);
+            let verb = if is_new { "follow" } else { "unfollow" };
+            let name = text(&row, "handle");
+            relate(
+                context,
+                session,
+                Relation::Follow,
+                target,
+                is_new,
+                args.waiting,
+                (verb, &name),
+            )
+            .await
+        })
+        .await
+}
+
+pub(crate) async fn save(context: &Context, args: ItemTarget, is_new: bool) -> anyhow::Result<()> {
+    let verb = if is_new { "save" } else { "unsave" };
+    item(context, args, Relation::Save, is_new, verb).await
+}
+
+pub(crate) async fn repost(
+    context: &Context,
+    args: ItemTarget,
+    is_new: bool,
+) -> anyhow::Result<()> {
+    let verb = if is_new { "repost" } else { "unrepost" };
+    item(context, args, Relation::Repost, is_new, verb).await
+}
+
+async fn item(
+    context: &Context,
+    args: ItemTarget,
+    relation: Relation,
+    is_new: bool,
+    verb: &'static str,
+) -> anyhow::Result<()> {
+    context
+        .with_peer(async |session| {
+            let (target, row) = resolve_item(&session.client, &args.id, args.list).await?;
+            let name = match target.kind {
+                EntityType::Playlist => text(&row, "playlist_name"),
+                EntityType::User | EntityType::Track | EntityType::Comment => text(&row, "title"),
+            };
+            relate(
+                context,
+                session,
+                relation,
+                target,
+                is_new,
+                args.waiting,
+                (verb, &name),
+            )
+            .await
+        })
+        .await
+}
+
+async fn relate(
+    context: &Context,
+    session: &Session,
+    relation: Relation,
+    target: Target,
+    is_new: bool,
+    waiting: Waiting,
+    (verb, name): (&str, &str),
+) -> anyhow::Result<()> {
+    let actor = Actor::open(session, &context.global).await?;
+    let action = if is_new {
+        actor.builder().relate(relation, target)
+    } else {
+        actor.builder().unrelate(relation, target)
+    };
+    let done = actor.act(action, waiting).await?;
+    let mut value = json!({
+        "action": verb,
+        "target": hashid::encode(target.id.0),
+        "type": target.kind.name(),
+    });
+    add_relayed(&mut value, &done);
+    context.output.result(&value, || {
+        let state = text(&value, "state");
+        fields([(verb, name.to_owned()), ("state", state)])
+    })
+}
+
+pub(crate) async fn comment(context: &Context, args: CommentArgs) -> anyhow::Result<()> {
+    context
+        .with_peer(async |session| {
+            let row = resolve_content(&session.client, &args.id).await?;
+            let content = content_id(&row)?;
+            let Some(body) = args.text.clone() else {
+                return comments(context, session, content).await;
+            };
+            let actor = Actor::open(session, &context.global).await?;
+            let id = EntityId(draw_id(EntityType::Comment));
+            let mut comment = CommentFields::new(content, body);
+            comment.track_timestamp_s = args.at;
+            comment.parent_comment_id = match &args.reply_to {
+                None => None,
+                Some(parent) => match hashid::parse(parent) {
+                    Some(id) => Some(EntityId(id)),
+                    None => {
+                        return fail("id", format!("`{parent}` is not the id of a comment"), "");
+                    }
+                },
+            };
+            let action = actor.builder().create_comment(id, &comment);
+            let done = actor.act(action, args.waiting).await?;
+            let mut value = json!({
+                "id": hashid::encode(id.0),
+                "comment_id": id.0,
+                "digital_content": hashid::encode(content.0),
+            });
+            add_relayed(&mut value, &done);
+            context.output.result(&value, || {
+                fields(["id", "state"].map(|name| (name, text(&value, name))))
+            })
+        })
+        .await
+}
+
+async fn comments(context: &Context, session: &Session, content: EntityId) -> anyhow::Result<()> {
+    let path = format!("/v1/tracks/{}/comments", hashid::encode(content.0));
+    let rows = session
+        .client
+        .page(
+            &path,
+            Page {
+                limit: 100,
+                offset: 0,
+            },
+        )
+        .await?;
+    context.output.result(&json!({ "comments": rows }), || {
+        let rows = rows.iter().map(|row| {
+            [
+                text(row, "created_at"),
+                text(&row["user"], "handle"),
+                text(row, "message"),
+                text(row, "id"),
+            ]
+        });
+        table(&["when", "who", "comment", "id"], rows)
+    })
+}
+
+/// The number of a digital content in a row.
+pub(crate) fn content_id(row: &Value) -> anyhow::Result<EntityId> {
+    match id_of(row, &["track_id", "id"]) {
+        Some(id) => Ok(EntityId(id)),
+        None => fail(
+            "unexpected_answer",
+            "the peer's digital content has no id",
+            "",
+        ),
+    }
+}

@@ -1,0 +1,219 @@
+//! `coliving user`: the account that others see.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use node::client::draw_id;
+use protocol::entity::build::UserFields;
+use protocol::entity::{EntityType, check_handle};
+use protocol::hashid;
+use protocol::id::UserId;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::find::{print_user, resolve_user};
+use crate::acting::{Actor, Waiting, add_relayed, is_confirmed};
+use crate::failure::fail;
+use crate::output::fields;
+
+/// What can be done with users.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Create the user of a wallet
+    Create(CreateArgs),
+    /// Show a user
+    Show(ShowArgs),
+    /// Change the user of a wallet; only the given fields change
+    Update(UpdateArgs),
+}
+
+/// Arguments of `coliving user create`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving user create --handle ada
+  coliving user create --handle ada --name \"Ada Lovelace\" --bio \"Engines\"")]
+pub(crate) struct CreateArgs {
+    /// The name in links: letters, digits, `_` and `.`
+    #[arg(long)]
+    handle: String,
+    #[command(flatten)]
+    fields: Fields,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Arguments of `coliving user update`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving user update --bio \"Engines and poetry\"
+  coliving user update --picture me.jpg")]
+pub(crate) struct UpdateArgs {
+    #[command(flatten)]
+    fields: Fields,
+    /// Switch the account off, or on again
+    #[arg(long, value_name = "BOOL")]
+    deactivated: Option<bool>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Arguments of `coliving user show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving user show ada
+  coliving user show               the user of the wallet")]
+pub(crate) struct ShowArgs {
+    /// Handle or id [default: the user of the wallet]
+    #[arg(value_name = "HANDLE|ID")]
+    user: Option<String>,
+}
+
+/// Fields that both creating and changing take.
+#[derive(Debug, clap::Args)]
+struct Fields {
+    /// What the user is called
+    #[arg(long)]
+    name: Option<String>,
+    /// About the user
+    #[arg(long)]
+    bio: Option<String>,
+    /// Where the user is
+    #[arg(long)]
+    location: Option<String>,
+    /// A link
+    #[arg(long)]
+    website: Option<String>,
+    /// A picture file
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+}
+
+pub(crate) async fn run(context: &Context, command: UserCommand) -> anyhow::Result<()> {
+    match command {
+        UserCommand::Create(args) => create(context, args).await,
+        UserCommand::Show(args) => show(context, args).await,
+        UserCommand::Update(args) => update(context, args).await,
+    }
+}
+
+async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
+    let handle = args.handle.trim_start_matches('@').to_owned();
+    if let Err(error) = check_handle(&handle) {
+        return fail("handle", error.to_string(), "choose another handle");
+    }
+    context
+        .with_peer(async |session| {
+            let taken = session.client.user_by_handle(&handle).await?;
+            if taken.is_some() {
+                return fail(
+                    "handle_taken",
+                    format!("the handle `{handle}` is taken"),
+                    "choose another handle",
+                );
+            }
+            let user = UserId(draw_id(EntityType::User));
+            let actor = Actor::new_user(session, &context.global, user).await?;
+            let mut fields = read_fields(&actor, args.fields).await?;
+            fields.handle = Some(handle.clone());
+            let done = actor
+                .act(actor.builder().create_user(&fields), args.waiting)
+                .await?;
+            actor.remember_user()?;
+            if is_confirmed(&done) && session.client.user(&user.to_string()).await?.is_none() {
+                return fail(
+                    "rejected",
+                    format!("the network did not take user `{handle}`"),
+                    "somebody else may have taken the handle at the same time; choose another",
+                );
+            }
+            let mut value = json!({
+                "id": hashid::encode(user.0),
+                "user_id": user.0,
+                "handle": handle,
+                "wallet": actor.wallet.address(),
+            });
+            add_relayed(&mut value, &done);
+            context.output.result(&value, || summary(&value))?;
+            context
+                .output
+                .hint("publish something with `coliving publish FILE --title TITLE`");
+            Ok(())
+        })
+        .await
+}
+
+async fn update(context: &Context, args: UpdateArgs) -> anyhow::Result<()> {
+    context
+        .with_peer(async |session| {
+            let actor = Actor::open(session, &context.global).await?;
+            let mut fields = read_fields(&actor, args.fields).await?;
+            fields.is_deactivated = args.deactivated;
+            if fields == UserFields::default() {
+                return fail(
+                    "nothing",
+                    "nothing to change was given",
+                    "see `coliving user update --help`",
+                );
+            }
+            let done = actor
+                .act(actor.builder().update_user(&fields), args.waiting)
+                .await?;
+            let mut value = json!({
+                "id": hashid::encode(actor.user.0),
+                "user_id": actor.user.0,
+            });
+            add_relayed(&mut value, &done);
+            context.output.result(&value, || summary(&value))
+        })
+        .await
+}
+
+async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<()> {
+    context
+        .with_peer(async |session| {
+            let row = match &args.user {
+                Some(text) => resolve_user(&session.client, text).await?,
+                None => {
+                    let file = crate::session::wallet_file(&context.global)?;
+                    let rows = match file.address {
+                        Some(address) => session.client.users_by_wallet(address).await?,
+                        None => Vec::new(),
+                    };
+                    let Some(row) = rows.into_iter().next() else {
+                        return fail(
+                            "user_missing",
+                            format!("wallet `{}` has no user yet", file.name),
+                            "create one with `coliving user create --handle HANDLE`",
+                        );
+                    };
+                    row
+                }
+            };
+            print_user(context, &row)
+        })
+        .await
+}
+
+async fn read_fields(actor: &Actor<'_>, fields: Fields) -> anyhow::Result<UserFields> {
+    let mut read = UserFields {
+        name: fields.name,
+        bio: fields.bio,
+        location: fields.location,
+        website: fields.website,
+        ..UserFields::default()
+    };
+    if let Some(path) = &fields.picture {
+        read.profile_picture = Some(actor.client.import(path, |_| ()).await?.cid);
+    }
+    Ok(read)
+}
+
+fn summary(value: &Value) -> String {
+    fields(
+        ["handle", "id", "wallet", "state", "tx_hash"]
+            .map(|name| (name, crate::output::text(value, name))),
+    )
+}

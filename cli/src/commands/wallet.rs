@@ -1,0 +1,387 @@
+//! `coliving wallet`: keys of users, on this machine.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use node::client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
+use node::home;
+use protocol::id::Hash32;
+use protocol::signing::Signed;
+use protocol::vault::{self, Iv, SCHEME_HEDGEHOG, VaultRecord};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::failure::fail;
+use crate::output::{fields, table};
+use crate::session::{self, new_wallet_name, wallets};
+
+/// What can be done with wallets.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Wallets are web3 secret storage files in COLIVING_HOME/wallets, one a wallet.
+Keys never leave this machine; peers see signatures only.
+
+Examples:
+  coliving wallet new
+  coliving wallet backup --username ada       an encrypted copy in the vault
+  coliving wallet recover --username ada      on another machine")]
+pub(crate) enum WalletCommand {
+    /// Make a wallet
+    New(NewArgs),
+    /// List the wallets on this machine
+    List,
+    /// Show one wallet
+    Show(ShowArgs),
+    /// Take a wallet in: a recovery phrase, a secret key or a keystore file
+    Import(ImportArgs),
+    /// Write a wallet's keystore to a file
+    Export(ExportArgs),
+    /// Keep an encrypted copy in the vault, found by user name and password
+    Backup(VaultArgs),
+    /// Get a wallet back from the vault by user name and password
+    Recover(VaultArgs),
+}
+
+/// Arguments of `coliving wallet new`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving wallet new
+  coliving wallet new --wallet band --password-file secret.txt --json")]
+pub(crate) struct NewArgs {
+    /// Name of the wallet [default: `default`]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Arguments of `coliving wallet show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving wallet show
+  coliving wallet show --phrase        the twelve words: whoever reads them owns the wallet")]
+pub(crate) struct ShowArgs {
+    /// Name of the wallet [default: `default`, or the only one]
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print the recovery phrase too
+    #[arg(long)]
+    phrase: bool,
+}
+
+/// Arguments of `coliving wallet import`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without FILE the recovery phrase or secret key is asked for, or read from stdin.
+FILE is a phrase, a key, or a keystore under the same password.
+
+Examples:
+  coliving wallet import
+  coliving wallet import keystore.json --wallet old")]
+pub(crate) struct ImportArgs {
+    /// A file with a phrase, a key or a keystore
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Arguments of `coliving wallet export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  coliving wallet export ada.json
+  coliving wallet export -              to stdout")]
+pub(crate) struct ExportArgs {
+    /// Where to, or `-` for stdout
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Arguments of `coliving wallet backup` and `coliving wallet recover`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The vault knows neither user name nor password: both make the key under which the
+encrypted copy is found. The password is the wallet's.
+
+Examples:
+  coliving wallet backup --username ada
+  coliving wallet recover --username ada --wallet ada")]
+pub(crate) struct VaultArgs {
+    /// User name, as an e-mail address or a handle; not published anywhere
+    #[arg(long, value_name = "NAME", visible_alias = "user-name")]
+    username: String,
+}
+
+pub(crate) async fn run(context: &Context, command: WalletCommand) -> anyhow::Result<()> {
+    match command {
+        WalletCommand::New(args) => new(context, args),
+        WalletCommand::List => list(context),
+        WalletCommand::Show(args) => show(context, args),
+        WalletCommand::Import(args) => import(context, args),
+        WalletCommand::Export(args) => export(context, &args),
+        WalletCommand::Backup(args) => backup(context, &args).await,
+        WalletCommand::Recover(args) => recover(context, &args).await,
+    }
+}
+
+fn new(context: &Context, args: NewArgs) -> anyhow::Result<()> {
+    let name = args
+        .name
+        .unwrap_or_else(|| new_wallet_name(&context.global));
+    refuse_taken(&name)?;
+    let question = format!("New password for wallet `{name}`: ");
+    let password = session::password(&context.global, &question, true)?;
+    let wallet = UserWallet::from_entropy(Entropy::random());
+    let file = keystore::save(&wallets()?, &name, &wallet, &password)?;
+    print(context, &file)?;
+    context
+        .output
+        .hint("create your user with `coliving user create --handle HANDLE`");
+    Ok(())
+}
+
+fn list(context: &Context) -> anyhow::Result<()> {
+    let found = keystore::list(&wallets()?)?;
+    let rows: Vec<Value> = found.iter().map(row).collect();
+    context.output.result(&json!({ "wallets": rows }), || {
+        let rows = found.iter().map(|file| {
+            let path = file.path.display().to_string();
+            [file.name.clone(), address(file), path]
+        });
+        table(&["wallet", "address", "file"], rows)
+    })?;
+    if found.is_empty() {
+        context.output.hint("make one with `coliving wallet new`");
+    }
+    Ok(())
+}
+
+fn show(context: &Context, args: ShowArgs) -> anyhow::Result<()> {
+    let mut global = context.global.clone();
+    global.wallet = args.name.or(global.wallet);
+    if !args.phrase {
+        return print(context, &session::wallet_file(&global)?);
+    }
+    let (file, wallet) = session::unlock(&global)?;
+    let Some(entropy) = wallet.entropy() else {
+        return no_entropy(&file.name);
+    };
+    let mut value = row(&file);
+    value["phrase"] = json!(entropy.phrase());
+    context.output.result(&value, || entropy.phrase())
+}
+
+fn import(context: &Context, args: ImportArgs) -> anyhow::Result<()> {
+    let name = new_wallet_name(&context.global);
+    refuse_taken(&name)?;
+    let text = match &args.file {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?,
+        None if std::io::stdin().is_terminal() => {
+            rpassword::prompt_password("Recovery phrase or secret key: ")?
+        }
+        None => {
+            let mut text = String::new();
+            std::io::stdin()
+                .take(IMPORT_BYTES_MAX)
+                .read_to_string(&mut text)
+                .context("cannot read a phrase or key from stdin")?;
+            text
+        }
+    };
+    let is_keystore = text.trim_start().starts_with('{');
+    let question = if is_keystore {
+        "Password of the keystore: ".to_owned()
+    } else {
+        format!("New password for wallet `{name}`: ")
+    };
+    let password = session::password(&context.global, &question, !is_keystore)?;
+    let wallet = if is_keystore {
+        let path = args.file.unwrap_or_else(|| PathBuf::from("stdin"));
+        UserWallet::from_json(&name, &path, &text, &password)?
+    } else if text.split_whitespace().count() > 1 {
+        UserWallet::from_entropy(Entropy::from_phrase(&text)?)
+    } else {
+        UserWallet::from_hex(&text)?
+    };
+    let file = keystore::save(&wallets()?, &name, &wallet, &password)?;
+    print(context, &file)
+}
+
+fn export(context: &Context, args: &ExportArgs) -> anyhow::Result<()> {
+    let file = session::wallet_file(&context.global)?;
+    let text = std::fs::read_to_string(&file.path)
+        .with_context(|| format!("cannot read `{}`", file.path.display()))?;
+    if args.file.as_os_str() == "-" {
+        return crate::output::line(text.trim_end());
+    }
+    if args.file.exists() {
+        return fail(
+            "exists",
+            format!("`{}` exists already", args.file.display()),
+            "choose another file; nothing is overwritten",
+        );
+    }
+    home::write_secret(&args.file, text.as_bytes())?;
+    let mut value = row(&file);
+    value["exported"] = json!(args.file);
+    context.output.result(&value, || {
+        format!("wallet `{}` is in {}", file.name, args.file.display())
+    })?;
+    context
+        .output
+        .hint("the file opens with the wallet's password only; keep both");
+    Ok(())
+}
+
+async fn backup(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
+    let file = session::wallet_file(&context.global)?;
+    let question = format!("Password of wallet `{}`: ", file.name);
+    let password = session::password(&context.global, &question, false)?;
+    let wallet = keystore::open(&wallets()?, &file.name, &password)?;
+    vault::check_password(&args.username, &password)?;
+    let Some(entropy) = wallet.entropy() else {
+        return no_entropy(&file.name);
+    };
+    let iv = Iv(entropy_iv());
+    let (username, secret) = (args.username.clone(), password.clone());
+    let working = context.output.spinner("deriving the keys");
+    let bytes = entropy.0;
+    let (lookup_key, cipher_text) = tokio::task::spawn_blocking(move || {
+        let lookup_key = vault::lookup_key(&username, &secret);
+        (lookup_key, vault::encrypt_entropy(&bytes, &secret, &iv))
+    })
+    .await?;
+    working.set_message("asking the identity peers");
+    let known = context
+        .with_peer(async |session| {
+            if let Some(found) = session.client.vault(&lookup_key).await?
+                && decrypt(&found, &password).is_ok_and(|found| found == *entropy)
+            {
+                return Ok(true);
+            }
+            let domain = session.client.node().await?.contracts.domain();
+            let record = VaultRecord {
+                scheme: SCHEME_HEDGEHOG,
+                lookup_key,
+                iv,
+                cipher_text: cipher_text.clone(),
+                wallet: wallet.address(),
+                version: 1,
+                replaces: Hash32::ZERO,
+            };
+            let signed = Signed::new(record, &domain, &wallet.key);
+            session.client.put_vault(&signed).await?;
+            Ok(false)
+        })
+        .await?;
+    working.finish_and_clear();
+    let value = json!({
+        "wallet": file.name,
+        "address": wallet.address(),
+        "username": args.username,
+        "was_kept": known,
+    });
+    context.output.result(&value, || {
+        format!(
+            "wallet `{}` is kept in the vault for user name `{}`",
+            file.name, args.username
+        )
+    })?;
+    context.output.hint(&format!(
+        "`coliving wallet recover --username {}` gets it back with the same password",
+        args.username
+    ));
+    Ok(())
+}
+
+async fn recover(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
+    let name = new_wallet_name(&context.global);
+    refuse_taken(&name)?;
+    let password = session::password(&context.global, "Password: ", false)?;
+    let (username, secret) = (args.username.clone(), password.clone());
+    let working = context.output.spinner("deriving the keys");
+    let lookup_key =
+        tokio::task::spawn_blocking(move || vault::lookup_key(&username, &secret)).await?;
+    working.set_message("asking the identity peers");
+    let found = context
+        .with_peer(async |session| Ok(session.client.vault(&lookup_key).await?))
+        .await?;
+    working.finish_and_clear();
+    let Some(found) = found else {
+        return fail(
+            "vault_missing",
+            format!(
+                "the vault keeps nothing for user name `{}` and this password",
+                args.username
+            ),
+            "check both; the vault cannot tell which of them is wrong",
+        );
+    };
+    let wallet = UserWallet::from_entropy(decrypt(&found, &password)?);
+    let file = keystore::save(&wallets()?, &name, &wallet, &password)?;
+    print(context, &file)
+}
+
+fn decrypt(record: &vault::HedgehogRecord, password: &str) -> Result<Entropy, vault::CipherError> {
+    let iv: Iv = record
+        .iv
+        .parse()
+        .map_err(|_| vault::CipherError::Password)?;
+    let cipher_text = hex::decode(&record.cipher_text).map_err(|_| vault::CipherError::Password)?;
+    vault::decrypt_entropy(&cipher_text, password, &iv).map(Entropy)
+}
+
+/// 16 fresh random bytes.
+fn entropy_iv() -> [u8; 16] {
+    Entropy::random().0
+}
+
+/// A taken name is said before a password is asked for.
+fn refuse_taken(name: &str) -> anyhow::Result<()> {
+    match keystore::describe(&wallets()?, name) {
+        Ok(_) => Err(KeystoreError::Exists {
+            name: name.to_owned(),
+        }
+        .into()),
+        Err(KeystoreError::Missing { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn no_entropy<T>(name: &str) -> anyhow::Result<T> {
+    fail(
+        "wallet_without_entropy",
+        format!("wallet `{name}` was imported as a bare key: it has no recovery phrase"),
+        "keep its file with `coliving wallet export FILE`",
+    )
+}
+
+fn print(context: &Context, file: &WalletFile) -> anyhow::Result<()> {
+    context.output.result(&row(file), || {
+        fields([
+            ("wallet", file.name.clone()),
+            ("address", address(file)),
+            ("file", file.path.display().to_string()),
+        ])
+    })
+}
+
+fn row(file: &WalletFile) -> Value {
+    json!({
+        "wallet": file.name,
+        "address": file.address,
+        "file": file.path,
+        "has_phrase": file.has_entropy,
+    })
+}
+
+fn address(file: &WalletFile) -> String {
+    file.address
+        .map(|address| address.to_string())
+        .unwrap_or_default()
+}
+
+/// A keystore is smaller than this.
+const IMPORT_BYTES_MAX: u64 = 64 << 10;

@@ -1,0 +1,109 @@
+//! Failures as people and programs read them.
+
+use node::builder::StartError;
+use node::client::ClientError;
+use node::client::keystore::KeystoreError;
+use node::config::Problems;
+use node::devnet::DevnetError;
+
+/// A failure with a stable code and with what helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// A stable word that programs branch on.
+    pub(crate) code: String,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What helps.
+    pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with a remedy.
+    pub(crate) fn new(code: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+            hint: Some(hint.into()).filter(|hint: &String| !hint.is_empty()),
+        }
+    }
+
+    /// What any error says, with the code of the first cause that has one.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        let message = format!("{error:#}");
+        for cause in error.chain() {
+            if let Some(failure) = cause.downcast_ref::<Self>() {
+                return failure.clone();
+            }
+            if let Some(error) = cause.downcast_ref::<ClientError>() {
+                return Self {
+                    code: error.code().to_owned(),
+                    message,
+                    hint: error.hint(),
+                };
+            }
+            if let Some((code, hint)) = code_of(cause) {
+                return Self {
+                    code: code.to_owned(),
+                    message,
+                    hint: hint.map(ToOwned::to_owned),
+                };
+            }
+        }
+        Self {
+            code: "failed".to_owned(),
+            message,
+            hint: None,
+        }
+    }
+}
+
+fn code_of(
+    cause: &(dyn std::error::Error + 'static),
+) -> Option<(&'static str, Option<&'static str>)> {
+    if let Some(error) = cause.downcast_ref::<KeystoreError>() {
+        return Some(match error {
+            KeystoreError::Missing { .. } => (
+                "wallet_missing",
+                Some("see `coliving wallet list`, or make one with `coliving wallet new`"),
+            ),
+            KeystoreError::Password { .. } => ("password", None),
+            KeystoreError::Exists { .. } => ("wallet_exists", None),
+            KeystoreError::Home(_)
+            | KeystoreError::Read { .. }
+            | KeystoreError::Name { .. }
+            | KeystoreError::Damaged { .. }
+            | KeystoreError::Phrase
+            | KeystoreError::Key => ("wallet", None),
+        });
+    }
+    if cause.is::<Problems>() {
+        return Some((
+            "config",
+            Some("`coliving init --data DIR` writes a config.toml that explains every setting"),
+        ));
+    }
+    if cause.is::<DevnetError>() {
+        return Some(("devnet", None));
+    }
+    if cause.is::<StartError>() {
+        return Some(("start", None));
+    }
+    None
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Ends a command with a failure and its remedy.
+pub(crate) fn fail<T>(
+    code: &str,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+) -> anyhow::Result<T> {
+    Err(Failure::new(code, message, hint).into())
+}

@@ -1,0 +1,215 @@
+//! Which peer a command speaks to, and whose wallet signs.
+
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use node::builder::Node;
+use node::client::Client;
+use node::client::keystore::{self, UserWallet, WalletFile};
+use node::config::Config;
+use node::home;
+use protocol::hashid;
+use protocol::id::UserId;
+use serde_json::Value;
+
+use crate::args::Global;
+use crate::failure::{Failure, fail};
+use crate::output::Output;
+
+/// A peer that answers, for the time of one command.
+pub(crate) struct Session {
+    /// Speaks to the peer.
+    pub(crate) client: Client,
+    /// How the command speaks.
+    pub(crate) output: Output,
+    ephemeral: Option<Node>,
+}
+
+impl Session {
+    /// Finds the peer: `--node`, else the running local one, else a light peer
+    /// from `COLIVING_HOME/config.toml` for this command.
+    pub(crate) async fn open(global: &Global, output: Output) -> anyhow::Result<Self> {
+        let session = |client, ephemeral| Self {
+            client,
+            output,
+            ephemeral,
+        };
+        let token = global.token.clone();
+        if let Some(url) = &global.node {
+            // The token of the own peer is for no other machine.
+            let is_local = Client::new(url, None)?.is_local();
+            let token = token.or_else(|| read_home("token").filter(|_| is_local));
+            return Ok(session(Client::new(url, token)?, None));
+        }
+        if let Some(url) = read_home("node") {
+            let client = Client::new(&url, token.clone().or_else(|| read_home("token")))?;
+            let error = match client.node().await {
+                Ok(_) => return Ok(session(client, None)),
+                Err(error) => error,
+            };
+            let is_gone = matches!(error, node::client::ClientError::Away { .. });
+            if !is_gone || config_file()?.is_none() {
+                return Err(error.into());
+            }
+        }
+        let Some(path) = config_file()? else {
+            return fail(
+                "no_peer",
+                format!(
+                    "no peer runs on this machine: there is neither `node` nor `config.toml` in {}",
+                    home::folder()?.display()
+                ),
+                "start `coliving devnet` in another terminal, or give `--node URL`",
+            );
+        };
+        let waiting = output.spinner("starting a light peer");
+        let mut config = read_config(&path)?;
+        config.roles.clear();
+        config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let node = Node::start(config).await?;
+        waiting.finish_and_clear();
+        let client = Client::new(&node.url(), Some(node.token().to_owned()))?;
+        Ok(session(client, Some(node)))
+    }
+
+    /// Stops the light peer of this command, if there is one.
+    pub(crate) async fn close(self) {
+        if let Some(node) = self.ephemeral {
+            node.stop().await;
+        }
+    }
+}
+
+/// The folder of wallets.
+pub(crate) fn wallets() -> anyhow::Result<PathBuf> {
+    Ok(home::folder()?.join("wallets"))
+}
+
+/// The name that a new wallet gets.
+pub(crate) fn new_wallet_name(global: &Global) -> String {
+    global
+        .wallet
+        .clone()
+        .unwrap_or_else(|| DEFAULT_WALLET.to_owned())
+}
+
+/// The wallet that is meant: `--wallet`, else `default`, else the only one.
+pub(crate) fn wallet_file(global: &Global) -> anyhow::Result<WalletFile> {
+    let folder = wallets()?;
+    if let Some(name) = &global.wallet {
+        return Ok(keystore::describe(&folder, name)?);
+    }
+    let mut found = keystore::list(&folder)?;
+    if let Some(idx) = found.iter().position(|file| file.name == DEFAULT_WALLET) {
+        return Ok(found.swap_remove(idx));
+    }
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => fail(
+            "wallet_missing",
+            format!("there is no wallet in {}", folder.display()),
+            "make one with `coliving wallet new`",
+        ),
+        _ => {
+            let names: Vec<String> = found.into_iter().map(|file| file.name).collect();
+            fail(
+                "wallet_missing",
+                format!("there are several wallets: {}", names.join(", ")),
+                "choose one with `--wallet NAME`",
+            )
+        }
+    }
+}
+
+/// Opens the wallet that is meant.
+pub(crate) fn unlock(global: &Global) -> anyhow::Result<(WalletFile, UserWallet)> {
+    let file = wallet_file(global)?;
+    let question = format!("Password of wallet `{}`: ", file.name);
+    let password = password(global, &question, false)?;
+    let wallet = keystore::open(&wallets()?, &file.name, &password)?;
+    Ok((file, wallet))
+}
+
+/// A password from a file or from the terminal, where a new one is asked twice.
+pub(crate) fn password(global: &Global, question: &str, is_new: bool) -> anyhow::Result<String> {
+    if let Some(path) = &global.password_file {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the password file `{}`", path.display()))?;
+        let password = text.strip_suffix('\n').unwrap_or(&text);
+        let password = password.strip_suffix('\r').unwrap_or(password);
+        if password.is_empty() {
+            return fail(
+                "password",
+                format!("the password file `{}` is empty", path.display()),
+                "write the password on its first line",
+            );
+        }
+        return Ok(password.to_owned());
+    }
+    if !std::io::stdin().is_terminal() {
+        return fail(
+            "password",
+            "a password is needed, and there is no terminal to ask for it",
+            "give `--password-file FILE` or set COLIVING_PASSWORD_FILE",
+        );
+    }
+    let password = rpassword::prompt_password(question).context("cannot read the password")?;
+    if password.is_empty() {
+        return fail("password", "the password is empty", "");
+    }
+    if is_new {
+        let again = rpassword::prompt_password("The same again: ")?;
+        if again != password {
+            return fail("password", "the two passwords differ", "try again");
+        }
+    }
+    Ok(password)
+}
+
+/// Reads a `config.toml`; relative paths in it start at its folder.
+pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(
+            "config",
+            format!("cannot read `{}`: {error}", path.display()),
+            "write one with `coliving init --data DIR`, or give `--config FILE`",
+        )
+    })?;
+    let mut config = Config::read(&text, |name| std::env::var(name).ok())
+        .with_context(|| format!("`{}` cannot be used:", path.display()))?;
+    if config.data.is_relative()
+        && let Some(folder) = path.parent()
+    {
+        config.data = folder.join(&config.data);
+    }
+    Ok(config)
+}
+
+/// The id of a user, a digital content, a list or a comment in a row.
+pub(crate) fn id_of(row: &Value, fields: &[&str]) -> Option<u64> {
+    fields.iter().find_map(|field| match &row[*field] {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => hashid::parse(text),
+        _ => None,
+    })
+}
+
+/// The user's id in a row.
+pub(crate) fn user_id_of(row: &Value) -> Option<UserId> {
+    id_of(row, &["id", "user_id"]).map(UserId)
+}
+
+fn config_file() -> anyhow::Result<Option<PathBuf>> {
+    let path = home::folder()?.join("config.toml");
+    Ok(path.exists().then_some(path))
+}
+
+fn read_home(name: &str) -> Option<String> {
+    let path = home::folder().ok()?.join(name);
+    let text = std::fs::read_to_string(path).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+const DEFAULT_WALLET: &str = "default";
