@@ -167,3 +167,6 @@ const BODY_BYTES_MAX: usize = 2 << 20;
 
 /// Time that requests under way have after the stop.
 const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+
+#[cfg(test)]
+mod tests;

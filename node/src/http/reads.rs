@@ -544,7 +544,7 @@ fn wanted_ids(pairs: &[(String, String)]) -> Result<Vec<u64>, ApiError> {
             "the query has {} ids, 1 to {LIMIT_MAX} are allowed",
             texts.len()
         );
-        return Err(ApiError::bad_request("bad_id", message).with_hint("write `?id=…&id=…`"));
+        return Err(ApiError::bad_request("bad_query", message).with_hint("write `?id=…&id=…`"));
     }
     texts.into_iter().map(read_id).collect()
 }

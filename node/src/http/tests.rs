@@ -1,0 +1,792 @@
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use bytes::Bytes;
+use cid::Cid;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use protocol::action::{Action, SignedAction};
+use protocol::entity::build::{
+    Builder, CommentFields, ContentFields, Items, ListFields, UserFields,
+};
+use protocol::entity::{ListItem, Relation, Target};
+use protocol::entry::{Entry, Position};
+use protocol::hashid;
+use protocol::id::{Address, EntityId, Hash32, UserId};
+use protocol::signing::{Signature, SigningKey};
+use protocol::time::UnixSeconds;
+use protocol::unixfs::{self, Directory, Importer, Profile};
+use serde_json::Value;
+use storage::index::{Block, BlockEntry};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::*;
+use crate::chain::{ChainConfig, ChainHandle, Contracts};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::index::IndexHandle;
+use crate::metrics::Metrics;
+use crate::net::{self, NetConfig};
+use crate::store::StoreHandle;
+
+const TOKEN: &str = "secret";
+const ADA: u64 = 3_000_001;
+const BEN: u64 = 3_000_002;
+const SONG: u64 = 2_000_001;
+const LIST: u64 = 400_001;
+
+/// A server without a socket, over parts in memory.
+struct Server {
+    context: Context,
+    router: Router,
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    body: Bytes,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self::with(Parts::default()).await
+    }
+
+    async fn with(parts: Parts) -> Self {
+        let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+        let (clock, metrics) = (Clock::system(), Metrics::new());
+        let config = Config {
+            url: Some("https://peer.example:8443".to_owned()),
+            ..Config::default()
+        };
+        let contracts = Contracts {
+            chain_id: 1337,
+            ..Contracts::default()
+        };
+        let chain = ChainConfig {
+            rpc: vec!["http://127.0.0.1:1".to_owned()],
+            chain_id: Some(1337),
+            contracts,
+            confirmations: 0,
+            poll_interval: std::time::Duration::from_secs(60),
+        };
+        let net = NetConfig::default().on_loopback();
+        let context = Context {
+            peer: key.address(),
+            contracts,
+            config: Arc::new(config),
+            clock,
+            store: StoreHandle::in_memory().unwrap(),
+            index: IndexHandle::in_memory().unwrap(),
+            net: net::start(net, &key, clock, &metrics).await.unwrap(),
+            chain: ChainHandle::spawn(&chain, clock).unwrap(),
+            stop: CancellationToken::new(),
+            metrics,
+            key,
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 4000));
+        let router = router(&context, parts, TOKEN.to_owned(), address);
+        Self { context, router }
+    }
+
+    async fn send(&self, request: axum::http::request::Builder) -> Reply {
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Reply {
+        self.send(ask("GET", path)).await
+    }
+
+    async fn data(&self, path: &str) -> Value {
+        let reply = self.get(path).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}: {:?}", reply.body);
+        reply.json()["data"].clone()
+    }
+
+    async fn check_error(&self, path: &str, status: u16, code: &str) {
+        self.get(path).await.check_error(status, code);
+    }
+
+    async fn put(&self, blocks: impl IntoIterator<Item = unixfs::Block>) {
+        let blocks = blocks.into_iter().map(|block| (block.cid, block.data));
+        self.context
+            .store
+            .put_blocks(blocks.collect())
+            .await
+            .unwrap();
+    }
+
+    /// Two users, a digital content with a comment, a list and relations.
+    async fn publish(&self, cid: Cid) {
+        let user = |handle: &str| UserFields {
+            handle: Some(handle.to_owned()),
+            name: Some(format!("{handle} the resident")),
+            ..UserFields::default()
+        };
+        let content = ContentFields {
+            title: Some("Night song".to_owned()),
+            cid: Some(cid.to_string()),
+            mime: Some("audio/mpeg".to_owned()),
+            ..ContentFields::default()
+        };
+        let list = ListFields {
+            playlist_name: Some("Evening".to_owned()),
+            playlist_contents: Some(Items::Timed {
+                track_ids: vec![ListItem {
+                    track: EntityId(SONG),
+                    time: UnixSeconds(5),
+                }],
+            }),
+            ..ListFields::default()
+        };
+        let comment = CommentFields::new(EntityId(SONG), "Calm".to_owned());
+        self.apply(vec![
+            by(ADA).create_user(&user("ada")),
+            by(BEN).create_user(&user("ben")),
+            by(ADA).create_digital_content(EntityId(SONG), &content),
+            by(ADA).create_content_list(EntityId(LIST), &list),
+            by(BEN).create_comment(EntityId(9), &comment),
+            by(BEN).relate(Relation::Follow, Target::user(UserId(ADA))),
+            by(BEN).relate(Relation::Save, song()),
+            by(BEN).relate(Relation::Repost, song()),
+        ])
+        .await;
+    }
+
+    async fn apply(&self, actions: Vec<Action>) {
+        let entries = actions.into_iter().enumerate().map(|(idx, action)| {
+            let position = Position {
+                chain_id: 1337,
+                block_number: 10,
+                block_hash: Hash32([1; 32]),
+                block_time: UnixSeconds(1_700_000_000),
+                tx_hash: Hash32([2; 32]),
+                log_index: idx as u64,
+            };
+            BlockEntry {
+                signer: Some(Address([u8::try_from(action.user_id.0 % 200).unwrap(); 20])),
+                entry: Entry {
+                    action: SignedAction {
+                        action,
+                        signature: Signature::default(),
+                    },
+                    position,
+                },
+            }
+        });
+        let block = Block {
+            number: 10,
+            hash: Hash32([1; 32]),
+            parent: None,
+            time: UnixSeconds(1_700_000_000),
+            entries: entries.collect(),
+        };
+        let applied = self.context.index.apply(vec![block]).await.unwrap();
+        assert_eq!(applied.rejected, 0);
+    }
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn check_error(&self, status: u16, code: &str) {
+        assert_eq!(self.status.as_u16(), status, "{:?}", self.body);
+        assert_eq!(self.json()["error"]["code"], code);
+    }
+}
+
+fn ask(method: &str, path: &str) -> axum::http::request::Builder {
+    let request = Request::builder().method(method).uri(path);
+    request.header("host", "localhost:4000")
+}
+
+fn by(user: u64) -> Builder {
+    Builder {
+        user: UserId(user),
+        nonce: Hash32::ZERO,
+    }
+}
+
+fn song() -> Target {
+    Target {
+        kind: protocol::entity::EntityType::Track,
+        id: EntityId(SONG),
+    }
+}
+
+/// A file that is several blocks, and its bytes.
+fn song_file() -> (Cid, Vec<u8>, Vec<unixfs::Block>) {
+    let bytes: Vec<u8> = (0..2_500_000_u32)
+        .flat_map(|n| n.to_le_bytes())
+        .take(2_500_000)
+        .collect();
+    let mut importer = Importer::new(Profile::V1_2025);
+    importer.push(&bytes);
+    let (root, blocks) = importer.finish();
+    assert!(blocks.len() > 2, "the file is more than one block");
+    (root.cid, bytes, blocks)
+}
+
+#[tokio::test]
+async fn a_file_comes_whole_with_the_headers_of_something_immutable() {
+    let server = Server::start().await;
+    let (cid, bytes, blocks) = song_file();
+    server.put(blocks).await;
+    server.publish(cid).await;
+    let reply = server.get(&format!("/ipfs/{cid}")).await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(reply.body, bytes);
+    assert_eq!(reply.header("etag"), format!("\"{cid}\""));
+    assert_eq!(reply.header("content-length"), "2500000");
+    assert_eq!(reply.header("accept-ranges"), "bytes");
+    assert_eq!(reply.header("content-type"), "audio/mpeg");
+    assert!(reply.header("cache-control").contains("immutable"));
+    assert!(reply.header("server").starts_with("coliving/"));
+    let head = server.send(ask("HEAD", &format!("/ipfs/{cid}"))).await;
+    assert_eq!(head.status, StatusCode::OK);
+    assert_eq!(head.header("content-length"), "2500000");
+    assert!(head.body.is_empty());
+}
+
+#[tokio::test]
+async fn ranges_are_cut_out_of_the_file() {
+    let server = Server::start().await;
+    let (cid, bytes, blocks) = song_file();
+    server.put(blocks).await;
+    let path = format!("/ipfs/{cid}");
+    let cases = [
+        ("bytes=0-0", 0..1),
+        ("bytes=1048570-1048580", 1_048_570..1_048_581),
+        ("bytes=2499990-", 2_499_990..2_500_000),
+        ("bytes=2499990-9999999", 2_499_990..2_500_000),
+        ("bytes=-5", 2_499_995..2_500_000),
+    ];
+    for (header, wanted) in cases {
+        let reply = server.send(ask("GET", &path).header("range", header)).await;
+        assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "{header}");
+        assert_eq!(reply.body, bytes[wanted.clone()], "{header}");
+        let shown = format!("bytes {}-{}/2500000", wanted.start, wanted.end - 1);
+        assert_eq!(reply.header("content-range"), shown);
+    }
+    for header in ["bytes=2500000-", "bytes=-0"] {
+        let reply = server.send(ask("GET", &path).header("range", header)).await;
+        reply.check_error(416, "bad_range");
+        assert_eq!(reply.header("content-range"), "bytes */2500000");
+    }
+    for header in ["bytes=5-1", "bytes=a-b", "lines=1-2", "bytes=0-1,4-5"] {
+        let reply = server.send(ask("GET", &path).header("range", header)).await;
+        assert_eq!(reply.status, StatusCode::OK, "{header}");
+        assert_eq!(reply.body.len(), bytes.len(), "{header}");
+    }
+    let stale = ask("GET", &path)
+        .header("range", "bytes=0-0")
+        .header("if-range", "\"other\"");
+    assert_eq!(server.send(stale).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_known_tag_saves_the_body() {
+    let server = Server::start().await;
+    let (cid, _, blocks) = song_file();
+    server.put(blocks).await;
+    for tag in [
+        format!("\"{cid}\""),
+        format!("\"a\", W/\"{cid}\""),
+        "*".to_owned(),
+    ] {
+        let request = ask("GET", &format!("/ipfs/{cid}")).header("if-none-match", tag);
+        let reply = server.send(request).await;
+        assert_eq!(reply.status, StatusCode::NOT_MODIFIED);
+        assert!(reply.body.is_empty());
+        assert_eq!(reply.header("etag"), format!("\"{cid}\""));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_here_is_named() {
+    let server = Server::start().await;
+    let (cid, _, mut blocks) = song_file();
+    server
+        .check_error(&format!("/ipfs/{cid}"), 404, "not_here")
+        .await;
+    let cached = ask("GET", &format!("/ipfs/{cid}")).header("cache-control", "only-if-cached");
+    server.send(cached).await.check_error(412, "not_cached");
+    server.check_error("/ipfs/nonsense", 400, "bad_cid").await;
+    // The first leaf is missing: a 404, not a broken body.
+    blocks.remove(0);
+    server.put(blocks).await;
+    server
+        .check_error(&format!("/ipfs/{cid}"), 404, "not_here")
+        .await;
+    server
+        .check_error(
+            &format!("/ipfs/{cid}?format=car"),
+            406,
+            "format_unsupported",
+        )
+        .await;
+    let car = ask("GET", &format!("/ipfs/{cid}")).header("accept", "application/vnd.ipld.car");
+    server
+        .send(car)
+        .await
+        .check_error(406, "format_unsupported");
+}
+
+#[tokio::test]
+async fn a_block_comes_raw() {
+    let server = Server::start().await;
+    let (cid, _, blocks) = song_file();
+    let root = blocks.last().unwrap().data.clone();
+    server.put(blocks).await;
+    let accepting =
+        ask("GET", &format!("/ipfs/{cid}")).header("accept", "application/vnd.ipld.raw");
+    let asking = ask("GET", &format!("/ipfs/{cid}?format=raw"));
+    for request in [accepting, asking] {
+        let reply = server.send(request).await;
+        assert_eq!(reply.body, root);
+        assert_eq!(reply.header("content-type"), "application/vnd.ipld.raw");
+        assert!(
+            reply
+                .header("content-disposition")
+                .starts_with("attachment")
+        );
+    }
+}
+
+#[tokio::test]
+async fn directories_show_their_index_or_a_list() {
+    let server = Server::start().await;
+    let leaf = |text: &str| {
+        let mut importer = Importer::new(Profile::V1_2025);
+        importer.push(text.as_bytes());
+        importer.finish()
+    };
+    let (page, page_blocks) = leaf("<html>hello</html>");
+    let (note, note_blocks) = leaf("a & b");
+    let mut site = Directory::new(Profile::V1_2025);
+    site.insert("index.html", page.cid, page.dag_bytes).unwrap();
+    let (site, site_blocks) = site.finish();
+    let mut top = Directory::new(Profile::V1_2025);
+    top.insert("site", site.cid, site.dag_bytes).unwrap();
+    top.insert("a <b>.txt", note.cid, note.dag_bytes).unwrap();
+    let (top, top_blocks) = top.finish();
+    server
+        .put([page_blocks, note_blocks, site_blocks, top_blocks].concat())
+        .await;
+    let root = top.cid;
+
+    let reply = server.get(&format!("/ipfs/{root}")).await;
+    assert_eq!(reply.status, StatusCode::MOVED_PERMANENTLY);
+    assert_eq!(reply.header("location"), format!("/ipfs/{root}/"));
+    let reply = server.get(&format!("/ipfs/{root}/")).await;
+    let text = String::from_utf8(reply.body.to_vec()).unwrap();
+    assert!(
+        text.contains("href=\"./a%20%3Cb%3E.txt\">a &lt;b&gt;.txt</a>"),
+        "{text}"
+    );
+    let reply = server.get(&format!("/ipfs/{root}/site/")).await;
+    assert_eq!(reply.body, "<html>hello</html>");
+    assert!(reply.header("content-type").starts_with("text/html"));
+    assert!(
+        reply
+            .header("content-security-policy")
+            .starts_with("sandbox")
+    );
+    let reply = server
+        .get(&format!("/ipfs/{root}/a%20%3Cb%3E.txt?download=true"))
+        .await;
+    assert_eq!(reply.body, "a & b");
+    assert!(reply.header("content-type").starts_with("text/plain"));
+    assert_eq!(
+        reply.header("content-disposition"),
+        "attachment; filename=\"a <b>.txt\"; filename*=UTF-8''a%20%3Cb%3E.txt"
+    );
+    server
+        .check_error(&format!("/ipfs/{root}/none"), 404, "not_found")
+        .await;
+}
+
+/// Has one block, and a holder for everything.
+#[derive(Debug)]
+struct OneBlock(unixfs::Block);
+
+impl Network for OneBlock {
+    fn fetch(&self, _: Cid, _: Cid) -> BoxFuture<'_, Result<Bytes, String>> {
+        Box::pin(async { Ok(self.0.data.clone()) })
+    }
+
+    fn holder_url(&self, _: Cid) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async { Some("https://holder.example/".to_owned()) })
+    }
+}
+
+#[tokio::test]
+async fn only_the_owner_makes_the_gateway_fetch_and_nothing_unchecked_is_served() {
+    let data = Bytes::from_static(b"hello");
+    let cid = unixfs::raw_cid(&data);
+    let network = Arc::new(OneBlock(unixfs::Block { cid, data }));
+    let server = Server::with(Parts {
+        network: Some(network),
+        ..Parts::default()
+    })
+    .await;
+    let path = format!("/ipfs/{cid}?format=raw");
+    let reply = server.get(&path).await;
+    assert_eq!(reply.status, StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!(
+        reply.header("location"),
+        format!("https://holder.example{path}")
+    );
+    let bearer = format!("Bearer {TOKEN}");
+    let owner = |path: &str| ask("GET", path).header("authorization", &bearer);
+    assert_eq!(server.send(owner(&path)).await.body, "hello");
+    let nearby = |host: &str| {
+        let address = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000)));
+        let request = Request::builder().uri(&path).header("host", host);
+        request.extension(address)
+    };
+    assert_eq!(server.send(nearby("localhost")).await.body, "hello");
+    // A page elsewhere whose name was made to point here is not the owner.
+    let rebound = server.send(nearby("evil.example")).await;
+    assert_eq!(rebound.status, StatusCode::TEMPORARY_REDIRECT);
+    let cached = owner(&path).header("cache-control", "only-if-cached");
+    server.send(cached).await.check_error(412, "not_cached");
+    let other = unixfs::raw_cid(b"other");
+    let reply = server.send(owner(&format!("/ipfs/{other}"))).await;
+    reply.check_error(422, "unreadable");
+}
+
+#[tokio::test]
+async fn the_index_is_read_in_the_shape_that_clients_know() {
+    let server = Server::start().await;
+    let (cid, _, _) = song_file();
+    server.publish(cid).await;
+    let (ada, ben, track, list) = (
+        hashid::encode(ADA),
+        hashid::encode(BEN),
+        hashid::encode(SONG),
+        hashid::encode(LIST),
+    );
+    for path in [
+        format!("/v1/users/{ada}"),
+        format!("/v1/users/{ADA}"),
+        "/v1/users/handle/Ada".to_owned(),
+    ] {
+        let user = server.data(&path).await;
+        assert_eq!(user["id"], ada);
+        assert_eq!(user["handle"], "ada");
+        assert_eq!(user["follower_count"], 1);
+        assert_eq!(user["track_count"], 1);
+    }
+    let found = server.data(&format!("/v1/tracks/{track}")).await;
+    assert_eq!(found["title"], "Night song");
+    assert_eq!(found["user"]["handle"], "ada");
+    assert_eq!(found["track_cid"], cid.to_string());
+    assert_eq!(found["repost_count"], 1);
+    assert_eq!(found["favorite_count"], 1);
+    assert_eq!(found["comment_count"], 1);
+    assert_eq!(found["created_at"], "2023-11-14T22:13:20Z");
+    let found = server.data(&format!("/v1/playlists/{list}")).await;
+    assert_eq!(found["playlist_name"], "Evening");
+    assert_eq!(found["playlist_contents"][0]["track_id"], track);
+    assert_eq!(
+        server.data(&format!("/v1/playlists/{list}/tracks")).await[0]["id"],
+        track
+    );
+    assert_eq!(
+        server.data(&format!("/v1/users/{ada}/tracks")).await[0]["id"],
+        track
+    );
+    assert_eq!(
+        server.data(&format!("/v1/users/{ada}/playlists")).await[0]["id"],
+        list
+    );
+    assert_eq!(
+        server.data(&format!("/v1/users/{ada}/followers")).await[0]["id"],
+        ben
+    );
+    assert_eq!(
+        server.data(&format!("/v1/users/{ben}/following")).await[0]["id"],
+        ada
+    );
+    let saved = server.data(&format!("/v1/users/{ben}/favorites")).await;
+    assert_eq!(saved[0]["favorite_type"], "SaveType.track");
+    assert_eq!(saved[0]["item"]["id"], track);
+    let reposted = server.data(&format!("/v1/users/{ben}/reposts")).await;
+    assert_eq!(reposted[0]["item_type"], "track");
+    assert_eq!(reposted[0]["timestamp"], "2023-11-14T22:13:20Z");
+    assert_eq!(
+        server.data(&format!("/v1/tracks/{track}/favorites")).await[0]["id"],
+        ben
+    );
+    assert_eq!(
+        server.data(&format!("/v1/tracks/{track}/reposts")).await[0]["id"],
+        ben
+    );
+    let comments = server.data(&format!("/v1/tracks/{track}/comments")).await;
+    assert_eq!(comments[0]["message"], "Calm");
+    assert_eq!(comments[0]["user"]["handle"], "ben");
+    assert_eq!(
+        server
+            .data(&format!("/v1/tracks?id={track}&id=7"))
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(server.data("/v1/tracks/latest").await[0]["id"], track);
+    let reply = server.get(&format!("/v1/tracks/{track}/stream")).await;
+    assert_eq!(reply.header("location"), format!("/ipfs/{cid}"));
+}
+
+#[tokio::test]
+async fn words_find_users_contents_and_lists() {
+    let server = Server::start().await;
+    server.publish(song_file().0).await;
+    let all = server.data("/v1/search?query=night").await;
+    assert_eq!(all["tracks"][0]["title"], "Night song");
+    assert_eq!(all["users"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        server.data("/v1/search/autocomplete?query=eve").await["playlists"][0]["playlist_name"],
+        "Evening"
+    );
+    assert_eq!(
+        server.data("/v1/users/search?query=ben").await[0]["handle"],
+        "ben"
+    );
+    assert_eq!(
+        server.data("/v1/tracks/search?query=song").await[0]["title"],
+        "Night song"
+    );
+    server.check_error("/v1/search", 400, "bad_query").await;
+}
+
+#[tokio::test]
+async fn both_vocabularies_answer_alike() {
+    let server = Server::start().await;
+    server.publish(song_file().0).await;
+    for (one, other) in [
+        (
+            format!("/v1/tracks/{SONG}"),
+            format!("/v1/digital_contents/{SONG}"),
+        ),
+        (
+            format!("/v1/playlists/{LIST}/tracks"),
+            format!("/v1/content_lists/{LIST}/digital_contents"),
+        ),
+        (
+            format!("/v1/users/{ADA}/playlists"),
+            format!("/v1/users/{ADA}/content_lists"),
+        ),
+    ] {
+        assert_eq!(server.data(&one).await, server.data(&other).await);
+    }
+}
+
+#[tokio::test]
+async fn bad_questions_get_named_errors() {
+    let server = Server::start().await;
+    server.publish(song_file().0).await;
+    server
+        .check_error("/v1/users/3000099", 404, "not_found")
+        .await;
+    server.check_error("/v1/tracks/!!", 400, "bad_id").await;
+    server
+        .check_error("/v1/users/handle/nobody", 404, "not_found")
+        .await;
+    server.check_error("/v1/tracks", 400, "bad_query").await;
+}
+
+#[tokio::test]
+async fn pages_are_bounded() {
+    let server = Server::start().await;
+    server.publish(song_file().0).await;
+    let count = async |path: &str| server.data(path).await.as_array().unwrap().len();
+    assert_eq!(count("/v1/tracks/latest?limit=1000").await, 1);
+    assert_eq!(count("/v1/tracks/latest?limit=0").await, 0);
+    assert_eq!(count("/v1/tracks/latest?offset=1").await, 0);
+    server
+        .check_error("/v1/tracks/latest?limit=-1", 400, "bad_page")
+        .await;
+    server
+        .check_error("/v1/tracks/latest?offset=100001", 400, "bad_page")
+        .await;
+}
+
+#[tokio::test]
+async fn answers_say_how_fresh_they_are() {
+    let server = Server::start().await;
+    server.publish(song_file().0).await;
+    let reply = server.get("/v1/tracks/latest").await;
+    assert_eq!(reply.header("x-coliving-indexed-block"), "10");
+}
+
+#[tokio::test]
+async fn only_the_owner_controls_the_peer() {
+    let server = Server::start().await;
+    let stop = |host: &str, token: &str| {
+        let request = Request::builder().method("POST").uri("/v1/control/stop");
+        request
+            .header("host", host)
+            .header("authorization", format!("Bearer {token}"))
+    };
+    server
+        .send(ask("POST", "/v1/control/stop"))
+        .await
+        .check_error(401, "token_needed");
+    for token in ["", "secre", "secrets", "Secret"] {
+        server
+            .send(stop("localhost", token))
+            .await
+            .check_error(401, "token_needed");
+    }
+    for host in ["evil.example", "localhost.evil.example", "10.0.0.1", ""] {
+        server
+            .send(stop(host, TOKEN))
+            .await
+            .check_error(403, "foreign_host");
+    }
+    assert!(!server.context.stop.is_cancelled());
+    for host in [
+        "localhost",
+        "127.0.0.1:4000",
+        "[::1]:4000",
+        "Peer.Example:8443",
+    ] {
+        let request = Request::builder()
+            .uri("/v1/control/peers")
+            .header("host", host);
+        let request = request.header("authorization", format!("Bearer {TOKEN}"));
+        assert_eq!(server.send(request).await.status, StatusCode::OK, "{host}");
+    }
+    assert_eq!(
+        server.send(stop("localhost", TOKEN)).await.status,
+        StatusCode::ACCEPTED
+    );
+    assert!(server.context.stop.is_cancelled());
+}
+
+#[tokio::test]
+async fn other_origins_may_read_and_post_only_what_is_signed() {
+    let server = Server::start().await;
+    let preflight = |path: &str| {
+        let request = ask("OPTIONS", path).header("origin", "https://app.example");
+        request.header("access-control-request-method", "POST")
+    };
+    let reply = server.send(preflight("/v1/tracks/latest")).await;
+    assert_eq!(reply.header("access-control-allow-origin"), "*");
+    assert_eq!(reply.header("access-control-allow-methods"), "GET, HEAD");
+    for path in ["/relay", "/authentication"] {
+        let reply = server.send(preflight(path)).await;
+        assert_eq!(
+            reply.header("access-control-allow-methods"),
+            "GET, HEAD, POST"
+        );
+    }
+    let reply = server.send(preflight("/v1/control/stop")).await;
+    assert_eq!(reply.header("access-control-allow-origin"), "");
+    assert_eq!(
+        server
+            .get("/v1/node")
+            .await
+            .header("access-control-allow-origin"),
+        "*"
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_serves_is_an_error_in_json() {
+    let server = Server::start().await;
+    server.check_error("/nothing", 404, "no_route").await;
+    server.check_error("/relay/0x00", 404, "role_absent").await;
+    server
+        .check_error("/authentication?lookupKey=a", 404, "role_absent")
+        .await;
+    let reply = server.send(ask("POST", "/v1/tracks/latest")).await;
+    reply.check_error(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn a_peer_says_who_and_how_it_is() {
+    let server = Server::start().await;
+    let reply = server.get("/health").await;
+    // A light peer needs no registry in order to be ready.
+    assert_eq!(reply.status, StatusCode::OK);
+    let health = reply.json();
+    assert_eq!(health["ready"], true);
+    assert_eq!(health["peer"], server.context.peer.to_string());
+    assert_eq!(health["chain"]["chain_id"], 1337);
+    let node = server.get("/v1/node").await.json();
+    assert_eq!(node["url"], "https://peer.example:8443");
+    let known: crate::directory::WellKnown =
+        serde_json::from_slice(&server.get("/.well-known/coliving").await.body).unwrap();
+    assert_eq!(known.peer, server.context.peer);
+    let metrics = server.get("/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
+    server.context.stop.cancel();
+    assert_eq!(
+        server.get("/health").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+}
+
+#[tokio::test]
+async fn the_openapi_document_and_the_routes_agree() {
+    let server = Server::start().await;
+    let document = server.get("/v1/openapi.json").await.json();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.contains_key("/v1/digital_contents/{id}"));
+    for (path, item) in paths {
+        for method in item.as_object().unwrap().keys() {
+            let concrete = path.replace("{id}", "1").replace(['{', '}'], "");
+            let request = ask(&method.to_uppercase(), &concrete);
+            let reply = server.send(request).await;
+            let code = serde_json::from_slice::<Value>(&reply.body)
+                .map_or(Value::Null, |body| body["error"]["code"].clone());
+            assert!(
+                code != "no_route" && code != "method_not_allowed",
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_served_until_the_stop() {
+    let server = Server::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cid, bytes, blocks) = song_file();
+    server.put(blocks).await;
+    let task = serve(
+        listener,
+        &server.context,
+        Parts::default(),
+        TOKEN.to_owned(),
+    );
+    let reply = reqwest::get(format!("http://{address}/ipfs/{cid}"))
+        .await
+        .unwrap();
+    assert_eq!(reply.bytes().await.unwrap(), bytes);
+    server.context.stop.cancel();
+    task.await.unwrap();
+}
