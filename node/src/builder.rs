@@ -25,7 +25,7 @@ use crate::light::LightError;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
-use crate::{directory, discovery, http, light};
+use crate::{directory, discovery, exchange, http, identity, light, publish, relay};
 
 /// A running peer.
 #[derive(Debug)]
@@ -64,6 +64,12 @@ pub enum StartError {
     /// The chain settings cannot work, or the chain is another one.
     #[error(transparent)]
     Chain(#[from] RpcError),
+    /// Relaying did not start.
+    #[error(transparent)]
+    Relay(#[from] relay::SpawnError),
+    /// The relayer did not start.
+    #[error(transparent)]
+    Identity(#[from] identity::IdentityError),
     /// The light index did not start.
     #[error(transparent)]
     Light(#[from] LightError),
@@ -163,12 +169,19 @@ impl Node {
         } else {
             discovery::spawn(context, &roles).await?;
         }
-        http::serve(
-            listener,
-            context,
-            http::Parts::default(),
-            self.token.clone(),
-        );
+        let exchange = exchange::spawn(context).await?;
+        let relay = relay::spawn(context).await?;
+        let publish = publish::spawn(context, &exchange, &relay)?;
+        if roles.contains(&Role::Identity) {
+            identity::spawn(context, &relay).await?;
+        }
+        let parts = http::Parts {
+            routers: vec![relay::routes(relay.clone())],
+            owner_routers: vec![relay::control_routes(relay)],
+            publish: Some(publish),
+            network: Some(Arc::new(exchange)),
+        };
+        http::serve(listener, context, parts, self.token.clone());
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
+use crate::publish::PublishHandle;
 
 mod access;
 mod control;
@@ -35,8 +36,12 @@ use routes::Access;
 /// What other parts of the peer bring along; all of it may be absent.
 #[derive(Debug, Default)]
 pub struct Parts {
-    /// Routes of the roles.
+    /// Routes that everybody may ask.
     pub routers: Vec<Router>,
+    /// Routes below `/v1/control` that wait for the check of the token.
+    pub owner_routers: Vec<Router>,
+    /// Imports and publishes.
+    pub publish: Option<PublishHandle>,
     /// Finds blocks that are not in the store.
     pub network: Option<Arc<dyn Network>>,
 }
@@ -49,6 +54,7 @@ struct App {
     /// The registered URL, or the one that the server listens on.
     url: String,
     network: Option<Arc<dyn Network>>,
+    publish: Option<PublishHandle>,
     balance: status::Balance,
 }
 
@@ -90,6 +96,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         token,
         url: url.unwrap_or_else(|| format!("http://{address}")),
         network: parts.network,
+        publish: parts.publish,
         balance: status::Balance::default(),
     });
     let (mut public, mut reads, mut owner) = (Router::new(), Router::new(), Router::new());
@@ -110,10 +117,14 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
     }
     let freshness = middleware::from_fn_with_state(Arc::clone(&app), reads::freshness);
     let owner_only = middleware::from_fn_with_state(Arc::clone(&app), access::require_owner);
+    let owner = parts
+        .owner_routers
+        .into_iter()
+        .fold(owner.with_state(Arc::clone(&app)), Router::merge);
     let own = public
         .merge(reads.route_layer(freshness))
-        .merge(owner.route_layer(owner_only))
-        .with_state(app);
+        .with_state(app)
+        .merge(owner.route_layer(owner_only));
     parts
         .routers
         .into_iter()

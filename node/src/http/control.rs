@@ -1,14 +1,93 @@
 //! `/v1/control/…`: what the peer's owner may ask for.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use cid::Cid;
+use futures::TryStreamExt;
+use protocol::id::{Address, Hash32, Role};
+use protocol::lease::SignedLease;
+use protocol::placement::{Placement, REPLICAS_TARGET};
+use protocol::unixfs::{Node, NodeKind};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use storage::blocks::RootInfo;
+use storage::tables::{LEASES, LEASES_BY_HOLDER};
 
 use super::App;
 use super::error::ApiError;
+use super::reads::{self, Pairs};
+use crate::publish::{
+    ImportError, Imported, PublishError, PublishHandle, PublishRoot, PublishStatus,
+};
+use crate::relay::ActionBody;
+use crate::store::StoreError;
+
+/// The body of `POST /v1/control/publish`.
+#[derive(Debug, Deserialize)]
+struct PublishBody {
+    action: ActionBody,
+    roots: Vec<RootBody>,
+}
+
+/// A root in that body.
+#[derive(Debug, Deserialize)]
+struct RootBody {
+    cid: String,
+    proof_root: Hash32,
+    dag_size: u64,
+}
+
+/// `POST /v1/control/import`
+pub(super) async fn import(
+    State(app): State<Arc<App>>,
+    body: Body,
+) -> Result<Json<Imported>, ApiError> {
+    let bytes = body.into_data_stream().map_err(io::Error::other);
+    let imported = publisher(&app)?.import(bytes).await;
+    imported.map(Json).map_err(import_error)
+}
+
+/// `POST /v1/control/publish`
+pub(super) async fn publish(
+    State(app): State<Arc<App>>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let body: PublishBody = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::bad_request("body", format!("the publication cannot be read: {error}"))
+            .with_hint("the body is `{\"action\": {…}, \"roots\": [{cid, proof_root, dag_size}]}`")
+    })?;
+    let action = body.action.into_action()?;
+    let roots = body.roots.into_iter().map(|root| {
+        Ok(PublishRoot {
+            cid: read_cid(&root.cid)?,
+            proof_root: root.proof_root,
+            dag_size: root.dag_size,
+        })
+    });
+    let roots = roots.collect::<Result<Vec<_>, ApiError>>()?;
+    let id = publisher(&app)?.start(action, roots).await;
+    let id = id.map_err(publish_error)?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
+}
+
+/// `GET /v1/control/publish/{id}`
+pub(super) async fn publication(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Json<PublishStatus>, ApiError> {
+    let id: Hash32 = id
+        .parse()
+        .map_err(|error| ApiError::bad_request("bad_id", format!("{error}")))?;
+    let status = publisher(&app)?.status(id).await;
+    let unknown = || ApiError::not_found(format!("no publication {id} was started here"));
+    Ok(Json(status.ok_or_else(unknown)?))
+}
 
 /// `GET /v1/control/peers`
 pub(super) async fn peers(State(app): State<Arc<App>>) -> Json<Value> {
@@ -37,11 +116,191 @@ pub(super) async fn peers(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({ "data": rows.collect::<Vec<_>>() }))
 }
 
-/// `POST /v1/control/stop`
-pub(super) async fn stop(
+/// `GET /v1/control/roots`
+pub(super) async fn roots(
     State(app): State<Arc<App>>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+    Query(pairs): Pairs,
+) -> Result<Json<Value>, ApiError> {
+    let wanted = reads::page_of(&pairs, ROOTS_MAX, ROOTS_MAX)?;
+    let infos = app.context.store.roots(None).await?;
+    let infos: Vec<RootInfo> = infos
+        .into_iter()
+        .skip(wanted.offset)
+        .take(wanted.limit)
+        .collect();
+    let rows = on_a_thread(move || {
+        let view = Replicas::new(&app);
+        let rows = infos.iter().map(|info| Ok(view.row(info)?.0));
+        rows.collect::<Result<Vec<Value>, ApiError>>()
+    });
+    Ok(Json(json!({ "data": rows.await? })))
+}
+
+/// `GET /v1/control/root/{cid}`
+pub(super) async fn root(
+    State(app): State<Arc<App>>,
+    Path(cid): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let cid = read_cid(&cid)?;
+    let info = app.context.store.root(cid).await?;
+    // Placement and leases of what is not held here are known all the same.
+    let info = info.unwrap_or(RootInfo {
+        root: cid,
+        holdings: Default::default(),
+        blocks: 0,
+        used: Default::default(),
+    });
+    let row = on_a_thread(move || {
+        let view = Replicas::new(&app);
+        let (mut row, leases) = view.row(&info)?;
+        let details = leases.iter().map(|lease| {
+            json!({
+                "holder": lease.record.holder,
+                "serial": lease.record.serial,
+                "from_epoch": lease.record.from_epoch,
+                "to_epoch": lease.record.to_epoch,
+            })
+        });
+        row["lease_list"] = details.collect();
+        row["missing"] = json!(view.target().saturating_sub(leases.len()));
+        row["blocks"] = json!(info.blocks);
+        Ok(row)
+    });
+    Ok(Json(json!({ "data": row.await? })))
+}
+
+/// `POST /v1/control/stop`
+pub(super) async fn stop(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
     tracing::info!("the owner stops the peer");
     app.context.stop.cancel();
-    Ok((StatusCode::ACCEPTED, Json(json!({ "stopping": true }))))
+    (StatusCode::ACCEPTED, Json(json!({ "stopping": true })))
 }
+
+/// Who should hold roots and who does, as of one moment.
+struct Replicas<'a> {
+    app: &'a App,
+    placement: Placement,
+    staked: Vec<Address>,
+}
+
+impl<'a> Replicas<'a> {
+    fn new(app: &'a App) -> Self {
+        let registry = app.context.chain.snapshot().borrow().clone();
+        let placement = Placement::new(&registry);
+        Self {
+            app,
+            staked: placement.peers(Role::Content).collect(),
+            placement,
+        }
+    }
+
+    fn target(&self) -> usize {
+        self.placement
+            .effective_target(REPLICAS_TARGET, &BTreeSet::new())
+    }
+
+    /// A root as a row, and its leases.
+    fn row(&self, info: &RootInfo) -> Result<(Value, Vec<SignedLease>), ApiError> {
+        let leases = self.leases(&info.root)?;
+        let placed = self
+            .placement
+            .place(&info.root, REPLICAS_TARGET, &BTreeSet::new());
+        let holders: Vec<Address> = leases.iter().map(|lease| lease.record.holder).collect();
+        let reasons: Vec<Value> = info.holdings.keys().map(|reason| json!(reason)).collect();
+        let row = json!({
+            "cid": info.root.to_string(),
+            "size": self.size(&info.root)?,
+            "reasons": reasons,
+            "leases": leases.len(),
+            "placed": placed,
+            "holders": holders,
+            "target": self.target(),
+        });
+        Ok((row, leases))
+    }
+
+    /// Leases that bind in this epoch, the own one first.
+    fn leases(&self, root: &Cid) -> Result<Vec<SignedLease>, ApiError> {
+        let context = &self.app.context;
+        let epoch = context.clock.now().epoch();
+        let found: Result<Vec<SignedLease>, StoreError> = context.store.read(|tables| {
+            let mut found: Vec<SignedLease> = tables.get(LEASES, root)?.into_iter().collect();
+            for peer in self.staked.iter().filter(|peer| **peer != context.peer) {
+                found.extend(tables.get(LEASES_BY_HOLDER, &(*peer, *root))?);
+            }
+            Ok(found)
+        });
+        let mut found = found?;
+        found.retain(|lease| lease.record.to_epoch >= epoch);
+        Ok(found)
+    }
+
+    /// Bytes of the file, or of what a directory says is below it.
+    fn size(&self, root: &Cid) -> Result<Option<u64>, ApiError> {
+        let data = self.app.context.store.reader().block(root);
+        let data = data.map_err(|error| ApiError::internal(&error))?;
+        let node = data.and_then(|data| Node::decode(root, &data).ok());
+        Ok(node.map(|node| match node.kind {
+            NodeKind::Directory | NodeKind::Shard => node
+                .links
+                .iter()
+                .fold(0, |sum: u64, link| sum.saturating_add(link.dag_bytes)),
+            _ => node.file_size,
+        }))
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.map_err(|error| ApiError::internal(&error))?
+}
+
+fn publisher(app: &App) -> Result<&PublishHandle, ApiError> {
+    let absent = || ApiError::unavailable("starting", "this peer does not publish");
+    app.publish.as_ref().ok_or_else(absent)
+}
+
+fn read_cid(text: &str) -> Result<Cid, ApiError> {
+    text.parse().map_err(|error| {
+        let shown: String = text.chars().take(CID_CHARS_MAX).collect();
+        ApiError::bad_request("bad_cid", format!("`{shown}` is not a CID: {error}"))
+    })
+}
+
+fn import_error(error: ImportError) -> ApiError {
+    match error {
+        ImportError::File(error) => ApiError::bad_request("import", error.to_string()),
+        ImportError::Proof(error) => ApiError::internal(&error),
+        ImportError::Store(error) => error.into(),
+        ImportError::Stopped => ApiError::unavailable("stopping", error.to_string()),
+    }
+}
+
+fn publish_error(error: PublishError) -> ApiError {
+    let message = error.to_string();
+    match error {
+        PublishError::Action(_) => ApiError::bad_request("action", message),
+        PublishError::Roots { .. } => ApiError::bad_request("roots", message),
+        PublishError::NotHere { .. } => ApiError::new(StatusCode::CONFLICT, "not_here", message),
+        PublishError::NoPeers => ApiError::unavailable("no_peers", message),
+        PublishError::Store(error) => error.into(),
+        PublishError::Stopped => ApiError::unavailable("stopping", message),
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_full() {
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string());
+        }
+        Self::internal(&error)
+    }
+}
+
+/// Roots of one answer.
+const ROOTS_MAX: usize = 1000;
+
+/// Characters of a bad CID that an error repeats.
+const CID_CHARS_MAX: usize = 100;

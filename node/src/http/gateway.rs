@@ -23,6 +23,7 @@ use crate::config::GatewayFetch;
 
 mod listing;
 mod media;
+mod network;
 mod range;
 mod source;
 

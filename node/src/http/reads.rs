@@ -561,6 +561,15 @@ fn wanted_query(pairs: &[(String, String)]) -> Result<String, ApiError> {
 }
 
 fn page(pairs: &[(String, String)]) -> Result<Page, ApiError> {
+    page_of(pairs, LIMIT_DEFAULT, LIMIT_MAX)
+}
+
+/// The wanted part of a listing, with a limit that is cut to `limit_max`.
+pub(super) fn page_of(
+    pairs: &[(String, String)],
+    limit_default: usize,
+    limit_max: usize,
+) -> Result<Page, ApiError> {
     let number = |name: &'static str, default: usize| match values(pairs, name).next() {
         None => Ok(default),
         Some(text) => text.parse().map_err(|_| {
@@ -574,7 +583,7 @@ fn page(pairs: &[(String, String)]) -> Result<Page, ApiError> {
         return Err(ApiError::bad_request("bad_page", message));
     }
     Ok(Page {
-        limit: number("limit", LIMIT_DEFAULT)?.min(LIMIT_MAX),
+        limit: number("limit", limit_default)?.min(limit_max),
         offset,
     })
 }

@@ -80,8 +80,15 @@ pub(super) fn table() -> Vec<Route> {
         read("/v1/search", "Users, digital contents and lists that match words", SEARCH, get(reads::search)),
         read("/v1/search/autocomplete", "The same while a word is being typed", SEARCH, get(reads::autocomplete)),
 
-        owner("get", "/v1/control/peers", "Connected peers", &[], get(control::peers)),
-        owner("post", "/v1/control/stop", "Stops the peer in order", &[], post(control::stop)),
+        owner("post", "/v1/control/import", "Stores a file as blocks", &["name"], Some(post(control::import))),
+        owner("post", "/v1/control/publish", "Publishes imported roots by a signed action", &[], Some(post(control::publish))),
+        owner("get", "/v1/control/publish/{id}", "How far a publication is", &[], Some(get(control::publication))),
+        owner("post", "/v1/control/relay", "Sends an action to the relayers in rank order", &[], None),
+        owner("get", "/v1/control/relay/{digest}", "What became of an action", &[], None),
+        owner("get", "/v1/control/peers", "Connected peers", &[], Some(get(control::peers))),
+        owner("get", "/v1/control/roots", "What this peer holds, and why", PAGE, Some(get(control::roots))),
+        owner("get", "/v1/control/root/{cid}", "Who is placed for a root and who holds a lease", &[], Some(get(control::root))),
+        owner("post", "/v1/control/stop", "Stops the peer in order", &[], Some(post(control::stop))),
     ]
 }
 
@@ -121,11 +128,11 @@ fn owner(
     path: &'static str,
     summary: &'static str,
     query: &'static [&'static str],
-    handler: MethodRouter<Arc<App>>,
+    handler: Option<MethodRouter<Arc<App>>>,
 ) -> Route {
     Route {
         access: Access::Owner,
-        ..public(method, path, summary, query, Some(handler))
+        ..public(method, path, summary, query, handler)
     }
 }
 

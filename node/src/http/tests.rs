@@ -2,7 +2,9 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use cid::Cid;
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use http_body_util::BodyExt;
 use protocol::action::{Action, SignedAction};
 use protocol::entity::build::{
@@ -171,6 +173,7 @@ impl Server {
                 log_index: idx as u64,
             };
             BlockEntry {
+                digest: Hash32([u8::try_from(idx).unwrap(); 32]),
                 signer: Some(Address([u8::try_from(action.user_id.0 % 200).unwrap(); 20])),
                 entry: Entry {
                     action: SignedAction {
@@ -427,6 +430,11 @@ struct OneBlock(unixfs::Block);
 impl Network for OneBlock {
     fn fetch(&self, _: Cid, _: Cid) -> BoxFuture<'_, Result<Bytes, String>> {
         Box::pin(async { Ok(self.0.data.clone()) })
+    }
+
+    fn read(&self, _: Cid, _: std::ops::Range<u64>) -> BoxStream<'static, Result<Bytes, String>> {
+        let data = self.0.data.clone();
+        futures::stream::once(async move { Ok(data) }).boxed()
     }
 
     fn holder_url(&self, _: Cid) -> BoxFuture<'_, Option<String>> {
@@ -789,4 +797,36 @@ async fn a_socket_is_served_until_the_stop() {
     assert_eq!(reply.bytes().await.unwrap(), bytes);
     server.context.stop.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_owner_sees_why_roots_are_held_and_who_else_has_them() {
+    let server = Server::start().await;
+    let (cid, _, blocks) = song_file();
+    let cids = blocks.iter().map(|block| block.cid).collect();
+    server.put(blocks).await;
+    let owner = crate::store::RootOwner {
+        root: cid,
+        holding: crate::store::Holding::Pin,
+        expiry: None,
+    };
+    server.context.store.add_root(owner, cids).await.unwrap();
+    let bearer = format!("Bearer {TOKEN}");
+    let get = async |path: &str| {
+        let request = ask("GET", path).header("authorization", &bearer);
+        server.send(request).await
+    };
+    let roots = get("/v1/control/roots").await.json();
+    assert_eq!(roots["data"][0]["cid"], cid.to_string());
+    assert_eq!(roots["data"][0]["size"], 2_500_000);
+    assert_eq!(roots["data"][0]["reasons"][0], "pin");
+    assert_eq!(roots["data"][0]["leases"], 0);
+    let root = get(&format!("/v1/control/root/{cid}")).await.json();
+    assert_eq!(root["data"]["missing"], 0, "no operator can hold it");
+    get("/v1/control/root/nonsense")
+        .await
+        .check_error(400, "bad_cid");
+    let zero = Hash32::ZERO;
+    let reply = get(&format!("/v1/control/publish/{zero}")).await;
+    reply.check_error(503, "starting");
 }

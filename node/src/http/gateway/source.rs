@@ -7,7 +7,9 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use cid::Cid;
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use protocol::unixfs::{self, DagError, Entry, Listing, Reader, Resolver, Step};
 
 use crate::http::error::ApiError;
@@ -18,6 +20,9 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// Fetches a block of the DAG below `root` from other peers, checked
     /// against its CID.
     fn fetch(&self, root: Cid, cid: Cid) -> BoxFuture<'_, Result<Bytes, String>>;
+
+    /// Fetches a range of a file piece by piece, checked, with some read ahead.
+    fn read(&self, file: Cid, range: Range<u64>) -> BoxStream<'static, Result<Bytes, String>>;
 
     /// The URL of a peer that is known to hold `root`, for those who may not
     /// make this peer fetch.
@@ -38,6 +43,8 @@ pub(super) struct Source {
 pub(super) enum ReadError {
     /// A block is not here.
     Missing(Cid),
+    /// Nobody sent it.
+    Unfetched(String),
     /// The DAG is malformed, or has no such entry.
     Dag(DagError),
     /// The store failed.
@@ -60,10 +67,8 @@ impl Source {
         let Some(network) = &self.network else {
             return Err(ReadError::Missing(cid));
         };
-        let data = network.fetch(self.root, cid).await.map_err(|reason| {
-            tracing::debug!(%cid, reason, "block not fetched");
-            ReadError::Missing(cid)
-        })?;
+        let fetched = network.fetch(self.root, cid).await;
+        let data = fetched.map_err(ReadError::Unfetched)?;
         unixfs::verify_block(&cid, &data).map_err(|error| ReadError::Dag(error.into()))?;
         Ok(data)
     }
@@ -114,28 +119,39 @@ impl Source {
 
     /// Bytes of a file, piece by piece.
     pub(super) fn read(&self, file: Cid, range: Range<u64>) -> Pieces {
-        Pieces {
-            source: self.clone(),
-            reader: Reader::new(file, range),
+        match &self.network {
+            Some(network) => Pieces::Fetched(network.read(file, range)),
+            None => Pieces::Stored {
+                source: self.clone(),
+                reader: Reader::new(file, range),
+            },
         }
     }
 }
 
 /// The bytes of a range of a file, in order.
-#[derive(Debug)]
-pub(super) struct Pieces {
-    source: Source,
-    reader: Reader,
+pub(super) enum Pieces {
+    /// From the store alone.
+    Stored { source: Source, reader: Reader },
+    /// From the store, and from other peers where it has gaps.
+    Fetched(BoxStream<'static, Result<Bytes, String>>),
 }
 
 impl Pieces {
     /// The next piece, at most a block; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let (source, reader) = match self {
+            Self::Stored { source, reader } => (source, reader),
+            Self::Fetched(pieces) => {
+                let piece = pieces.next().await.transpose();
+                return piece.map_err(ReadError::Unfetched);
+            }
+        };
         loop {
-            match self.reader.poll()? {
+            match reader.poll()? {
                 Step::Need(cid) => {
-                    let data = self.source.block(cid).await?;
-                    self.reader.handle_block(&cid, &data)?;
+                    let data = source.block(cid).await?;
+                    reader.handle_block(&cid, &data)?;
                 }
                 Step::Ready(bytes) => return Ok(Some(bytes)),
                 Step::Done => return Ok(None),
@@ -154,6 +170,7 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(cid) => write!(f, "block {cid} is not on this peer"),
+            Self::Unfetched(reason) => write!(f, "not fetched from the network: {reason}"),
             Self::Dag(error) => error.fmt(f),
             Self::Store(error) => f.write_str(error),
         }
@@ -169,6 +186,12 @@ impl From<ReadError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "not_here", error.to_string())
                     .with_hint("ask a peer that holds it, or your own peer, which fetches it")
             }
+            ReadError::Unfetched(_) => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "not_fetched",
+                error.to_string(),
+            )
+            .with_hint("ask again when a peer that holds it is connected"),
             ReadError::Dag(DagError::NotFound { .. } | DagError::NotADirectory { .. }) => {
                 Self::not_found(error.to_string())
             }
