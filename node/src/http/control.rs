@@ -17,6 +17,7 @@ use protocol::unixfs::{Node, NodeKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use storage::blocks::RootInfo;
+use storage::files;
 use storage::tables::{LEASES, LEASES_BY_HOLDER};
 
 use super::App;
@@ -271,6 +272,7 @@ fn read_cid(text: &str) -> Result<Cid, ApiError> {
 
 fn import_error(error: ImportError) -> ApiError {
     match error {
+        ImportError::File(files::ImportError::Store(error)) => error.into(),
         ImportError::File(error) => ApiError::bad_request("import", error.to_string()),
         ImportError::Proof(error) => ApiError::internal(&error),
         ImportError::Store(error) => error.into(),

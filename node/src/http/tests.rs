@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::routing;
 use bytes::Bytes;
 use cid::Cid;
 use futures::StreamExt;
@@ -759,7 +760,17 @@ async fn a_peer_says_who_and_how_it_is() {
 
 #[tokio::test]
 async fn the_openapi_document_and_the_routes_agree() {
-    let server = Server::start().await;
+    let relay = Router::new()
+        .route("/v1/control/relay", routing::post(async || "sent"))
+        .route("/v1/control/relay/{digest}", routing::get(async || "sent"));
+    let server = Server::with(Parts {
+        owner_routers: vec![relay],
+        ..Parts::default()
+    })
+    .await;
+    // What other parts bring along for the owner waits for the token too.
+    let reply = server.send(ask("POST", "/v1/control/relay")).await;
+    reply.check_error(401, "token_needed");
     let document = server.get("/v1/openapi.json").await.json();
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.contains_key("/v1/digital_contents/{id}"));
