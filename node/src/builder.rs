@@ -25,7 +25,9 @@ use crate::light::LightError;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
-use crate::{directory, discovery, exchange, http, identity, light, publish, relay};
+use crate::{
+    content, directory, discovery, exchange, house, http, identity, light, publish, relay,
+};
 
 /// A running peer.
 #[derive(Debug)]
@@ -67,6 +69,9 @@ pub enum StartError {
     /// Relaying did not start.
     #[error(transparent)]
     Relay(#[from] relay::SpawnError),
+    /// The content role did not start.
+    #[error(transparent)]
+    Content(#[from] content::ContentError),
     /// The relayer did not start.
     #[error(transparent)]
     Identity(#[from] identity::IdentityError),
@@ -172,9 +177,13 @@ impl Node {
         let exchange = exchange::spawn(context).await?;
         let relay = relay::spawn(context).await?;
         let publish = publish::spawn(context, &exchange, &relay)?;
+        if roles.contains(&Role::Content) {
+            content::spawn(context, &exchange).await?;
+        }
         if roles.contains(&Role::Identity) {
             identity::spawn(context, &relay).await?;
         }
+        house::spawn(context);
         let parts = http::Parts {
             routers: vec![relay::routes(relay.clone())],
             owner_routers: vec![relay::control_routes(relay)],

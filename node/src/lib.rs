@@ -17,6 +17,7 @@ pub mod directory;
 pub mod discovery;
 pub mod exchange;
 pub mod home;
+pub mod house;
 pub mod http;
 pub mod identity;
 pub mod index;
