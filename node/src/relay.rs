@@ -22,6 +22,7 @@ use protocol::relayer::{self, Refusal, Request, Response, solve_proof};
 
 pub use outbox::OutboxRow;
 pub use pending::{FreshActions, PENDING_MAX};
+pub(crate) use routes::ip_of;
 pub use routes::{ActionBody, RelayAnswer, control_routes, routes};
 pub use status::{RelayState, RelayStatus};
 

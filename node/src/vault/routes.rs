@@ -1,0 +1,181 @@
+//! `POST /authentication` and `GET /authentication?lookupKey=`, as hedgehog
+//! clients send them.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use protocol::id::{Address, Hash32};
+use protocol::signing::{Signature, Signed};
+use protocol::time::UnixSeconds;
+use protocol::vault::{Entry, HedgehogRecord, Limiter, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::{VaultError, VaultHandle};
+use crate::http::error::ApiError;
+use crate::relay::ip_of;
+
+/// Counts how often clients ask.
+#[derive(Debug, Default)]
+pub(super) struct Gate(Mutex<Limiter>);
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    #[serde(rename = "lookupKey")]
+    lookup_key: Option<String>,
+    #[serde(default)]
+    all: bool,
+}
+
+/// One record with everything that its wallet signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct FullRecord {
+    #[serde(flatten)]
+    record: HedgehogRecord,
+    wallet: Address,
+    version: u64,
+    replaces: Hash32,
+    signature: Option<Signature>,
+}
+
+/// The routes; any peer serves them.
+pub fn routes(vault: VaultHandle) -> Router {
+    Router::new()
+        .route("/authentication", get(read).post(write))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(vault)
+}
+
+async fn read(
+    State(vault): State<VaultHandle>,
+    Query(wanted): Query<Wanted>,
+    extensions: Extensions,
+) -> Result<Response, ApiError> {
+    let key: Hash32 = wanted
+        .lookup_key
+        .as_deref()
+        .and_then(|key| key.parse().ok())
+        .ok_or_else(|| {
+            ApiError::bad_request("lookup_key", "`lookupKey` is not 64 hexadecimal digits")
+        })?;
+    vault.check_gate(&key, ip_of(&extensions))?;
+    let entries = vault.get(key).await?;
+    if wanted.all {
+        let data: Vec<FullRecord> = entries.iter().map(FullRecord::from).collect();
+        return Ok(Json(serde_json::json!({ "data": data })).into_response());
+    }
+    match entries.first() {
+        Some(entry) => Ok(Json(HedgehogRecord::from(&entry.record)).into_response()),
+        None => Err(ApiError::not_found("there is no record of this lookup key")
+            .with_hint("user name or password is another one, or the user never signed up")),
+    }
+}
+
+async fn write(
+    State(vault): State<VaultHandle>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let record: HedgehogRecord = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::bad_request("body", format!("the record cannot be read: {error}"))
+            .with_hint("the fields are iv, cipherText and lookupKey")
+    })?;
+    let now = vault.inner.context.clock.now().unix();
+    let entry = entry_of(&record, &headers, now)?;
+    vault.check_gate(&entry.record.lookup_key, ip_of(&extensions))?;
+    vault.put(entry).await?;
+    Ok(Json(serde_json::json!({ "lookupKey": record.lookup_key })))
+}
+
+/// The record of a body and its signature headers; without them it is a
+/// provisional sign-up.
+fn entry_of(
+    record: &HedgehogRecord,
+    headers: &HeaderMap,
+    now: UnixSeconds,
+) -> Result<Entry, ApiError> {
+    let entry = record.sign_up(now).map_err(VaultError::from)?;
+    let signature: Option<Signature> = header(headers, "x-coliving-signature")?;
+    let Some(signature) = signature else {
+        return Ok(entry);
+    };
+    let missing = |name: &str| {
+        ApiError::bad_request(
+            "header",
+            format!("the header `{name}` is missing beside `X-Coliving-Signature`"),
+        )
+    };
+    let mut record = entry.record;
+    record.wallet =
+        header(headers, "x-coliving-wallet")?.ok_or_else(|| missing("X-Coliving-Wallet"))?;
+    record.version =
+        header(headers, "x-coliving-version")?.ok_or_else(|| missing("X-Coliving-Version"))?;
+    record.replaces = header(headers, "x-coliving-replaces")?.unwrap_or(Hash32::ZERO);
+    Ok(Entry::signed(Signed { record, signature }, None, now))
+}
+
+fn header<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, ApiError> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let read = value.to_str().ok().and_then(|text| text.parse().ok());
+    read.map(Some).ok_or_else(|| {
+        ApiError::bad_request("header", format!("the header `{name}` cannot be read"))
+    })
+}
+
+impl VaultHandle {
+    fn check_gate(&self, key: &Hash32, ip: Option<IpAddr>) -> Result<(), VaultError> {
+        let now = self.inner.context.clock.now().unix();
+        let mut limiter = self
+            .inner
+            .gate
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(limiter.check(key, ip, now)?)
+    }
+}
+
+impl From<&Entry> for FullRecord {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            record: HedgehogRecord::from(&entry.record),
+            wallet: entry.record.wallet,
+            version: entry.record.version,
+            replaces: entry.record.replaces,
+            signature: entry.signature,
+        }
+    }
+}
+
+impl From<VaultError> for ApiError {
+    fn from(error: VaultError) -> Self {
+        let message = error.to_string();
+        match error {
+            VaultError::Refused(Refusal::Busy {
+                retry_after_seconds,
+            }) => Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", message)
+                .with_retry_after(retry_after_seconds),
+            VaultError::Refused(Refusal::Signature) => Self::bad_request("signature", message),
+            VaultError::Refused(Refusal::Malformed { .. } | Refusal::Scheme { .. }) => {
+                Self::bad_request("record", message)
+            }
+            VaultError::Refused(Refusal::Buried | Refusal::Full | Refusal::Taken)
+            | VaultError::Outdated { .. } => Self::new(StatusCode::CONFLICT, "conflict", message),
+            VaultError::Unavailable { .. } => {
+                Self::unavailable("quorum", message).with_retry_after(15)
+            }
+        }
+    }
+}
+
+/// Longest body: a record of 64 bytes of cipher text takes 300.
+const BODY_BYTES_MAX: usize = 4096;
