@@ -84,3 +84,8 @@ impl IdentityHandle {
 
 /// Requests of own clients that wait for the relayer.
 const COMMANDS_MAX: usize = 256;
+
+#[cfg(all(test, feature = "devchain"))]
+pub(crate) mod testing;
+#[cfg(all(test, feature = "devchain"))]
+mod tests;

@@ -5,8 +5,6 @@
 
 mod replica;
 mod routes;
-#[cfg(test)]
-mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -301,3 +299,6 @@ impl Quorum for Read {
         self.handle_timeout(now);
     }
 }
+
+#[cfg(all(test, feature = "devchain"))]
+mod tests;
