@@ -117,8 +117,8 @@ impl TestNet {
         for peer in &net.peers {
             // Nothing can be ranked before the registry is read.
             let mut registry = peer.context.chain.registry();
-            let seen = registry
-                .wait_for(|registry| registry.confirmed(Role::Identity).count() == staked);
+            let seen =
+                registry.wait_for(|registry| registry.confirmed(Role::Identity).count() == staked);
             let seen = tokio::time::timeout(PATIENCE, seen).await;
             seen.expect("not in time").expect("the task lives");
         }
