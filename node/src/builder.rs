@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
 use crate::{
-    content, directory, discovery, exchange, house, http, identity, light, publish, relay,
+    content, directory, discovery, exchange, house, http, identity, light, publish, relay, vault,
 };
 
 /// A running peer.
@@ -183,9 +183,10 @@ impl Node {
         if roles.contains(&Role::Identity) {
             identity::spawn(context, &relay).await?;
         }
+        let vault = vault::spawn(context).await?;
         house::spawn(context);
         let parts = http::Parts {
-            routers: vec![relay::routes(relay.clone())],
+            routers: vec![relay::routes(relay.clone()), vault::routes(vault)],
             owner_routers: vec![relay::control_routes(relay)],
             publish: Some(publish),
             network: Some(Arc::new(exchange)),
