@@ -123,7 +123,7 @@ impl Source {
             Some(network) => Pieces::Fetched(network.read(file, range)),
             None => Pieces::Stored {
                 source: self.clone(),
-                reader: Reader::new(file, range),
+                reader: Box::new(Reader::new(file, range)),
             },
         }
     }
@@ -132,7 +132,7 @@ impl Source {
 /// The bytes of a range of a file, in order.
 pub(super) enum Pieces {
     /// From the store alone.
-    Stored { source: Source, reader: Reader },
+    Stored { source: Source, reader: Box<Reader> },
     /// From the store, and from other peers where it has gaps.
     Fetched(BoxStream<'static, Result<Bytes, String>>),
 }
