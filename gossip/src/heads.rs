@@ -37,14 +37,22 @@ pub struct FinalBlock {
 }
 
 /// Counts signatures under heads until a majority of operators stands behind one.
+///
+/// Memory is bounded per signer, so that one who lies cannot push out the
+/// signatures of others.
 #[derive(Debug, Default)]
 pub struct HeadCounter {
-    tallies: BTreeMap<u64, BTreeMap<Hash32, Tally>>,
+    tallies: BTreeMap<(u64, Hash32), Tally>,
+    /// What each signer's newest heads say, by number.
+    signed: BTreeMap<Address, BTreeMap<u64, Hash32>>,
+    /// Signers of two heads of one number, as told already.
+    contradicted: BTreeSet<Address>,
     newest_counted: Option<Head>,
 }
 
 #[derive(Debug)]
 struct Tally {
+    head: Head,
     signatures: BTreeMap<Address, Signature>,
     is_counted: bool,
 }
@@ -67,6 +75,8 @@ pub enum Counted {
     More,
     /// The signature made the head count.
     Now(CountedHead),
+    /// The newest head that counts already has one more signature.
+    Grown(CountedHead),
     /// The signer signed two heads of one number: evidence.
     Contradiction {
         /// Who.
@@ -116,47 +126,68 @@ impl HeadCounter {
         registry: &Registry,
     ) -> Counted {
         let head = signed.record;
-        let oldest = self.newest_counted.map_or(0, |newest| {
-            newest.block_number.saturating_sub(HEADS_BEHIND_MAX)
-        });
-        if head.block_number < oldest {
+        if head.block_number < self.oldest() {
             return Counted::Nothing;
         }
         let hash = head.struct_hash();
-        let rivals = self.tallies.entry(head.block_number).or_default();
-        let contradicts = rivals
-            .iter()
-            .any(|(other, tally)| *other != hash && tally.signatures.contains_key(&signer));
-        if contradicts {
-            return Counted::Contradiction {
-                signer,
-                block_number: head.block_number,
-            };
+        let heads = self.signed.entry(signer).or_default();
+        match heads.get(&head.block_number) {
+            Some(known) if *known == hash => return Counted::Nothing,
+            Some(_) if !self.contradicted.insert(signer) => return Counted::Nothing,
+            Some(_) => {
+                return Counted::Contradiction {
+                    signer,
+                    block_number: head.block_number,
+                };
+            }
+            None => {}
         }
-        let tally = rivals.entry(hash).or_insert_with(|| Tally {
+        heads.insert(head.block_number, hash);
+        let surplus = (heads.len() > SIGNER_HEADS_MAX)
+            .then(|| heads.pop_first())
+            .flatten();
+        let key = (head.block_number, hash);
+        let tally = self.tallies.entry(key).or_insert_with(|| Tally {
+            head,
             signatures: BTreeMap::new(),
             is_counted: false,
         });
-        if tally.signatures.insert(signer, signed.signature).is_some() {
-            return Counted::Nothing;
+        tally.signatures.insert(signer, signed.signature);
+        let counted = self.count(key, registry);
+        if let Some(key) = surplus {
+            self.withdraw(signer, key);
         }
-        if tally.is_counted || !is_majority(tally.signatures.keys(), registry) {
-            self.trim();
-            return Counted::More;
+        counted
+    }
+
+    /// Counts again after a change of the registry; returns the heads that a
+    /// majority stands behind by it.
+    pub fn handle_registry(&mut self, registry: &Registry) -> Vec<CountedHead> {
+        let left: Vec<Address> = self
+            .signed
+            .keys()
+            .filter(|signer| !registry.has_role(signer, Role::Discovery))
+            .copied()
+            .collect();
+        for signer in left {
+            self.contradicted.remove(&signer);
+            for key in self.signed.remove(&signer).unwrap_or_default() {
+                self.withdraw(signer, key);
+            }
         }
-        tally.is_counted = true;
-        let counted = CountedHead {
-            head,
-            signatures: tally.signatures.values().copied().collect(),
-        };
-        if self
-            .newest_counted
-            .is_none_or(|newest| newest.block_number < head.block_number)
-        {
-            self.newest_counted = Some(head);
+        let open: Vec<(u64, Hash32)> = self
+            .tallies
+            .iter()
+            .filter(|(_, tally)| !tally.is_counted)
+            .map(|(key, _)| *key)
+            .collect();
+        let mut heads = Vec::new();
+        for key in open {
+            if let Counted::Now(counted) = self.count(key, registry) {
+                heads.push(counted);
+            }
         }
-        self.trim();
-        Counted::Now(counted)
+        heads
     }
 
     /// The counted head with the highest number.
@@ -165,15 +196,54 @@ impl HeadCounter {
         self.newest_counted.as_ref()
     }
 
-    /// Forgets old tallies, and of too many the highest numbers: a lying signer
-    /// invents those.
-    fn trim(&mut self) {
-        if let Some(newest) = self.newest_counted {
-            let oldest = newest.block_number.saturating_sub(HEADS_BEHIND_MAX);
-            self.tallies = self.tallies.split_off(&oldest);
+    fn count(&mut self, key: (u64, Hash32), registry: &Registry) -> Counted {
+        let Some(tally) = self.tallies.get_mut(&key) else {
+            return Counted::Nothing;
+        };
+        let counted = CountedHead {
+            head: tally.head,
+            signatures: tally.signatures.values().copied().collect(),
+        };
+        if tally.is_counted {
+            return match self.newest_counted {
+                Some(newest) if newest == counted.head => Counted::Grown(counted),
+                _ => Counted::More,
+            };
         }
-        while self.tallies.len() > TALLIES_MAX {
-            self.tallies.pop_last();
+        if !is_majority(tally.signatures.keys(), registry) {
+            return Counted::More;
+        }
+        tally.is_counted = true;
+        if self
+            .newest_counted
+            .is_none_or(|newest| newest.block_number < counted.head.block_number)
+        {
+            self.newest_counted = Some(counted.head);
+            self.forget_old();
+        }
+        Counted::Now(counted)
+    }
+
+    fn oldest(&self) -> u64 {
+        self.newest_counted.map_or(0, |newest| {
+            newest.block_number.saturating_sub(HEADS_BEHIND_MAX)
+        })
+    }
+
+    fn forget_old(&mut self) {
+        let oldest = self.oldest();
+        self.tallies = self.tallies.split_off(&(oldest, Hash32::ZERO));
+        for heads in self.signed.values_mut() {
+            *heads = heads.split_off(&oldest);
+        }
+    }
+
+    fn withdraw(&mut self, signer: Address, key: (u64, Hash32)) {
+        if let Some(tally) = self.tallies.get_mut(&key) {
+            tally.signatures.remove(&signer);
+            if tally.signatures.is_empty() {
+                self.tallies.remove(&key);
+            }
         }
     }
 }
@@ -213,8 +283,8 @@ pub fn is_majority<'a>(
 /// Tallies this many blocks below the newest counted head are forgotten.
 pub const HEADS_BEHIND_MAX: u64 = 4096;
 
-/// Most block numbers that are counted at a time.
-pub const TALLIES_MAX: usize = 4096;
+/// Heads of one signer that are counted at a time; the newest stay.
+pub const SIGNER_HEADS_MAX: usize = 64;
 
 /// From this many operators on, one counts for a tenth at most.
 const CAP_OPERATORS_MIN: usize = 10;

@@ -15,11 +15,16 @@ use protocol::id::{Address, Hash32};
 use protocol::merkle::Peaks;
 use protocol::placement::{Placement, Purpose};
 use protocol::registry::Registry;
-use protocol::signing::{Domain, Record, recover};
+use protocol::signing::Domain;
 use protocol::time::{Moment, UnixSeconds};
 
-use crate::heads::{Counted, CountedHead, HeadCounter, is_majority};
-use crate::message::{self, EntriesAnswer, MessageError, SIGNATURES_MAX};
+use crate::heads::{Counted, CountedHead, HeadCounter};
+use crate::message::{self, EntriesAnswer, MessageError};
+
+mod follower;
+
+pub use follower::ENTRIES_UNVERIFIED_MAX;
+use follower::Follower;
 
 /// Decides about entry batches and heads.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct Spread {
     /// Batches that wait for a verdict, by block and position.
     held: BTreeMap<BatchKey, Held>,
     scheduled: BTreeMap<(Moment, Hash32), Vec<u8>>,
+    /// Heads whose signers the registry does not know yet, oldest first.
+    early_heads: VecDeque<Vec<u8>>,
     seen: RecentIds,
     transmits: VecDeque<Transmit>,
     verdicts: VecDeque<(Token, Verdict)>,
@@ -49,6 +56,9 @@ pub struct Config {
     pub domain: Domain,
     /// True for peers that follow the chain themselves.
     pub follows_chain: bool,
+    /// True when final blocks are never undone. Otherwise a batch of another
+    /// block than the own final one is of another fork, and nobody's offence.
+    pub final_is_firm: bool,
     /// Rank r publishes r times this later.
     pub rank_delay: Duration,
     /// How long a gap is left to gossip before it is asked for.
@@ -64,6 +74,9 @@ pub struct HeldEntries {
     pub block_number: u64,
     /// Chain position of the last one.
     pub sequence: Option<u64>,
+    /// Heads below this number are not taken: after [`Event::Diverged`] the
+    /// number of its head, else 0.
+    pub head_number_min: u64,
 }
 
 /// Names a message whose verdict is still open; chosen by the driver.
@@ -91,7 +104,7 @@ pub struct Transmit {
 /// What the driver should do or tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A majority stands behind the head.
+    /// A majority stands behind the head; told again when it has more signatures.
     Counted(CountedHead),
     /// The next entries, verified against a counted head. Only without a chain.
     Entries {
@@ -109,6 +122,19 @@ pub enum Event {
         from_count: u64,
         /// Chain position of the last of them.
         after: Option<u64>,
+        /// Who sent the part before and has to send this one too.
+        peer: Option<Address>,
+    },
+    /// The entries here are of a fork that was abandoned: delete them and
+    /// start over with a new machine.
+    Diverged {
+        /// What a majority signed instead.
+        head: Head,
+    },
+    /// The peer sent entries that are not on the chain: an offence.
+    Liar {
+        /// Who.
+        peer: Address,
     },
     /// A discovery peer signed two heads of one number.
     Contradiction {
@@ -119,7 +145,9 @@ pub enum Event {
     },
 }
 
-/// Why an answer to [`Event::Fetch`] was refused; always an offence.
+/// Why an answer to [`Event::Fetch`] was refused. None is an offence by itself:
+/// registries differ for a while after a change, and a fork that was abandoned
+/// makes honest entries look wrong. [`Event::Liar`] names offenders.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// The signatures are not those of a majority.
@@ -128,42 +156,33 @@ pub enum AnswerError {
         /// The head's number.
         block_number: u64,
     },
-    /// The head is behind what is here.
-    #[error("the head covers {found} entries, {held} are here")]
+    /// The peer is behind what is here.
+    #[error("the answer reaches to block {found}, block {held} is here")]
     Behind {
-        /// Entries under the head.
+        /// Number of the answer's head.
         found: u64,
-        /// Entries here.
+        /// The block that is held.
         held: u64,
     },
     /// The entries do not lead to the head.
     #[error("the entries do not hash to the head's entries root")]
     Root,
-    /// More than is kept unverified.
-    #[error("more than {ENTRIES_UNVERIFIED_MAX} entries precede the next counted head")]
+    /// Nothing, although the head covers more.
+    #[error("the answer holds no entries, although its head covers more")]
+    Empty,
+    /// Another peer sent the part before.
+    #[error("the answer continues what another peer began; the first part is asked for again")]
+    Mixed,
+    /// More than is kept.
+    #[error("more entries precede the next counted head than are kept unverified")]
     TooMany,
 }
 
 #[derive(Debug, Default)]
 struct ChainView {
     final_block: u64,
-    batches: BTreeMap<u64, BTreeSet<Hash32>>,
-}
-
-#[derive(Debug)]
-struct Follower {
-    peaks: Peaks,
-    /// Chain position of the last verified entry.
-    sequence: Option<u64>,
-    block_number: u64,
-    /// Counted heads above `block_number`.
-    heads: BTreeMap<u64, Head>,
-    /// Entries from answers that no counted head covers yet.
-    unverified: Vec<Entry>,
-    gap_since: Option<Moment>,
-    /// From which entry on an answer is awaited.
-    fetching: Option<u64>,
-    next_fetch: Moment,
+    /// Hash and batch ids of each block that has entries.
+    batches: BTreeMap<u64, (Hash32, BTreeSet<Hash32>)>,
 }
 
 type BatchKey = (u64, Hash32, u64);
@@ -187,29 +206,16 @@ impl Spread {
     /// for more at once.
     #[must_use]
     pub fn new(config: Config, held: HeldEntries, now: Moment) -> Self {
-        let HeldEntries {
-            peaks,
-            block_number,
-            sequence,
-        } = held;
         Self {
             chain: config.follows_chain.then(ChainView::default),
             config,
             registry: Arc::default(),
             placement: Placement::default(),
             counter: HeadCounter::default(),
-            follower: Follower {
-                peaks,
-                sequence,
-                block_number,
-                heads: BTreeMap::new(),
-                unverified: Vec::new(),
-                gap_since: None,
-                fetching: None,
-                next_fetch: now,
-            },
+            follower: Follower::new(held, now),
             held: BTreeMap::new(),
             scheduled: BTreeMap::new(),
+            early_heads: VecDeque::new(),
             seen: RecentIds::default(),
             transmits: VecDeque::new(),
             verdicts: VecDeque::new(),
@@ -218,9 +224,16 @@ impl Spread {
     }
 
     /// Takes the registry to judge signers by.
-    pub fn handle_registry(&mut self, registry: Arc<Registry>) {
+    pub fn handle_registry(&mut self, registry: Arc<Registry>, now: Moment) {
         self.placement = Placement::new(&registry);
         self.registry = registry;
+        for counted in self.counter.handle_registry(&self.registry) {
+            self.note_counted(Counted::Now(counted), now);
+        }
+        for data in std::mem::take(&mut self.early_heads) {
+            // The message has had its verdict.
+            self.take_head(&data, now);
+        }
     }
 
     /// Takes a final block of the own chain, its entries in log order, and
@@ -259,7 +272,7 @@ impl Spread {
         };
         chain.final_block = number;
         if !ids.is_empty() {
-            chain.batches.insert(number, ids);
+            chain.batches.insert(number, (hash, ids));
         }
         while chain.batches.len() > CHAIN_BLOCKS_MAX {
             chain.batches.pop_first();
@@ -272,7 +285,7 @@ impl Spread {
     pub fn handle_rollback(&mut self, number: u64) {
         if let Some(chain) = &mut self.chain {
             chain.final_block = chain.final_block.min(number);
-            chain.batches.split_off(&(number + 1));
+            chain.batches.split_off(&(number.saturating_add(1)));
         }
     }
 
@@ -290,7 +303,7 @@ impl Spread {
             None => self.follower.block_number,
         };
         if batch.block_number <= done_until {
-            let verdict = self.judge(batch.block_number, &id);
+            let verdict = self.judge(&batch, &id);
             self.verdicts.push_back((token, verdict));
             return;
         }
@@ -300,19 +313,29 @@ impl Spread {
 
     /// Takes a message of the heads topic.
     pub fn handle_head(&mut self, data: &[u8], token: Token, now: Moment) {
+        let verdict = self.take_head(data, now);
+        self.verdicts.push_back((token, verdict));
+    }
+
+    fn take_head(&mut self, data: &[u8], now: Moment) -> Verdict {
         match message::check_head(data, &self.registry, &self.config.domain) {
             Ok((head, signer)) => {
                 let counted = self.counter.handle_head(&head, signer, &self.registry);
-                let verdict = match counted {
-                    Counted::Nothing => Verdict::Ignore,
-                    Counted::More | Counted::Now(_) | Counted::Contradiction { .. } => {
-                        Verdict::Accept
-                    }
-                };
-                self.verdicts.push_back((token, verdict));
+                let is_news = counted != Counted::Nothing;
                 self.note_counted(counted, now);
+                match is_news {
+                    true => Verdict::Accept,
+                    false => Verdict::Ignore,
+                }
             }
-            Err(error) => self.verdicts.push_back((token, verdict_of(&error))),
+            Err(MessageError::NotConfirmed { .. }) => {
+                if self.early_heads.len() == EARLY_HEADS_MAX {
+                    self.early_heads.pop_front();
+                }
+                self.early_heads.push_back(data.to_vec());
+                Verdict::Ignore
+            }
+            Err(error) => verdict_of(&error),
         }
     }
 
@@ -322,33 +345,6 @@ impl Spread {
             .counter
             .handle_head(head, self.config.peer, &self.registry);
         self.note_counted(counted, now);
-    }
-
-    /// Takes the answer to [`Event::Fetch`].
-    ///
-    /// # Errors
-    ///
-    /// [`AnswerError`] when the answer is wrong; the machine asks again later,
-    /// and the driver should ask somebody else.
-    pub fn handle_answer(&mut self, answer: EntriesAnswer, now: Moment) -> Result<(), AnswerError> {
-        let asked_from = self.follower.fetching.take();
-        self.follower.next_fetch = now + FETCH_RETRY;
-        if asked_from != Some(self.fetch_from()) {
-            // Gossip was faster: the answer continues from somewhere else.
-            return Ok(());
-        }
-        let result = self.take_answer(answer, now);
-        if result.is_err() {
-            self.follower.unverified.clear();
-        }
-        result
-    }
-
-    /// Notes that nobody answered.
-    pub fn handle_no_answer(&mut self, now: Moment) {
-        self.follower.fetching = None;
-        self.follower.unverified.clear();
-        self.follower.next_fetch = now + FETCH_RETRY;
     }
 
     /// Publishes and asks for what is due.
@@ -402,17 +398,13 @@ impl Spread {
     fn note_counted(&mut self, counted: Counted, now: Moment) {
         match counted {
             Counted::Now(counted) => {
-                if self.chain.is_none() && counted.head.block_number > self.follower.block_number {
-                    self.follower
-                        .heads
-                        .insert(counted.head.block_number, counted.head);
-                    while self.follower.heads.len() > FOLLOWER_HEADS_MAX {
-                        self.follower.heads.pop_first();
-                    }
+                if self.chain.is_none() {
+                    self.follower.handle_head(counted.head);
                 }
                 self.events.push_back(Event::Counted(counted));
                 self.advance(now);
             }
+            Counted::Grown(counted) => self.events.push_back(Event::Counted(counted)),
             Counted::Contradiction {
                 signer,
                 block_number,
@@ -425,14 +417,17 @@ impl Spread {
     }
 
     /// The verdict on a batch of a block that is final here.
-    fn judge(&self, block_number: u64, id: &Hash32) -> Verdict {
+    fn judge(&self, batch: &EntryBatch, id: &Hash32) -> Verdict {
         let Some(chain) = &self.chain else {
             return Verdict::Ignore;
         };
+        let number = batch.block_number;
         let oldest = chain.batches.first_key_value().map(|(number, _)| *number);
-        match chain.batches.get(&block_number) {
-            Some(ids) if ids.contains(id) => Verdict::Accept,
-            _ if oldest.is_some_and(|oldest| oldest <= block_number) => Verdict::Reject,
+        match chain.batches.get(&number) {
+            Some((_, ids)) if ids.contains(id) => Verdict::Accept,
+            Some((hash, _)) if *hash == batch.block_hash => Verdict::Reject,
+            _ if !self.config.final_is_firm => Verdict::Ignore,
+            _ if oldest.is_some_and(|oldest| oldest <= number) => Verdict::Reject,
             _ => Verdict::Ignore,
         }
     }
@@ -441,7 +436,7 @@ impl Spread {
         let later = self.held.split_off(&(final_block + 1, Hash32::ZERO, 0));
         let due = std::mem::replace(&mut self.held, later);
         for (_, held) in due {
-            let verdict = self.judge(held.batch.block_number, &held.id);
+            let verdict = self.judge(&held.batch, &held.id);
             self.verdicts.push_back((held.token, verdict));
         }
     }
@@ -458,170 +453,6 @@ impl Spread {
                 self.verdicts.push_back((held.token, Verdict::Ignore));
             }
         }
-    }
-
-    /// Applies held batches under counted heads for as long as they fit.
-    fn advance(&mut self, now: Moment) {
-        if self.chain.is_some() {
-            return;
-        }
-        while let Some(head) = self.follower.heads.values().next().copied() {
-            if !self.apply_under(&head) {
-                break;
-            }
-        }
-        let has_gap = !self.follower.heads.is_empty();
-        if !has_gap {
-            self.follower.gap_since = None;
-        } else if self.follower.gap_since.is_none() {
-            self.follower.gap_since = Some(now);
-        }
-        self.fetch_if_due(now);
-    }
-
-    /// True when the held batches of the head's block lead from here to the head.
-    fn apply_under(&mut self, head: &Head) -> bool {
-        let mut peaks = self.follower.peaks.clone();
-        let mut entries = Vec::new();
-        for idx in 0.. {
-            if peaks.count >= head.entry_count {
-                break;
-            }
-            let key = (head.block_number, head.block_hash, idx);
-            let Some(held) = self.held.get(&key) else {
-                return false;
-            };
-            for entry in &held.batch.entries {
-                peaks.push(&entry.id().0);
-                entries.push(entry.clone());
-            }
-        }
-        if peaks.count != head.entry_count || peaks.root() != head.entries_root {
-            return false;
-        }
-        self.commit(entries, *head, peaks);
-        true
-    }
-
-    fn commit(&mut self, entries: Vec<Entry>, head: Head, peaks: Peaks) {
-        self.follower.peaks = peaks.clone();
-        if let Some(last) = entries.last() {
-            self.follower.sequence = Some(last.position.sequence());
-        }
-        self.follower.unverified.clear();
-        self.follower.block_number = head.block_number;
-        self.follower.heads = self.follower.heads.split_off(&(head.block_number + 1));
-        let covered: BTreeSet<Hash32> = entries
-            .iter()
-            .map(|entry| entry.position.block_hash)
-            .collect();
-        let later = self
-            .held
-            .split_off(&(head.block_number + 1, Hash32::ZERO, 0));
-        let due = std::mem::replace(&mut self.held, later);
-        for (_, held) in due {
-            let verdict = if covered.contains(&held.batch.block_hash) {
-                Verdict::Accept
-            } else {
-                Verdict::Ignore
-            };
-            self.verdicts.push_back((held.token, verdict));
-        }
-        self.events.push_back(Event::Entries {
-            entries,
-            head,
-            peaks,
-        });
-    }
-
-    fn take_answer(&mut self, answer: EntriesAnswer, now: Moment) -> Result<(), AnswerError> {
-        let EntriesAnswer {
-            entries,
-            head,
-            signatures,
-        } = answer;
-        let held = self.follower.peaks.count;
-        if head.entry_count < held {
-            return Err(AnswerError::Behind {
-                found: head.entry_count,
-                held,
-            });
-        }
-        let digest = head.digest(&self.config.domain);
-        let signers: BTreeSet<Address> = signatures
-            .iter()
-            .take(SIGNATURES_MAX)
-            .filter_map(|signature| recover(&digest, signature).ok())
-            .collect();
-        if !is_majority(&signers, &self.registry) {
-            return Err(AnswerError::NotCounted {
-                block_number: head.block_number,
-            });
-        }
-        if self.follower.unverified.len() + entries.len() > ENTRIES_UNVERIFIED_MAX {
-            return Err(AnswerError::TooMany);
-        }
-        let is_empty = entries.is_empty();
-        self.follower.unverified.extend(entries);
-        let reached = held + self.follower.unverified.len() as u64;
-        if reached < head.entry_count {
-            if is_empty {
-                return Err(AnswerError::Root);
-            }
-            // More of the same follows.
-            self.follower.next_fetch = now;
-            self.follower.heads.insert(head.block_number, head);
-            self.fetch_if_due(now);
-            return Ok(());
-        }
-        let entries = std::mem::take(&mut self.follower.unverified);
-        let mut peaks = self.follower.peaks.clone();
-        entries.iter().for_each(|entry| peaks.push(&entry.id().0));
-        if peaks.count != head.entry_count || peaks.root() != head.entries_root {
-            return Err(AnswerError::Root);
-        }
-        let is_news = !entries.is_empty() || head.block_number > self.follower.block_number;
-        if is_news {
-            self.commit(entries, head, peaks);
-        }
-        self.advance(now);
-        Ok(())
-    }
-
-    fn fetch_due(&self) -> Option<Moment> {
-        if self.chain.is_some() || self.follower.fetching.is_some() {
-            return None;
-        }
-        let gap = self
-            .follower
-            .gap_since
-            .map(|since| since + self.config.gap_patience);
-        let is_new = self.follower.peaks.count == 0 && self.follower.block_number == 0;
-        match gap {
-            Some(at) => Some(at.max(self.follower.next_fetch)),
-            None if is_new || !self.follower.unverified.is_empty() => {
-                Some(self.follower.next_fetch)
-            }
-            None => Some(self.follower.next_fetch + FETCH_IDLE),
-        }
-    }
-
-    fn fetch_if_due(&mut self, now: Moment) {
-        if self.fetch_due().is_some_and(|at| at <= now) {
-            let from_count = self.fetch_from();
-            self.follower.fetching = Some(from_count);
-            let unverified = self.follower.unverified.last();
-            self.events.push_back(Event::Fetch {
-                from_count,
-                after: unverified
-                    .map(|entry| entry.position.sequence())
-                    .or(self.follower.sequence),
-            });
-        }
-    }
-
-    fn fetch_from(&self) -> u64 {
-        self.follower.peaks.count + self.follower.unverified.len() as u64
     }
 }
 
@@ -655,23 +486,14 @@ const SCHEDULED_MAX: usize = 4096;
 /// Blocks with entries whose batch ids are remembered.
 const CHAIN_BLOCKS_MAX: usize = 4096;
 
-/// Counted heads that may wait for their entries.
-const FOLLOWER_HEADS_MAX: usize = 1024;
-
-/// Entries that may wait for the head that covers them: 64 MiB at 1 KiB each.
-pub const ENTRIES_UNVERIFIED_MAX: usize = 65_536;
-
 /// Ids in one generation of [`RecentIds`].
 const RECENT_IDS_MAX: usize = 8192;
 
 /// Blocks older than this are history: peers fetch them, nobody publishes them.
 const PUBLISH_AGE_SECONDS_MAX: u64 = 300;
 
-/// Pause between two requests for the same entries.
-const FETCH_RETRY: Duration = Duration::from_secs(1);
-
-/// A peer that heard of nothing asks this often all the same.
-const FETCH_IDLE: Duration = Duration::from_secs(30);
+/// Heads by unknown signers that wait for a newer registry, 400 bytes each.
+const EARLY_HEADS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests;

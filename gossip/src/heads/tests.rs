@@ -61,7 +61,7 @@ fn a_head_counts_once_and_carries_its_signatures() {
         panic!("two of three operators are a majority")
     };
     assert_eq!((counted.head, counted.signatures.len()), (head, 2));
-    assert_eq!(handle(2), Counted::More);
+    assert!(matches!(handle(2), Counted::Grown(grown) if grown.signatures.len() == 3));
     assert_eq!(counter.newest(), Some(&head));
 }
 
@@ -95,26 +95,75 @@ fn two_heads_of_one_number_are_evidence() {
 }
 
 #[test]
-fn invented_numbers_do_not_grow_the_counter() {
+fn a_contradiction_is_told_once() {
     let registry = registry(&[200, 200, 200]);
     let mut counter = HeadCounter::default();
-    for number in 0..TALLIES_MAX as u64 + 10 {
-        let head = Head {
-            block_number: number,
-            block_hash: Hash32::ZERO,
-            previous_head: Hash32::ZERO,
-            entries_root: Hash32::ZERO,
-            entry_count: 0,
-            state_root: Hash32::ZERO,
-            registry_root: Hash32::ZERO,
-        };
+    let told = (0..10)
+        .map(|hash| {
+            let signed = Signed::new(invented(7, hash), &DOMAIN, &key(0));
+            counter.handle_head(&signed, key(0).address(), &registry)
+        })
+        .filter(|counted| matches!(counted, Counted::Contradiction { .. }))
+        .count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_liar_does_not_keep_honest_heads_from_counting() {
+    let registry = registry(&[200, 200, 200]);
+    let mut counter = HeadCounter::default();
+    let lies = (1..5000).chain([u64::MAX]);
+    for number in lies {
         let signed = SignedHead {
-            record: head,
+            record: invented(number, 1),
             signature: Signature::default(),
         };
         counter.handle_head(&signed, key(0).address(), &registry);
     }
-    assert_eq!(counter.tallies.len(), TALLIES_MAX);
+    assert_eq!(counter.tallies.len(), SIGNER_HEADS_MAX);
+    let head = invented(10_000, 2);
+    let mut counted = Vec::new();
+    for idx in [1, 2] {
+        let signed = Signed::new(head, &DOMAIN, &key(idx));
+        counted.push(counter.handle_head(&signed, key(idx).address(), &registry));
+    }
+    assert!(matches!(counted[1], Counted::Now(_)), "{counted:?}");
+}
+
+#[test]
+fn a_new_registry_counts_what_was_signed_before() {
+    let before = registry(&[200, 200, 200, 200, 200]);
+    let mut counter = HeadCounter::default();
+    let head = invented(3, 1);
+    for idx in [0, 1] {
+        let signed = Signed::new(head, &DOMAIN, &key(idx));
+        counter.handle_head(&signed, key(idx).address(), &before);
+    }
+    assert_eq!(counter.handle_registry(&before), []);
+    let heads = counter.handle_registry(&registry(&[200, 200, 200]));
+    assert_eq!(heads.len(), 1);
+    assert_eq!(heads[0].head, head);
+}
+
+#[test]
+fn who_left_the_registry_is_forgotten() {
+    let mut counter = HeadCounter::default();
+    let signed = Signed::new(invented(3, 1), &DOMAIN, &key(2));
+    counter.handle_head(&signed, key(2).address(), &registry(&[200, 200, 200]));
+    counter.handle_registry(&registry(&[200, 200]));
+    assert!(counter.tallies.is_empty() && counter.signed.is_empty());
+}
+
+fn invented(block_number: u64, hash: u8) -> Head {
+    Head {
+        block_number,
+        block_hash: Hash32([hash; 32]),
+        previous_head: Hash32::ZERO,
+        entries_root: Hash32::ZERO,
+        entry_count: 0,
+        state_root: Hash32::ZERO,
+        registry_root: Hash32::ZERO,
+    }
 }
 
 #[track_caller]

@@ -4,6 +4,8 @@ use protocol::registry::BlockRef;
 use protocol::signing::Signed;
 
 use super::*;
+
+mod model;
 use crate::heads::{FinalBlock, HeadBuilder};
 use crate::testing::{DOMAIN, START, block_hash, entries, key, registry};
 
@@ -79,7 +81,8 @@ fn without_a_chain_entries_wait_for_a_majority() {
         events(&mut light),
         [Event::Fetch {
             from_count: 0,
-            after: None
+            after: None,
+            peer: None
         }]
     );
     let (head, entries) = chain.block(1, 70);
@@ -109,7 +112,8 @@ fn a_gap_is_fetched_and_checked() {
         light.poll_event(),
         Some(Event::Fetch {
             from_count: 0,
-            after: None
+            after: None,
+            peer: None
         })
     );
     light.handle_no_answer(start());
@@ -124,27 +128,34 @@ fn a_gap_is_fetched_and_checked() {
         events(&mut light).last(),
         Some(&Event::Fetch {
             from_count: 0,
-            after: None
+            after: None,
+            peer: None
         })
     );
     let all: Vec<Entry> = first.into_iter().chain(second).collect();
 
     let mut lie = answer(all.clone(), head);
     lie.entries.swap(0, 1);
-    assert_eq!(light.handle_answer(lie, due), Err(AnswerError::Root));
+    assert_eq!(
+        light.handle_answer(key(0).address(), lie, due),
+        Err(AnswerError::Root)
+    );
 
     let (due, _) = light.poll_timeout().unwrap();
     light.handle_timeout(due);
     let mut unsigned = answer(all.clone(), head);
     unsigned.signatures.truncate(2);
     assert_eq!(
-        light.handle_answer(unsigned, due),
+        light.handle_answer(key(0).address(), unsigned, due),
         Err(AnswerError::NotCounted { block_number: 2 })
     );
 
     let (due, _) = light.poll_timeout().unwrap();
     light.handle_timeout(due);
-    assert_eq!(light.handle_answer(answer(all.clone(), head), due), Ok(()));
+    assert_eq!(
+        light.handle_answer(key(0).address(), answer(all.clone(), head), due),
+        Ok(())
+    );
     assert_eq!(light.entry_count(), 5);
     assert!(
         events(&mut light)
@@ -160,7 +171,11 @@ fn a_long_answer_comes_in_parts() {
     light.handle_timeout(start());
     let (head, entries) = chain.block(1, 5);
     assert_eq!(
-        light.handle_answer(answer(entries[..2].to_vec(), head), start()),
+        light.handle_answer(
+            key(0).address(),
+            answer(entries[..2].to_vec(), head),
+            start()
+        ),
         Ok(())
     );
     assert_eq!(light.entry_count(), 0, "no head covers two entries");
@@ -168,11 +183,16 @@ fn a_long_answer_comes_in_parts() {
         events(&mut light).last(),
         Some(&Event::Fetch {
             from_count: 2,
-            after: Some((1 << 20) + 2)
+            after: Some((1 << 20) + 2),
+            peer: Some(key(0).address())
         })
     );
     assert_eq!(
-        light.handle_answer(answer(entries[2..].to_vec(), head), start()),
+        light.handle_answer(
+            key(0).address(),
+            answer(entries[2..].to_vec(), head),
+            start()
+        ),
         Ok(())
     );
     assert_eq!(light.entry_count(), 5);
@@ -193,7 +213,10 @@ fn an_answer_that_gossip_overtook_is_no_offence() {
         light.handle_head(&signed(head, idx), Token(1), start());
     }
     assert_eq!(light.entry_count(), 1);
-    assert_eq!(light.handle_answer(answer(entries, head), start()), Ok(()));
+    assert_eq!(
+        light.handle_answer(key(0).address(), answer(entries, head), start()),
+        Ok(())
+    );
     assert_eq!(light.entry_count(), 1);
 }
 
@@ -212,6 +235,264 @@ fn held_batches_are_bounded() {
     assert_eq!(ignored, 200 * 6 - HELD_MAX);
 }
 
+#[test]
+fn a_forged_batch_beside_the_true_ones_is_not_forwarded() {
+    let mut chain = Chain::default();
+    let mut light = light_peer();
+    let (head, entries) = chain.block(1, 2);
+    let mut forged = EntryBatch::cut(entries.clone()).remove(0);
+    forged.index = 1;
+    light.handle_batch(&forged.to_bytes(), Token(7), start());
+    light.handle_batch(&EntryBatch::cut(entries)[0].to_bytes(), Token(8), start());
+    count(&mut light, head);
+    let verdicts: Vec<_> = std::iter::from_fn(|| light.poll_verdict()).collect();
+    assert!(verdicts.contains(&(Token(8), Verdict::Accept)));
+    assert!(verdicts.contains(&(Token(7), Verdict::Ignore)));
+}
+
+#[test]
+fn where_final_blocks_may_be_undone_another_fork_is_no_offence() {
+    for (firm, expected) in [(true, Verdict::Reject), (false, Verdict::Ignore)] {
+        let mut peer = chain_peer(0);
+        peer.config.final_is_firm = firm;
+        peer.handle_final_block(1, block_hash(1), START, entries(1, 2), start());
+        let mut other = entries(1, 1);
+        other[0].position.block_hash = block_hash(99);
+        let batch = EntryBatch::cut(other).remove(0).to_bytes();
+        peer.handle_batch(&batch, Token(1), start());
+        assert_eq!(peer.poll_verdict(), Some((Token(1), expected)));
+    }
+}
+
+#[test]
+fn a_head_of_an_unknown_signer_counts_once_the_registry_names_it() {
+    let mut chain = Chain::default();
+    let mut light = light_peer();
+    light.handle_registry(Arc::new(Registry::default()), start());
+    let (head, _) = chain.block(1, 1);
+    count(&mut light, head);
+    for _ in 0..3 {
+        assert_eq!(light.poll_verdict(), Some((Token(0), Verdict::Ignore)));
+    }
+    light.handle_registry(Arc::new(registry(&STAKES)), start());
+    assert!(
+        events(&mut light)
+            .iter()
+            .any(|event| matches!(event, Event::Counted(counted) if counted.head == head))
+    );
+}
+
+#[test]
+fn early_heads_are_bounded() {
+    let mut light = light_peer();
+    light.handle_registry(Arc::new(Registry::default()), start());
+    let (head, _) = Chain::default().block(1, 1);
+    for _ in 0..EARLY_HEADS_MAX + 10 {
+        light.handle_head(&signed(head, 0), Token(0), start());
+    }
+    assert_eq!(light.early_heads.len(), EARLY_HEADS_MAX);
+}
+
+#[test]
+fn an_abandoned_fork_is_noticed_by_a_head_that_covers_less() {
+    let mut light = light_with(3);
+    let mut other = Chain::default();
+    let (head, _) = other.block(9, 2);
+    count(&mut light, head);
+    assert!(events(&mut light).contains(&Event::Diverged { head }));
+    assert_eq!(light.poll_timeout(), None, "nothing more is asked for");
+}
+
+#[test]
+fn an_abandoned_fork_is_noticed_by_a_majority_of_answers_that_do_not_fit() {
+    let mut light = light_with(3);
+    let mut other = Chain::default();
+    other.block(8, 3);
+    let (head, entries) = other.block(9, 2);
+    for idx in 0..3 {
+        fetch(&mut light);
+        let told = light.handle_answer(key(idx).address(), answer(entries.clone(), head), later());
+        assert_eq!(told, Err(AnswerError::Root));
+        let events = events(&mut light);
+        let is_diverged = events.contains(&Event::Diverged { head });
+        assert_eq!(is_diverged, idx == 2, "{idx}: {events:?}");
+        let is_accused = events
+            .iter()
+            .any(|event| matches!(event, Event::Liar { .. }));
+        assert!(!is_accused, "honest peers are no offenders");
+    }
+}
+
+#[test]
+fn who_sent_what_does_not_fit_is_named_once_the_truth_is_known() {
+    let mut light = light_peer();
+    let mut chain = Chain::default();
+    let (head, entries) = chain.block(1, 3);
+    let mut lie = entries.clone();
+    lie.swap(0, 1);
+    for idx in 0..4 {
+        fetch(&mut light);
+        let told = light.handle_answer(key(idx).address(), answer(lie.clone(), head), later());
+        assert_eq!(told, Err(AnswerError::Root));
+    }
+    assert!(
+        !events(&mut light)
+            .iter()
+            .any(|event| matches!(event, Event::Diverged { .. })),
+        "there is nothing to diverge from"
+    );
+    fetch(&mut light);
+    assert_eq!(
+        light.handle_answer(key(4).address(), answer(entries, head), later()),
+        Ok(())
+    );
+    let liars = events(&mut light)
+        .into_iter()
+        .filter(|event| matches!(event, Event::Liar { .. }))
+        .count();
+    assert_eq!(liars, 4);
+    assert_eq!(light.entry_count(), 3);
+}
+
+#[test]
+fn what_one_peer_begins_another_does_not_finish() {
+    let mut light = light_peer();
+    let mut chain = Chain::default();
+    let (head, entries) = chain.block(1, 4);
+    fetch(&mut light);
+    let begun = answer(entries[..2].to_vec(), head);
+    assert_eq!(
+        light.handle_answer(key(0).address(), begun, later()),
+        Ok(())
+    );
+    assert!(matches!(
+        events(&mut light).last(),
+        Some(Event::Fetch { peer: Some(peer), .. }) if *peer == key(0).address()
+    ));
+    let rest = answer(entries[2..].to_vec(), head);
+    assert_eq!(
+        light.handle_answer(key(1).address(), rest, later()),
+        Err(AnswerError::Mixed)
+    );
+    assert_eq!(
+        fetch(&mut light),
+        Event::Fetch {
+            from_count: 0,
+            after: None,
+            peer: None
+        }
+    );
+}
+
+#[test]
+fn heads_of_the_abandoned_fork_are_not_taken_again() {
+    let held = HeldEntries {
+        head_number_min: 9,
+        ..HeldEntries::default()
+    };
+    let mut light = Spread::new(config(40, false), held, start());
+    light.handle_registry(Arc::new(registry(&STAKES)), start());
+    let mut old = Chain::default();
+    let (head, entries) = old.block(5, 1);
+    fetch(&mut light);
+    let told = light.handle_answer(key(0).address(), answer(entries.clone(), head), later());
+    assert!(matches!(told, Err(AnswerError::Behind { .. })), "{told:?}");
+    light.handle_batch(&EntryBatch::cut(entries)[0].to_bytes(), Token(0), start());
+    count(&mut light, head);
+    assert_eq!(light.entry_count(), 0);
+}
+
+#[test]
+fn more_entries_than_fit_are_hashed_first_and_taken_in_pieces() {
+    let mut chain = Chain::default();
+    let template = entries(1, 1).remove(0);
+    let mut all = Vec::new();
+    let mut head = None;
+    for number in 1..=45 {
+        let block: Vec<Entry> = (0..1000)
+            .map(|idx| {
+                let mut entry = template.clone();
+                entry.position.block_number = number;
+                entry.position.block_hash = block_hash(number);
+                entry.position.log_index = idx;
+                entry
+            })
+            .collect();
+        head = Some(chain.block_of(number, &block));
+        all.extend(block);
+    }
+    let head = head.unwrap();
+    let mut light = light_peer();
+    let mut found = Vec::new();
+    let mut fetches = 0;
+    while light.entry_count() < head.entry_count {
+        let Event::Fetch { from_count, .. } = fetch(&mut light) else {
+            panic!("a fetch")
+        };
+        fetches += 1;
+        let from = usize::try_from(from_count).unwrap();
+        let part = all[from..all.len().min(from + 2048)].to_vec();
+        light
+            .handle_answer(key(0).address(), answer(part, head), later())
+            .unwrap();
+        assert!(light.follower_entries() <= ENTRIES_UNVERIFIED_MAX + 2048);
+        for event in events_but_fetch(&mut light) {
+            if let Event::Entries { entries, .. } = event {
+                found.extend(entries);
+            }
+        }
+    }
+    assert_eq!(fetches, 2 * 22, "two passes");
+    assert!(found == all);
+}
+
+/// A light peer that holds `count` entries of block 1.
+fn light_with(count_of_entries: u64) -> Spread {
+    let mut light = light_peer();
+    let (head, entries) = Chain::default().block(1, count_of_entries);
+    fetch(&mut light);
+    light
+        .handle_answer(key(0).address(), answer(entries, head), start())
+        .unwrap();
+    events(&mut light);
+    light
+}
+
+/// Makes a head count.
+fn count(light: &mut Spread, head: Head) {
+    for idx in 0..3 {
+        light.handle_head(&signed(head, idx), Token(0), start());
+    }
+}
+
+/// Lets time pass until the machine asks for entries.
+fn fetch(light: &mut Spread) -> Event {
+    light.handle_timeout(light.fetch_due().unwrap_or(start()));
+    let mut others = VecDeque::new();
+    while let Some(event) = light.poll_event() {
+        if matches!(event, Event::Fetch { .. }) {
+            others.extend(std::iter::from_fn(|| light.poll_event()));
+            light.events = others;
+            return event;
+        }
+        others.push_back(event);
+    }
+    panic!("no fetch among {others:?}");
+}
+
+fn events_but_fetch(light: &mut Spread) -> Vec<Event> {
+    let (fetches, others) = events(light)
+        .into_iter()
+        .partition(|event| matches!(event, Event::Fetch { .. }));
+    light.events = VecDeque::from_iter::<Vec<_>>(fetches);
+    others
+}
+
+/// Later than any pause of the machine.
+fn later() -> Moment {
+    start() + Duration::from_secs(3600)
+}
+
 #[derive(Default)]
 struct Chain {
     builder: HeadBuilder,
@@ -220,6 +501,10 @@ struct Chain {
 impl Chain {
     fn block(&mut self, number: u64, count: u64) -> (Head, Vec<Entry>) {
         let entries = entries(number, count);
+        (self.block_of(number, &entries), entries)
+    }
+
+    fn block_of(&mut self, number: u64, entries: &[Entry]) -> Head {
         let block = FinalBlock {
             block: BlockRef {
                 number,
@@ -230,23 +515,27 @@ impl Chain {
             registry_changed: false,
             registry_root: Hash32::ZERO,
         };
-        let head = self.builder.handle_final_block(&block).unwrap();
-        (head, entries)
+        self.builder.handle_final_block(&block).unwrap()
     }
 }
 
 const STAKES: [u64; 5] = [200; 5];
 
-fn spread(idx: usize, follows_chain: bool) -> Spread {
-    let config = Config {
+fn config(idx: usize, follows_chain: bool) -> Config {
+    Config {
         peer: key(idx).address(),
         domain: DOMAIN,
         follows_chain,
+        final_is_firm: true,
         rank_delay: Duration::from_millis(150),
         gap_patience: Duration::from_secs(2),
-    };
+    }
+}
+
+fn spread(idx: usize, follows_chain: bool) -> Spread {
+    let config = config(idx, follows_chain);
     let mut spread = Spread::new(config, HeldEntries::default(), start());
-    spread.handle_registry(Arc::new(registry(&STAKES)));
+    spread.handle_registry(Arc::new(registry(&STAKES)), start());
     spread
 }
 
