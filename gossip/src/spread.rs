@@ -19,7 +19,7 @@ use protocol::signing::Domain;
 use protocol::time::{Moment, UnixSeconds};
 
 use crate::heads::{Counted, CountedHead, HeadCounter};
-use crate::message::{self, EntriesAnswer, MessageError};
+use crate::message::{self, MessageError};
 
 mod follower;
 
@@ -393,6 +393,12 @@ impl Spread {
     #[must_use]
     pub fn entry_count(&self) -> u64 {
         self.follower.peaks.count
+    }
+
+    /// How many batches wait for a verdict.
+    #[must_use]
+    pub fn held_count(&self) -> usize {
+        self.held.len()
     }
 
     fn note_counted(&mut self, counted: Counted, now: Moment) {

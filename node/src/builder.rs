@@ -15,7 +15,7 @@ use protocol::signing::SigningKey;
 use storage::blocks::BlockStoreConfig;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{ChainConfig, ChainHandle, RpcError};
+use crate::chain::{ChainConfig, ChainHandle, REGISTRY_FILE, RpcError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
@@ -210,7 +210,8 @@ async fn open(config: Config, key: SigningKey) -> Result<Context, StartError> {
         confirmations: config.chain.confirmations,
         poll_interval: config.chain.poll_interval,
     };
-    let chain = ChainHandle::spawn(&chain_config, clock)?;
+    let registry_file = config.data.join(REGISTRY_FILE);
+    let chain = ChainHandle::spawn_from(&chain_config, clock, Some(registry_file))?;
     refuse_another_chain(&chain).await?;
     let net = net::start(net_config(&config, &key), &key, clock, &metrics).await?;
     Ok(Context {

@@ -6,11 +6,13 @@
 pub mod deploy;
 #[cfg(feature = "devchain")]
 pub mod dev;
+mod kept;
 pub mod rpc;
 mod sender;
 pub mod wallet;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,12 +146,27 @@ impl ChainHandle {
     /// [`RpcError::Endpoint`] when an endpoint is not a URL. An endpoint that
     /// does not answer is no error; [`Self::status`] tells.
     pub fn spawn(config: &ChainConfig, clock: Clock) -> Result<Self, RpcError> {
+        Self::spawn_from(config, clock, None)
+    }
+
+    /// As [`ChainHandle::spawn`], with the registry kept in a file: it is known
+    /// at once after a restart, be the chain there or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChainHandle::spawn`]. A file that cannot be read is passed over.
+    pub fn spawn_from(
+        config: &ChainConfig,
+        clock: Clock,
+        file: Option<PathBuf>,
+    ) -> Result<Self, RpcError> {
         let chain_id = config.chain_id.unwrap_or(config.contracts.chain_id);
         let client = Client::new(&config.rpc, Some(chain_id))?;
         let stop = CancellationToken::new();
         let (heads_in, heads) = tokio_watch::channel(None);
-        let (registry_in, registry) = tokio_watch::channel(Arc::default());
-        let (snapshot_in, snapshot) = tokio_watch::channel(Arc::default());
+        let kept = kept::RegistryFile::open(file, &config.contracts);
+        let (registry_in, registry) = tokio_watch::channel(Arc::clone(&kept.registry));
+        let (snapshot_in, snapshot) = tokio_watch::channel(Arc::clone(&kept.snapshot));
         let (status_in, status) = tokio_watch::channel(ChainStatus::default());
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let status_in = Arc::new(status_in);
@@ -172,6 +189,7 @@ impl ChainHandle {
             source: source.clone(),
             registry: registry_in,
             snapshot: snapshot_in,
+            kept,
             status: status_in,
         };
         tokio::spawn(poller.run());
@@ -351,6 +369,9 @@ impl ChainHandle {
         }
     }
 }
+
+/// Name of the file in the data folder that the registry is kept in.
+pub const REGISTRY_FILE: &str = kept::FILE_NAME;
 
 /// Commands that wait for the sender.
 const COMMANDS_MAX: usize = 256;

@@ -7,6 +7,10 @@ use storage::index::{Applied, Block, Index, IndexError, Reader, Snapshot};
 use storage::search::{Search, Searcher};
 use tokio::sync::{mpsc, oneshot, watch};
 
+mod updater;
+
+use updater::Updater;
+
 /// Talks to the index's writer thread; cheap to clone. The thread ends with the
 /// last handle.
 #[derive(Debug, Clone)]
@@ -15,6 +19,7 @@ pub struct IndexHandle {
     reader: Reader,
     search: Arc<Searcher>,
     height: watch::Receiver<Height>,
+    fault: Arc<watch::Sender<Option<String>>>,
 }
 
 /// How far the index reaches.
@@ -49,6 +54,23 @@ enum Command {
         to: u64,
         reply: oneshot::Sender<Result<(), IndexTaskError>>,
     },
+    Clear {
+        reply: oneshot::Sender<Result<(), IndexTaskError>>,
+    },
+}
+
+impl IndexTaskError {
+    /// True when the index has to be made again.
+    #[must_use]
+    pub fn asks_for_a_new_index(&self) -> bool {
+        match self {
+            Self::Index(error) => !matches!(
+                **error,
+                IndexError::Database(_) | IndexError::Format { .. } | IndexError::Entry { .. }
+            ),
+            Self::Search(_) | Self::Stopped => false,
+        }
+    }
 }
 
 impl IndexHandle {
@@ -60,7 +82,7 @@ impl IndexHandle {
     pub fn open(folder: &Path) -> Result<Self, IndexTaskError> {
         let index = Index::open(folder)?;
         let search = Search::open(&folder.join("search")).map_err(search_error)?;
-        Self::spawn(index, search)
+        Self::spawn(index, search, true)
     }
 
     /// An index that lives as long as its handles.
@@ -70,22 +92,30 @@ impl IndexHandle {
     /// [`IndexTaskError`] when memory or a thread is not to be had.
     pub fn in_memory() -> Result<Self, IndexTaskError> {
         let search = Search::in_memory().map_err(search_error)?;
-        Self::spawn(Index::in_memory()?, search)
+        Self::spawn(Index::in_memory()?, search, false)
     }
 
-    fn spawn(index: Index, mut search: Search) -> Result<Self, IndexTaskError> {
+    /// Search on disk has a thread of its own, because its commits are slow.
+    fn spawn(index: Index, mut search: Search, is_on_disk: bool) -> Result<Self, IndexTaskError> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         search.sync(&index.snapshot()?).map_err(search_error)?;
         let (height, height_seen) = watch::channel(height_of(&index)?);
+        let fault = Arc::new(watch::channel(None).0);
         let handle = Self {
             commands,
             reader: index.reader(),
             search: Arc::new(search.searcher()),
             height: height_seen,
+            fault: Arc::clone(&fault),
+        };
+        let search = match is_on_disk {
+            true => Updater::spawn(search, index.reader(), fault)?,
+            false => Updater::Inline(Box::new(search)),
         };
         let writer = Writer {
             index,
             search,
+            trimmed: 0,
             height,
         };
         std::thread::Builder::new()
@@ -121,6 +151,32 @@ impl IndexHandle {
         answer.await.map_err(|_| IndexTaskError::Stopped)?
     }
 
+    /// Deletes everything in the index, so that it can be made again.
+    ///
+    /// # Errors
+    ///
+    /// Database errors; nothing is deleted then.
+    pub async fn clear(&self) -> Result<(), IndexTaskError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Clear { reply }).await?;
+        answer.await.map_err(|_| IndexTaskError::Stopped)?
+    }
+
+    /// What keeps the index from going on, for the owner to read.
+    #[must_use]
+    pub fn fault(&self) -> watch::Receiver<Option<String>> {
+        self.fault.subscribe()
+    }
+
+    /// Notes what keeps the index from going on, or that nothing does.
+    pub(crate) fn set_fault(&self, fault: Option<String>) {
+        self.fault.send_if_modified(|known| {
+            let is_news = *known != fault;
+            *known = fault;
+            is_news
+        });
+    }
+
     /// The index as it is.
     ///
     /// # Errors
@@ -150,22 +206,25 @@ impl IndexHandle {
 
 struct Writer {
     index: Index,
-    search: Search,
+    search: Updater,
+    /// Up to where the change log is trimmed.
+    trimmed: u64,
     height: watch::Sender<Height>,
 }
 
 impl Writer {
     fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         while let Some(command) = inbox.blocking_recv() {
+            // The caller may have gone away; the work is done all the same.
             match command {
                 Command::Apply { blocks, reply } => {
-                    let result = self.apply(&blocks);
-                    // The caller may have gone away; the blocks are applied all the same.
-                    let _ = reply.send(result);
+                    let _ = reply.send(self.apply(&blocks));
                 }
                 Command::Rollback { to, reply } => {
-                    let result = self.rollback(to);
-                    let _ = reply.send(result);
+                    let _ = reply.send(self.rollback(to));
+                }
+                Command::Clear { reply } => {
+                    let _ = reply.send(self.clear());
                 }
             }
         }
@@ -173,24 +232,32 @@ impl Writer {
 
     fn apply(&mut self, blocks: &[Block]) -> Result<Applied, IndexTaskError> {
         let applied = self.index.apply_all(blocks)?;
+        self.height.send_replace(height_of(&self.index)?);
         if applied.accepted > 0 {
             self.update_search()?;
         }
-        self.height.send_replace(height_of(&self.index)?);
         Ok(applied)
     }
 
     fn rollback(&mut self, to: u64) -> Result<(), IndexTaskError> {
         self.index.rollback(to)?;
-        self.update_search()?;
         self.height.send_replace(height_of(&self.index)?);
-        Ok(())
+        self.update_search()
+    }
+
+    fn clear(&mut self) -> Result<(), IndexTaskError> {
+        self.index.clear()?;
+        self.trimmed = 0;
+        self.height.send_replace(height_of(&self.index)?);
+        self.update_search()
     }
 
     fn update_search(&mut self) -> Result<(), IndexTaskError> {
-        self.search
-            .sync(&self.index.snapshot()?)
-            .map_err(search_error)?;
+        let reached = self.search.update(&self.index)?;
+        if reached >= self.trimmed.saturating_add(TRIM_CHANGES_MIN) {
+            self.index.trim_touched(reached)?;
+            self.trimmed = reached;
+        }
         Ok(())
     }
 }
@@ -213,5 +280,11 @@ impl From<IndexError> for IndexTaskError {
     }
 }
 
+/// The change log is trimmed after this many changes.
+const TRIM_CHANGES_MIN: u64 = 10_000;
+
 /// Commands waiting for the writer; senders wait when it is full.
 const COMMANDS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

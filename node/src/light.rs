@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gossip::message::{ENTRIES_ANSWER_BYTES_MAX, EntriesAnswer};
 use gossip::spread::{Event, HeldEntries, Spread};
+use protocol::action::ActionDomain;
 use protocol::codec;
 use protocol::entry::Entry;
 use protocol::id::{Address, Role};
@@ -14,6 +16,7 @@ use storage::index::{Block, BlockEntry};
 use tokio::sync::{mpsc, watch};
 
 use crate::context::Context;
+use crate::discovery::numbers::Numbers;
 use crate::discovery::verdicts::Verdicts;
 use crate::discovery::{request, spread_config};
 use crate::index::IndexTaskError;
@@ -47,6 +50,8 @@ pub async fn spawn(context: &Context) -> Result<(), LightError> {
         failed: BTreeSet::new(),
         answers,
         answered,
+        head_number_min: 0,
+        numbers: Numbers::new(context),
         context: context.clone(),
     };
     tokio::spawn(actor.run());
@@ -64,6 +69,7 @@ fn held_entries(context: &Context) -> Result<HeldEntries, IndexTaskError> {
         peaks: cursor.peaks,
         block_number: cursor.number,
         sequence: last.map(|entry| entry.position.sequence()),
+        head_number_min: 0,
     })
 }
 
@@ -78,6 +84,9 @@ struct Actor {
     failed: BTreeSet<Address>,
     answers: mpsc::Sender<Answer>,
     answered: mpsc::Receiver<Answer>,
+    /// Heads below this number are of an abandoned fork.
+    head_number_min: u64,
+    numbers: Numbers,
 }
 
 struct Answer {
@@ -88,18 +97,28 @@ struct Answer {
 impl Actor {
     async fn run(mut self) {
         let stop = self.context.stop.clone();
+        stop.run_until_cancelled(self.run_for_ever()).await;
+    }
+
+    async fn run_for_ever(&mut self) {
         self.handle_registry();
+        // The branches are polled in random order: none starves the others.
         loop {
-            if let Err(error) = self.drain().await {
-                tracing::error!(%error, "indexing has stopped");
-                return;
+            match self.drain().await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.start_over().await;
+                    continue;
+                }
+                Err(error) => {
+                    self.recover(&error).await;
+                    continue;
+                }
             }
             let deadline = self.spread.poll_timeout();
             tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
                 Ok(()) = self.registry.changed() => self.handle_registry(),
-                Some(answer) = self.answered.recv() => self.handle_answer(answer).await,
+                Some(answer) = self.answered.recv() => self.handle_answer(answer),
                 Some(message) = self.heads.recv() => {
                     let token = self.verdicts.hold(message.verdict);
                     self.spread.handle_head(&message.data, token, self.context.clock.now());
@@ -117,77 +136,121 @@ impl Actor {
 
     fn handle_registry(&mut self) {
         let registry = self.registry.borrow_and_update().clone();
-        self.spread.handle_registry(registry);
+        self.spread
+            .handle_registry(registry, self.context.clock.now());
     }
 
-    async fn handle_answer(&mut self, Answer { peer, answer }: Answer) {
+    fn handle_answer(&mut self, Answer { peer, answer }: Answer) {
         let now = self.context.clock.now();
-        let Some(answer) = answer else {
+        let (Some(peer), Some(answer)) = (peer, answer) else {
             self.failed.extend(peer);
             self.spread.handle_no_answer(now);
             return;
         };
-        if let Err(error) = self.spread.handle_answer(answer, now)
-            && let Some(peer) = peer
-        {
-            tracing::warn!(%peer, %error, "wrong entries");
+        if let Err(error) = self.spread.handle_answer(peer, answer, now) {
+            tracing::debug!(%peer, %error, "entries of no use");
             self.failed.insert(peer);
-            self.context.net.report_offence(peer, OFFENCE).await;
         }
     }
 
-    async fn drain(&mut self) -> Result<(), IndexTaskError> {
+    /// False when the entries here are of an abandoned fork.
+    async fn drain(&mut self) -> Result<bool, IndexTaskError> {
+        self.numbers.batches_held(self.spread.held_count());
         while let Some((token, verdict)) = self.spread.poll_verdict() {
             self.verdicts.settle(token, verdict);
         }
         while let Some(event) = self.spread.poll_event() {
             match event {
                 Event::Entries { entries, .. } => self.apply(entries).await?,
-                Event::Fetch { from_count, after } => self.fetch(from_count, after),
-                Event::Counted(counted) => {
-                    tracing::debug!(block = counted.head.block_number, "a head counts");
-                }
+                Event::Fetch {
+                    from_count,
+                    after,
+                    peer,
+                } => self.fetch(from_count, after, peer),
+                Event::Counted(counted) => self.numbers.counted(counted.head.block_number),
                 Event::Contradiction {
                     signer,
                     block_number,
                 } => {
                     tracing::warn!(%signer, block_number, "a discovery peer signed two heads of one number");
                 }
+                Event::Liar { peer } => {
+                    tracing::warn!(%peer, "entries that are not on the chain");
+                    self.context.net.report_offence(peer, OFFENCE).await;
+                }
+                Event::Diverged { head } => {
+                    tracing::warn!(
+                        block = head.block_number,
+                        "a majority follows another fork than the index; it is made again"
+                    );
+                    self.head_number_min = head.block_number;
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        self.context.index.set_fault(None);
+        Ok(true)
+    }
+
+    /// Says what is wrong, waits a little, and makes the index again if need be.
+    async fn recover(&mut self, error: &IndexTaskError) {
+        tracing::error!(%error, "indexing has stopped; it starts over");
+        self.context.index.set_fault(Some(error.to_string()));
+        tokio::time::sleep(RECOVERY_PAUSE).await;
+        if error.asks_for_a_new_index() {
+            self.start_over().await;
+        } else {
+            self.restart();
+        }
+    }
+
+    /// Deletes the index and asks for everything again.
+    async fn start_over(&mut self) {
+        if let Err(error) = self.context.index.clear().await {
+            tracing::error!(%error, "the index could not be cleared");
+            self.context.index.set_fault(Some(error.to_string()));
+            tokio::time::sleep(RECOVERY_PAUSE).await;
+        }
+        self.restart();
+    }
+
+    /// Goes on from what the index holds.
+    fn restart(&mut self) {
+        let held = held_entries(&self.context).unwrap_or_else(|error| {
+            tracing::error!(%error, "the index cannot be read");
+            HeldEntries::default()
+        });
+        let held = HeldEntries {
+            head_number_min: self.head_number_min,
+            ..held
+        };
+        let config = spread_config(&self.context, false);
+        self.spread = Spread::new(config, held, self.context.clock.now());
+        // Verdicts that are dropped say that the message is of no use; an answer
+        // on its way was to the machine before.
+        self.verdicts = Verdicts::default();
+        (self.answers, self.answered) = mpsc::channel(1);
+        self.failed.clear();
+        self.handle_registry();
     }
 
     async fn apply(&self, entries: Vec<Entry>) -> Result<(), IndexTaskError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let domain = self.context.contracts.action_domain();
-        let mut blocks: Vec<Block> = Vec::new();
-        for entry in entries {
-            let position = entry.position;
-            if blocks
-                .last()
-                .is_none_or(|block| block.hash != position.block_hash)
-            {
-                blocks.push(Block {
-                    number: position.block_number,
-                    hash: position.block_hash,
-                    parent: None,
-                    time: position.block_time,
-                    entries: Vec::new(),
-                });
-            }
-            if let Some(block) = blocks.last_mut() {
-                block.entries.push(BlockEntry::recover(entry, &domain));
-            }
-        }
-        if !blocks.is_empty() {
-            self.context.index.apply(blocks).await?;
-        }
+        // Recovering signers keeps a core busy.
+        let cut = tokio::task::spawn_blocking(move || blocks_of(entries, &domain)).await;
+        let blocks = cut.map_err(|_| IndexTaskError::Stopped)?;
+        self.context.index.apply(blocks).await?;
         Ok(())
     }
 
-    /// Asks one discovery peer; a connected one that did not fail comes first.
-    fn fetch(&mut self, from_count: u64, after: Option<u64>) {
-        let peer = self.choose();
+    /// Asks one discovery peer: the one that began, or a connected one that did
+    /// not fail.
+    fn fetch(&mut self, from_count: u64, after: Option<u64>, peer: Option<Address>) {
+        self.numbers.fetched();
+        let peer = peer.or_else(|| self.choose());
         let net = self.context.net.clone();
         let answers = self.answers.clone();
         tokio::spawn(async move {
@@ -222,6 +285,32 @@ impl Actor {
             .max_by_key(|peer| (connected.contains(peer), rand::random::<u32>()))
     }
 }
+
+fn blocks_of(entries: Vec<Entry>, domain: &ActionDomain) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for entry in entries {
+        let position = entry.position;
+        if blocks
+            .last()
+            .is_none_or(|block| block.hash != position.block_hash)
+        {
+            blocks.push(Block {
+                number: position.block_number,
+                hash: position.block_hash,
+                parent: None,
+                time: position.block_time,
+                entries: Vec::new(),
+            });
+        }
+        if let Some(block) = blocks.last_mut() {
+            block.entries.push(BlockEntry::recover(entry, domain));
+        }
+    }
+    blocks
+}
+
+/// Pause before indexing starts over after an error.
+const RECOVERY_PAUSE: Duration = Duration::from_secs(2);
 
 /// What a wrong answer weighs.
 const OFFENCE: u32 = 10;

@@ -252,6 +252,42 @@ impl Registry {
         }
     }
 
+    /// A form to keep on disk; [`Registry::from_bytes`] reads it.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes(&Kept {
+            block: self.block,
+            operators: self.operators.iter().map(|(a, o)| (*a, *o)).collect(),
+            services: self.services.values().cloned().collect(),
+        })
+    }
+
+    /// Reads what [`Registry::to_bytes`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`codec::DecodeError`] when it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, codec::DecodeError> {
+        let kept: Kept = codec::from_bytes("registry", bytes, REGISTRY_BYTES_MAX)?;
+        let mut registry = Self {
+            block: kept.block,
+            operators: kept.operators.into_iter().collect(),
+            ..Self::default()
+        };
+        for service in kept.services {
+            let key = (service.role, service.id);
+            if service.confirmation.is_some() {
+                registry
+                    .peers
+                    .entry(service.wallet)
+                    .or_default()
+                    .insert(key);
+            }
+            registry.services.insert(key, service);
+        }
+        Ok(registry)
+    }
+
     /// All operators, by address.
     pub fn operators(&self) -> impl Iterator<Item = (&Address, &Operator)> {
         self.operators.iter()
@@ -340,6 +376,14 @@ impl Registry {
     }
 }
 
+/// [`Registry`] as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    block: BlockRef,
+    operators: Vec<(Address, Operator)>,
+    services: Vec<Service>,
+}
+
 fn leaf_key(kind: u8, address: &Address) -> Hash32 {
     let mut bytes = [kind; 21];
     bytes[1..].copy_from_slice(&address.0);
@@ -348,6 +392,9 @@ fn leaf_key(kind: u8, address: &Address) -> Hash32 {
 
 const KIND_OPERATOR: u8 = 0x01;
 const KIND_PEER: u8 = 0x02;
+
+/// Longest kept registry in bytes: about 100,000 services.
+pub const REGISTRY_BYTES_MAX: usize = 64 << 20;
 
 /// Stake beyond this many DGC adds no weight.
 pub const WEIGHT_STAKE_MAX_DGC: u64 = 3_000_000;

@@ -148,7 +148,7 @@ impl Host {
         self.registry = Arc::clone(&block.registry);
         self.spread = new_spread(self.address, self.is_staked, &self.disk, ctx);
         self.spread
-            .handle_registry(Arc::clone(&self.registry.registry));
+            .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
         self.exchange = Exchange::new();
         if self.is_staked {
             self.start_content(ctx);
@@ -380,7 +380,7 @@ impl Host {
             Pending::Blocks(root, id) => self.handle_blocks(&root, id, data, ctx),
             Pending::Check(root, cid) => self.handle_checked(peer, &root, &cid, data, ctx),
             Pending::Holdings => self.handle_holdings(peer, data, ctx),
-            Pending::Entries => self.handle_entries(data, ctx),
+            Pending::Entries => self.handle_entries(peer, data, ctx),
             Pending::Registry => self.handle_registry(data, ctx),
             Pending::VaultWrite(op) => self.handle_vault_written(op, peer, data, ctx),
             Pending::VaultRead(op) => self.handle_vault_read(op, peer, data, ctx),
@@ -470,6 +470,7 @@ fn new_spread(peer: Address, follows_chain: bool, disk: &Disk, ctx: &Ctx) -> Spr
         peer,
         domain: ctx.params.domain,
         follows_chain,
+        final_is_firm: true,
         rank_delay: Duration::from_millis(150),
         gap_patience: Duration::from_secs(2),
     };
@@ -477,6 +478,7 @@ fn new_spread(peer: Address, follows_chain: bool, disk: &Disk, ctx: &Ctx) -> Spr
         peaks: disk.peaks.clone(),
         block_number: disk.followed_block,
         sequence: disk.sequence,
+        head_number_min: 0,
     };
     Spread::new(config, held, ctx.now)
 }

@@ -262,6 +262,16 @@ impl Index {
         writer::rollback(&self.reader.database, to)
     }
 
+    /// Deletes everything, so that the index can be made again; searches that
+    /// were filled from it notice.
+    ///
+    /// # Errors
+    ///
+    /// Database errors; nothing is deleted then.
+    pub fn clear(&mut self) -> Result<(), IndexError> {
+        writer::clear(&self.reader.database)
+    }
+
     /// Forgets which entities changed up to `cursor` of [`Snapshot::touched`].
     ///
     /// # Errors

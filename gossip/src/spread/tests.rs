@@ -7,6 +7,7 @@ use super::*;
 
 mod model;
 use crate::heads::{FinalBlock, HeadBuilder};
+use crate::message::EntriesAnswer;
 use crate::testing::{DOMAIN, START, block_hash, entries, key, registry};
 
 #[test]

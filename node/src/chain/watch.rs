@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::kept::RegistryFile;
 use super::rpc::{Client, RpcError};
 use super::{ChainEvent, ChainStatus};
 use crate::clock::Clock;
@@ -47,6 +48,7 @@ pub(super) struct RegistryActor {
     pub(super) source: Source,
     pub(super) registry: watch::Sender<Arc<Registry>>,
     pub(super) snapshot: watch::Sender<Arc<Registry>>,
+    pub(super) kept: RegistryFile,
     pub(super) status: Arc<watch::Sender<ChainStatus>>,
 }
 
@@ -120,7 +122,7 @@ impl RegistryActor {
         stop.run_until_cancelled(self.follow_for_ever()).await;
     }
 
-    async fn follow_for_ever(self) {
+    async fn follow_for_ever(mut self) {
         let contracts = self.source.contracts;
         let addresses = vec![
             contracts.staking,
@@ -148,20 +150,37 @@ impl RegistryActor {
                     }
                 }
                 if driver.follower.is_drained() {
-                    self.publish(&history, driver.follower.final_block());
+                    self.publish(&history, driver.follower.final_block()).await;
                 }
             }
         }
     }
 
-    fn publish(&self, history: &RegistryHistory, final_block: Option<BlockRef>) {
-        publish(&self.registry, history.latest());
-        publish(&self.snapshot, history.snapshot());
+    async fn publish(&mut self, history: &RegistryHistory, final_block: Option<BlockRef>) {
         let followed = history.latest().block();
+        // While history is read again, what was known before is newer.
+        let is_reached = followed.number >= self.registry.borrow().block().number;
+        let is_newest = self
+            .source
+            .heads
+            .borrow()
+            .is_some_and(|head| head.number <= followed.number);
+        if is_reached || is_newest {
+            publish(&self.registry, history.latest());
+        }
+        let snapshot = history.snapshot();
+        if snapshot.block().number >= self.snapshot.borrow().block().number || is_newest {
+            publish(&self.snapshot, snapshot);
+        }
         self.status.send_modify(|status| {
             status.followed = Some(followed);
             status.final_block = final_block;
         });
+        if is_newest {
+            let registry = self.registry.borrow().clone();
+            let snapshot = self.snapshot.borrow().clone();
+            self.kept.keep(&registry, &snapshot).await;
+        }
     }
 }
 

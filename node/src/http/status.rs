@@ -48,6 +48,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
         "index": {
             "height": height.block_number,
             "entries": height.entries,
+            "error": context.index.fault().borrow().clone(),
             "lag_blocks": final_block.map(|number| number.saturating_sub(height.block_number)),
         },
         "storage": {

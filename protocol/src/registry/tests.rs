@@ -1,6 +1,48 @@
 use super::*;
 
 #[test]
+fn a_kept_registry_is_the_same_when_it_is_read() {
+    let registry = kept_example();
+    let read = Registry::from_bytes(&registry.to_bytes()).unwrap();
+    assert_eq!(read, registry);
+    assert_eq!(read.root(), registry.root());
+    assert!(Registry::from_bytes(b"something else").is_err());
+}
+
+fn kept_example() -> Registry {
+    let (operator, wallet) = (Address([1; 20]), Address([2; 20]));
+    let mut registry = Registry::default();
+    for role in [Role::Content, Role::Discovery] {
+        registry.apply(&RegistryEvent::Registered {
+            role,
+            id: ServiceId(1),
+            operator,
+            endpoint: "http://one.example".to_owned(),
+            wallet,
+        });
+    }
+    registry.apply(&RegistryEvent::OperatorNumbered {
+        operator,
+        number: OperatorNumber(1),
+    });
+    registry.apply(&RegistryEvent::Confirmed {
+        role: Role::Discovery,
+        id: ServiceId(1),
+        wallet,
+        confirmation: Confirmation {
+            public_key: vec![7; 64],
+            zone: Zone::default(),
+            block_number: 3,
+        },
+    });
+    registry.set_block(BlockRef {
+        number: 9,
+        hash: Hash32([3; 32]),
+    });
+    registry
+}
+
+#[test]
 fn only_confirmed_services_make_peers() {
     let mut registry = registered();
     assert!(registry.peer(&WALLET).is_none());

@@ -42,7 +42,7 @@ impl Host {
         if block.registry_changed {
             self.registry = Arc::clone(&block.registry);
             self.spread
-                .handle_registry(Arc::clone(&self.registry.registry));
+                .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
             self.handle_placement(ctx);
         }
         let head = self.disk.head_builder.handle_final_block(&FinalBlock {
@@ -167,7 +167,13 @@ impl Host {
                 self.learn_registry(&head, ctx);
                 self.handle_applied(&entries, ctx);
             }
-            Event::Fetch { from_count, after } => self.ask_entries(from_count, after, ctx),
+            Event::Fetch {
+                from_count,
+                after,
+                peer,
+            } => self.ask_entries(from_count, after, peer, ctx),
+            Event::Liar { .. } => ctx.metrics.offences += 1,
+            Event::Diverged { .. } => unreachable!("the chain has one fork"),
             Event::Contradiction { .. } => ctx.metrics.contradictions += 1,
         }
     }
@@ -210,12 +216,18 @@ impl Host {
         if block.registry.registry.block().number > self.registry.registry.block().number {
             self.registry = Arc::clone(&block.registry);
             self.spread
-                .handle_registry(Arc::clone(&self.registry.registry));
+                .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
         }
     }
 
-    fn ask_entries(&mut self, from_count: u64, after: Option<u64>, ctx: &mut Ctx) {
-        match self.any_discovery(ctx) {
+    fn ask_entries(
+        &mut self,
+        from_count: u64,
+        after: Option<u64>,
+        peer: Option<Address>,
+        ctx: &mut Ctx,
+    ) {
+        match peer.or_else(|| self.any_discovery(ctx)) {
             Some(peer) => {
                 let request = codec::to_bytes(&EntriesRequest { from_count, after });
                 self.request(peer, Protocol::Entries, request, Pending::Entries, ctx);
@@ -269,14 +281,14 @@ impl Host {
         self.respond(from, id, codec::to_bytes(&answer), ctx);
     }
 
-    pub(super) fn handle_entries(&mut self, data: Option<Bytes>, ctx: &mut Ctx) {
+    pub(super) fn handle_entries(&mut self, peer: Address, data: Option<Bytes>, ctx: &mut Ctx) {
         let answer = data.and_then(|data| {
             codec::from_bytes::<EntriesAnswer>("entries answer", &data, ENTRIES_ANSWER_BYTES_MAX)
                 .ok()
         });
         match answer {
             Some(answer) => {
-                if self.spread.handle_answer(answer, ctx.now).is_err() {
+                if self.spread.handle_answer(peer, answer, ctx.now).is_err() {
                     ctx.metrics.refused_answers += 1;
                 }
             }

@@ -93,6 +93,29 @@ pub(super) fn rollback(database: &Database, to: u64) -> Result<(), IndexError> {
     Ok(())
 }
 
+/// Deletes every row and draws a new instance number.
+pub(super) fn clear(database: &Database) -> Result<(), IndexError> {
+    let transaction = begin(database)?;
+    {
+        transaction.delete_table(STATE)?;
+        transaction.delete_table(ENTRIES)?;
+        transaction.delete_table(BLOCKS)?;
+        transaction.delete_table(UNDO)?;
+        transaction.delete_table(TOUCHED)?;
+        transaction.delete_table(META)?;
+        transaction.open_table(STATE)?;
+        transaction.open_table(ENTRIES)?;
+        transaction.open_table(BLOCKS)?;
+        transaction.open_table(UNDO)?;
+        transaction.open_table(TOUCHED)?;
+        let mut meta = transaction.open_table(META)?;
+        meta.insert("format", FORMAT)?;
+        meta.insert(INSTANCE, random())?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
 /// Drops the change log up to and with `cursor`.
 pub(super) fn trim_touched(database: &Database, cursor: u64) -> Result<(), IndexError> {
     let transaction = database.begin_write()?;
