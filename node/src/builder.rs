@@ -185,7 +185,6 @@ impl Node {
         }
         let vault = vault::spawn(context).await?;
         house::spawn(context);
-        let vault = vault::spawn(context).await?;
         let parts = http::Parts {
             routers: vec![relay::routes(relay.clone()), vault::routes(vault)],
             owner_routers: vec![relay::control_routes(relay)],
