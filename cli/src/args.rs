@@ -145,6 +145,8 @@ pub(crate) enum Command {
     Chain(network::ChainCommand),
     /// Stop the peer
     Stop,
+    /// Run the protocol's machines in virtual time, under faults
+    Simulate(simulate::SimulateArgs),
     /// Print completions for a shell
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write those of all commands

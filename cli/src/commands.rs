@@ -7,6 +7,7 @@ pub(crate) mod generate;
 pub(crate) mod lists;
 pub(crate) mod network;
 pub(crate) mod peer;
+pub(crate) mod simulate;
 pub(crate) mod social;
 pub(crate) mod user;
 pub(crate) mod wallet;
@@ -75,6 +76,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Relay(command) => network::relay(&context, command).await,
         Command::Chain(command) => network::chain(&context, command).await,
         Command::Stop => network::stop(&context).await,
+        Command::Simulate(args) => simulate::run(&context, args).await,
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&context, &args),
     }

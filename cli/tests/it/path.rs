@@ -1,0 +1,149 @@
+//! The whole path against a development network, one command after the other.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::bench::{Bench, Peer, eventually, noise, stdout, write};
+
+fn devnet(bench: &mut Bench) -> Peer {
+    let peer = bench.start(&["devnet", "--data", "net"]);
+    let light = peer.ready["light"].clone();
+    bench.use_node(
+        light["http"].as_str().unwrap(),
+        light["token"].as_str().unwrap(),
+    );
+    peer
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("`{field}` of {value}"))
+}
+
+#[test]
+fn from_a_landlords_file_to_a_residents_ears() {
+    let mut bench = Bench::new();
+    let net = devnet(&mut bench);
+    assert_eq!(net.ready["event"], "ready");
+    assert_eq!(net.ready["peers"].as_array().unwrap().len(), 5);
+
+    // A wallet and a user.
+    bench.json(&["wallet", "new"]);
+    let ada = bench.json(&["user", "create", "--handle", "ada", "--name", "Ada"]);
+    assert_eq!(text(&ada, "state"), "confirmed");
+    assert_eq!(bench.json(&["user", "show"])["handle"], "ada");
+
+    // Publishing, with a cover.
+    let song = noise(1, 3 << 20);
+    let song_file = write(
+        &bench.path("song.flac"),
+        &[b"fLaC".as_slice(), &song].concat(),
+    );
+    let cover = write(&bench.path("cover.png"), b"\x89PNG\r\n\x1a\n and so on");
+    let published = bench.json(&[
+        "publish",
+        &song_file,
+        "--title",
+        "First light",
+        "--tag",
+        "ambient",
+        "--image",
+        &cover,
+    ]);
+    assert_eq!(text(&published, "state"), "confirmed");
+    let (id, cid) = (text(&published, "id"), text(&published, "cid"));
+
+    // Found by the light peer from gossip alone.
+    let found = eventually("the song is found", Duration::from_secs(10), || {
+        let found = bench.json(&["search", "first light"]);
+        found["tracks"].as_array()?.first().cloned()
+    });
+    assert_eq!(text(&found, "cid"), cid);
+    assert_eq!(text(&bench.json(&["show", id]), "title"), "First light");
+
+    // Back again, byte for byte.
+    let got = bench.json(&["get", id, "-o", "again.flac"]);
+    assert_eq!(text(&got, "cid"), cid);
+    let original = std::fs::read(&song_file).unwrap();
+    assert!(std::fs::read(bench.path("again.flac")).unwrap() == original);
+    assert!(bench.run(&["play", cid]).stdout == original);
+    assert_eq!(
+        bench.error(&["get", id, "-o", "again.flac"])["code"],
+        "exists"
+    );
+
+    // A second resident.
+    bench.json(&["wallet", "new", "bob"]);
+    let as_bob = |arguments: &[&str]| bench.json(&[arguments, &["--wallet", "bob"]].concat());
+    as_bob(&["user", "create", "--handle", "bob"]);
+    as_bob(&["follow", "ada"]);
+    as_bob(&["save", id]);
+    as_bob(&["repost", id]);
+    as_bob(&["comment", id, "What a bass line", "--at", "1"]);
+    let shown = bench.json(&["show", id]);
+    assert_eq!(shown["favorite_count"], 1);
+    assert_eq!(shown["repost_count"], 1);
+    assert_eq!(shown["comment_count"], 1);
+    assert_eq!(bench.json(&["user", "show", "ada"])["follower_count"], 1);
+    let comments = bench.json(&["comment", id]);
+    assert_eq!(
+        text(&comments["comments"][0], "message"),
+        "What a bass line"
+    );
+    let feed = as_bob(&["feed"]);
+    assert_eq!(text(&feed["feed"][0]["item"], "id"), id);
+    as_bob(&["unsave", id]);
+    assert_eq!(bench.json(&["show", id])["favorite_count"], 0);
+
+    // A list.
+    let list = as_bob(&["list", "create", "Morning"]);
+    let list = text(&list, "id");
+    as_bob(&["list", "add", list, id]);
+    let shown = bench.json(&["list", "show", list]);
+    assert_eq!(text(&shown["tracks"][0], "id"), id);
+    as_bob(&["list", "remove", list, id]);
+    assert_eq!(bench.json(&["list", "show", list])["track_count"], 0);
+
+    // The vault.
+    bench.json(&["wallet", "backup", "--username", "ada"]);
+    let recovered = bench.json(&[
+        "wallet",
+        "recover",
+        "--username",
+        "ada",
+        "--wallet",
+        "again",
+    ]);
+    assert_eq!(recovered["address"], ada["wallet"]);
+    net.stop();
+}
+
+#[test]
+fn everything_is_still_there_after_a_restart() {
+    let mut bench = Bench::new();
+    let net = devnet(&mut bench);
+    bench.json(&["wallet", "new"]);
+    bench.json(&["user", "create", "--handle", "ada"]);
+    let file = write(&bench.path("notes.txt"), b"a few words");
+    let published = bench.json(&["publish", &file]);
+    net.stop();
+    let net = devnet(&mut bench);
+    let found = bench.run(&["get", text(&published, "id"), "-o", "-"]);
+    assert_eq!(stdout(&found), "a few words");
+    net.stop();
+}
+
+#[test]
+fn what_cannot_be_published_is_named() {
+    let mut bench = Bench::new();
+    let net = devnet(&mut bench);
+    let message = |arguments: &[&str]| text(&bench.error(arguments), "message").to_owned();
+    assert!(message(&["publish", "nowhere.flac"]).contains("nowhere.flac"));
+    assert!(message(&["publish", "home"]).contains("home"));
+    bench.json(&["wallet", "new"]);
+    let file = write(&bench.path("notes.txt"), b"a few words");
+    assert_eq!(bench.error(&["publish", &file])["code"], "user_missing");
+    net.stop();
+}
