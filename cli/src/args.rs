@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    content, devnet, find, generate, lists, network, peer, social, user, wallet,
+    content, devnet, find, generate, lists, network, peer, simulate, social, user, wallet,
 };
 
 /// Publish, find, stream and pay for digital content without a platform in between.
