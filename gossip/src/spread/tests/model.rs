@@ -50,9 +50,9 @@ proptest! {
 fn step() -> impl Strategy<Value = Step> {
     let forged = prop::bool::weighted(0.3);
     prop_oneof![
-        4 => (0..BLOCKS, forged.clone())
+        4 => (0..BLOCKS, forged)
             .prop_map(|(block, is_forged)| Step::Batch { block, is_forged }),
-        8 => (0..BLOCKS, 0..5_usize, forged.clone()).prop_map(|(block, signer, is_forged)| {
+        8 => (0..BLOCKS, 0..5_usize, forged).prop_map(|(block, signer, is_forged)| {
             Step::Head { block, signer, is_forged: is_forged && signer < 2 }
         }),
         4 => (0..5_usize, 0..BLOCKS, 1..9_usize, forged).prop_map(
