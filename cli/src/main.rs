@@ -68,7 +68,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn start_logging(args: &Args) {
     let level = match (args.global.quiet, args.global.verbose) {
         (true, _) => "error",
-        (false, 0) => "warn,libp2p_kad=error",
+        (false, 0) => "warn,libp2p_kad=error,libp2p_gossipsub=error",
         (false, 1) => "info",
         (false, 2) => "debug",
         (false, _) => "trace",

@@ -35,6 +35,7 @@ pub struct Node {
     context: Context,
     http: SocketAddr,
     token: String,
+    stopped: tokio::task::JoinHandle<()>,
 }
 
 /// Why a peer did not start; each text says what to do.
@@ -122,6 +123,7 @@ impl Node {
         let context = open(config, key).await?;
         let node = Self {
             http: listener.local_addr().unwrap_or(http),
+            stopped: tokio::spawn(stop_in_order(context.clone())),
             context,
             token,
         };
@@ -160,9 +162,9 @@ impl Node {
     /// Stops in the reverse order of the start; what was acknowledged is on disk.
     pub async fn stop(self) {
         self.context.stop.cancel();
-        self.context.chain.stop();
-        self.context.net.stop().await;
-        self.context.store.stop().await;
+        if self.stopped.await.is_err() {
+            tracing::error!("the peer did not stop in order");
+        }
     }
 
     async fn spawn(&self, listener: tokio::net::TcpListener) -> Result<(), StartError> {
@@ -194,6 +196,15 @@ impl Node {
         http::serve(listener, context, parts, self.token.clone());
         Ok(())
     }
+}
+
+/// Waits until the peer is to stop, then ends its parts in the reverse order of
+/// the start.
+async fn stop_in_order(context: Context) {
+    context.stop.cancelled().await;
+    context.chain.stop();
+    context.net.stop().await;
+    context.store.stop().await;
 }
 
 /// Opens everything that drivers are made from.

@@ -6,8 +6,9 @@
 //! decides what to fetch and what to release. Whatever is signed is on disk
 //! before anybody sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cid::Cid;
 use protocol::id::{Address, Hash32};
@@ -135,6 +136,7 @@ struct Actor {
     presences: mpsc::Receiver<Gossip>,
     pages: mpsc::Receiver<Gossip>,
     snapshot: watch::Receiver<Arc<Registry>>,
+    connected: watch::Receiver<BTreeSet<Address>>,
     height: watch::Receiver<Height>,
     placement: Arc<Placement>,
     holder: Holder,
@@ -213,7 +215,11 @@ impl Actor {
                 Ok(()) = self.snapshot.changed() => self.handle_snapshot(),
                 Ok(()) = self.height.changed() => self.handle_height().await,
                 _ = presence.tick() => self.tell_presence().await,
-                _ = relist.tick() => self.list_unlisted(),
+                Ok(()) = self.connected.changed() => {
+                    self.connected.mark_unchanged();
+                    self.list_unlisted();
+                }
+                _ = relist.tick() => self.relist_one(),
                 () = clock.sleep_until(deadline) => {
                     self.holder.handle_timeout(clock.now());
                     self.repair.handle_timeout(clock.now());
@@ -254,7 +260,7 @@ impl Actor {
     }
 
     fn report(&self, root: Cid) -> RootReport {
-        let none = std::collections::BTreeSet::new();
+        let none = BTreeSet::new();
         let target = protocol::placement::REPLICAS_TARGET;
         let is_own = self.book.lease(&root).is_some();
         let others = self
@@ -291,7 +297,7 @@ impl Actor {
                     }
                 }
             }
-            Outcome::Listed { peer, response } => self.handle_listed(peer, response),
+            Outcome::Listed { peer, response } => self.handle_listed(peer, response).await,
             Outcome::Checked {
                 peer,
                 root,
@@ -336,8 +342,8 @@ const COMMANDS_MAX: usize = 16;
 /// Roots in one answer of [`ContentHandle::roots`].
 pub const REPORTS_MAX: usize = 10_000;
 
-/// Pause between two looks for peers whose leases were not read.
-const RELIST_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+/// Pause between two peers whose leases are read again.
+const RELIST_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The protocols and topics of the role.
 const OFFERS: Protocol = Protocol::Publish;

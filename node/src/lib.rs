@@ -27,4 +27,5 @@ pub mod net;
 pub mod publish;
 pub mod relay;
 pub mod store;
+pub mod survey;
 pub mod vault;

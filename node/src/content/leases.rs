@@ -166,16 +166,18 @@ impl Actor {
         }
     }
 
-    /// Tells the placed peers, and those who would take their place, of a lease.
+    /// Tells the placed peers, those who would take their place, and the other
+    /// peers of the same operators of a lease.
     fn announce(&mut self, lease: &SignedLease) {
+        let root = &lease.record.root;
         let none = BTreeSet::new();
+        let mut told = self.placement.place(root, ANNOUNCED_MAX, &none);
+        let first: BTreeSet<Address> = told.iter().copied().collect();
+        told.extend(self.placement.place(root, ANNOUNCED_MAX, &first));
         let request = Request::Announce {
             lease: Box::new(lease.clone()),
         }
         .to_bytes();
-        let told = self
-            .placement
-            .place(&lease.record.root, ANNOUNCED_MAX, &none);
         for peer in told {
             if peer == self.context.peer {
                 continue;
@@ -203,14 +205,17 @@ impl Actor {
                     self.repair
                         .handle_holding(holder, added.root, facts_of(&added));
                 }
-                self.keep_leases(vec![lease]).await;
+                self.keep_leases(vec![lease], Vec::new()).await;
             }
             Err(error) => tracing::debug!(%holder, %error, "a lease was not taken"),
         }
     }
 
     /// Keeps others' leases, so that a restart knows the holders at once.
-    async fn keep_leases(&self, leases: Vec<SignedLease>) {
+    async fn keep_leases(&self, leases: Vec<SignedLease>, gone: Vec<(Address, Cid)>) {
+        if leases.is_empty() && gone.is_empty() {
+            return;
+        }
         let kept: Result<(), StoreError> = self
             .context
             .store
@@ -218,6 +223,9 @@ impl Actor {
                 for lease in &leases {
                     let key = (lease.record.holder, lease.record.root);
                     tables.put(LEASES_BY_HOLDER, &key, lease)?;
+                }
+                for key in &gone {
+                    tables.remove(LEASES_BY_HOLDER, key)?;
                 }
                 Ok(())
             })
@@ -227,9 +235,20 @@ impl Actor {
         }
     }
 
-    /// Reads the leases of connected peers that were not read yet.
+    /// Reads one peer's leases again: an announcement may have been missed.
+    pub(super) fn relist_one(&mut self) {
+        let drawn = rand::random_range(0..self.listed.len().max(1));
+        if let Some(peer) = self.listed.keys().nth(drawn).copied() {
+            self.listed.remove(&peer);
+        }
+        self.list_unlisted();
+    }
+
+    /// Reads the leases of connected peers that were not read since they
+    /// connected.
     pub(super) fn list_unlisted(&mut self) {
         let connected = self.context.net.connected().borrow().clone();
+        self.listed.retain(|peer, _| connected.contains(peer));
         let unlisted: Vec<Address> = self
             .placement
             .peers(Role::Content)
@@ -255,7 +274,7 @@ impl Actor {
         });
     }
 
-    pub(super) fn handle_listed(&mut self, peer: Address, response: Option<Response>) {
+    pub(super) async fn handle_listed(&mut self, peer: Address, response: Option<Response>) {
         let Some(mut known) = self.listing.remove(&peer) else {
             return;
         };
@@ -276,36 +295,38 @@ impl Actor {
         }
         self.listed
             .insert(peer, page.map_or(0, |page| page.record.serial));
-        self.take_list(peer, known);
+        self.take_list(peer, known).await;
     }
 
     /// A peer's whole list: what it does not name is released. The peer says so
     /// itself over its own connection.
-    fn take_list(&mut self, peer: Address, leases: Vec<SignedLease>) {
+    async fn take_list(&mut self, peer: Address, leases: Vec<SignedLease>) {
         let now = self.context.clock.now();
         let named: BTreeSet<Cid> = leases.iter().map(|lease| lease.record.root).collect();
-        let gone: Vec<Cid> = self
-            .view
-            .leases(&peer)
-            .map(|lease| lease.root)
-            .filter(|root| !named.contains(root))
-            .collect();
-        for root in gone {
-            self.repair.handle_released(&peer, &root);
+        let known: BTreeSet<Cid> = self.view.leases(&peer).map(|lease| lease.root).collect();
+        let gone: Vec<Cid> = known.difference(&named).copied().collect();
+        for root in &gone {
+            self.repair.handle_released(&peer, root);
         }
         self.view.remove(&peer);
         self.repair.handle_presence(peer, now);
+        let mut added = Vec::new();
         for lease in leases {
             if lease.record.holder != peer {
                 continue;
             }
             if let Ok(change) = self.view.handle_lease(&lease, now.epoch()) {
-                for added in change.added {
+                for found in change.added {
                     self.repair
-                        .handle_holding(peer, added.root, facts_of(&added));
+                        .handle_holding(peer, found.root, facts_of(&found));
+                }
+                if !known.contains(&lease.record.root) {
+                    added.push(lease);
                 }
             }
         }
+        self.keep_leases(added, gone.into_iter().map(|root| (peer, root)).collect())
+            .await;
     }
 
     pub(super) fn handle_page(&mut self, message: Gossip) {
@@ -343,8 +364,8 @@ fn facts_of(lease: &Lease) -> RootFacts {
 /// Leases renewed in one round.
 const RENEWALS_MAX: usize = 256;
 
-/// Peers that hear of a new lease at once: the placed ones and twice as many
-/// substitutes.
+/// Operators whose peers hear of a new lease at once: the placed ones and twice
+/// as many substitutes.
 const ANNOUNCED_MAX: usize = 15;
 
 /// Lists being read at a time.

@@ -96,6 +96,7 @@ pub(super) async fn open(
         presences: context.net.subscribe(PRESENCES).await?,
         pages: context.net.subscribe(PAGES).await?,
         snapshot,
+        connected: context.net.connected(),
         height,
         placement,
         holder: Holder::new(holder_config(context), stored.uploads, now),

@@ -28,6 +28,7 @@ use crate::publish::{
 };
 use crate::relay::ActionBody;
 use crate::store::StoreError;
+use crate::survey::survey;
 
 /// The body of `POST /v1/control/publish`.
 #[derive(Debug, Deserialize)]
@@ -151,9 +152,17 @@ pub(super) async fn root(
         blocks: 0,
         used: Default::default(),
     });
+    let context = app.context.clone();
+    let mut leases = survey(&context, cid).await;
+    let own: Result<Option<SignedLease>, StoreError> =
+        context.store.read(|tables| Ok(tables.get(LEASES, &cid)?));
+    leases.extend(own?);
     let row = on_a_thread(move || {
         let view = Replicas::new(&app);
-        let (mut row, leases) = view.row(&info)?;
+        let (mut row, _) = view.row(&info)?;
+        let holders: Vec<Address> = leases.iter().map(|lease| lease.record.holder).collect();
+        row["leases"] = json!(leases.len());
+        row["holders"] = json!(holders);
         let details = leases.iter().map(|lease| {
             json!({
                 "holder": lease.record.holder,
