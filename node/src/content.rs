@@ -350,3 +350,7 @@ const OFFERS: Protocol = Protocol::Publish;
 const LEASES: Protocol = Protocol::Leases;
 const PRESENCES: Topic = Topic::Presence;
 const PAGES: Topic = Topic::Pages;
+
+#[cfg(test)]
+#[cfg(feature = "devchain")]
+mod tests;

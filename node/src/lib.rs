@@ -28,4 +28,7 @@ pub mod publish;
 pub mod relay;
 pub mod store;
 pub mod survey;
+#[cfg(test)]
+#[cfg(feature = "devchain")]
+mod testing;
 pub mod vault;

@@ -1,0 +1,257 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cid::Cid;
+use protocol::action::SignedAction;
+use protocol::blocks::{Answer, Request, Response};
+use protocol::entity::build::ContentFields;
+use protocol::id::{EntityId, Role};
+use storage::backend::MemoryBackend;
+use storage::blocks::{Holding, Owner};
+
+use super::*;
+use crate::config::Config;
+use crate::exchange::{self, FetchOptions};
+use crate::publish::{self, Imported, PublishHandle, PublishRoot, PublishState};
+use crate::relay;
+use crate::testing::{
+    TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, until, within,
+};
+
+const LIGHT: u8 = 60;
+
+/// A peer with the content role.
+struct Member {
+    context: Context,
+    content: ContentHandle,
+}
+
+/// Several content peers and one light peer that publishes.
+struct Village {
+    chain: Option<TestChain>,
+    holders: Vec<Member>,
+    author: Context,
+    exchange: ExchangeHandle,
+    publish: PublishHandle,
+}
+
+impl Village {
+    async fn new(holders: u8) -> Self {
+        let seeds: Vec<u8> = (2..2 + holders).collect();
+        let chain = TestChain::with_peers(&seeds, Role::Content).await;
+        let mut contexts = Vec::new();
+        for seed in seeds {
+            contexts.push(peer(&chain, seed, &MemoryBackend::new(), usize::from(holders)).await);
+        }
+        let author = peer(&chain, LIGHT, &MemoryBackend::new(), usize::from(holders)).await;
+        let all: Vec<&Context> = contexts.iter().chain([&author]).collect();
+        introduce(&all).await;
+        for context in &all {
+            apply(context, 1, &[ada_joins(context)]).await;
+        }
+        let exchange = exchange::spawn(&author).await.unwrap();
+        let relay = relay::spawn(&author).await.unwrap();
+        let publish = publish::spawn(&author, &exchange, &relay).unwrap();
+        let mut holders = Vec::new();
+        for context in contexts {
+            holders.push(Member::start(context).await);
+        }
+        Self {
+            chain: Some(chain),
+            holders,
+            author,
+            exchange,
+            publish,
+        }
+    }
+
+    async fn import(&self, bytes: &[u8]) -> Imported {
+        let chunks: Vec<_> = bytes
+            .chunks(100_000)
+            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+            .collect();
+        let imported = self.publish.import(futures::stream::iter(chunks)).await;
+        imported.unwrap()
+    }
+
+    /// Publishes until `leases` leases are there; answers the action.
+    async fn publish(&self, imported: &Imported, leases: usize) -> SignedAction {
+        let fields = ContentFields {
+            title: Some("Night song".to_owned()),
+            cid: Some(imported.cid.clone()),
+            mime: Some("audio/mpeg".to_owned()),
+            ..ContentFields::default()
+        };
+        let action = ada(2).create_digital_content(EntityId(2_000_001), &fields);
+        let action = by_ada(&self.author, action);
+        let root = PublishRoot {
+            cid: imported.cid.parse().unwrap(),
+            proof_root: imported.proof_root,
+            dag_size: imported.dag_size,
+        };
+        let id = self
+            .publish
+            .start(action.clone(), vec![root])
+            .await
+            .unwrap();
+        until(async || {
+            let status = self.publish.status(id).await.unwrap();
+            assert_ne!(status.state, PublishState::Failed, "{:?}", status.error);
+            status.roots[0].leases >= leases
+        })
+        .await;
+        action
+    }
+
+    /// The live peers that hold a root by a lease of their own.
+    async fn leased(&self, root: Cid) -> BTreeSet<Address> {
+        let mut leased = BTreeSet::new();
+        for holder in &self.holders {
+            let peer = holder.context.peer;
+            let report = holder.content.report(root).await;
+            if report.is_some_and(|report| report.holders.contains(&peer)) {
+                leased.insert(peer);
+            }
+        }
+        leased
+    }
+}
+
+impl Member {
+    async fn start(context: Context) -> Self {
+        let exchange = exchange::spawn(&context).await.unwrap();
+        let content = spawn(&context, &exchange).await.unwrap();
+        Self { context, content }
+    }
+}
+
+async fn peer(chain: &TestChain, seed: u8, disk: &MemoryBackend, confirmed: usize) -> Context {
+    let mut config = Config::default();
+    if seed != LIGHT {
+        config.roles.insert(Role::Content);
+    }
+    config.content.presence_interval = Duration::from_millis(300);
+    config.content.lost_after = Duration::from_secs(4);
+    config.content.unlimited_uploads = true;
+    chain.peer(seed, disk, config, confirmed).await
+}
+
+async fn read_all(exchange: &ExchangeHandle, root: Cid) -> Vec<u8> {
+    let mut reader = exchange.open(root, 0..u64::MAX, true);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = within(reader.next()).await.unwrap() {
+        bytes.extend(chunk);
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_away() {
+    let mut village = Village::new(6).await;
+    let file = noise(3 << 20);
+    let imported = village.import(&file).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    let action = village.publish(&imported, 5).await;
+    for holder in &village.holders {
+        apply(&holder.context, 2, std::slice::from_ref(&action)).await;
+    }
+    let before = village.leased(root).await;
+    assert_eq!(before.len(), 5, "as many as are placed");
+
+    let mut report = None;
+    for holder in &village.holders {
+        let seen = holder.content.report(root).await.unwrap();
+        assert_eq!((seen.target, seen.placed.len()), (5, 5));
+        report = Some(seen);
+    }
+    let placed: BTreeSet<Address> = report.unwrap().placed.into_iter().collect();
+    assert_eq!(before, placed);
+
+    village
+        .author
+        .store
+        .remove_root(root, Holding::Upload)
+        .await
+        .unwrap();
+    assert!(!village.author.store.has(&root).unwrap());
+    assert_eq!(read_all(&village.exchange, root).await, file);
+    let cached = village.author.store.root(root).await.unwrap().unwrap();
+    assert!(cached.holdings.contains_key(&Holding::Cache));
+
+    village.chain.take().expect("it runs").stop().await;
+    let victim = village
+        .holders
+        .iter()
+        .position(|holder| before.contains(&holder.context.peer))
+        .unwrap();
+    let victim = village.holders.remove(victim);
+    kill(&victim.context).await;
+    until(async || village.leased(root).await.len() == village.holders.len()).await;
+    // Each hears of the new replica soon after.
+    for holder in &village.holders {
+        until(async || {
+            let report = holder.content.report(root).await.unwrap();
+            report.replicas == 5
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_lies_is_passed_over_and_a_damaged_block_is_fetched_again() {
+    let seeds = [2, 3, 4];
+    let chain = TestChain::with_peers(&seeds, Role::Content).await;
+    let disk = MemoryBackend::new();
+    let honest = peer(&chain, 2, &MemoryBackend::new(), 3).await;
+    let liar = peer(&chain, 3, &MemoryBackend::new(), 3).await;
+    let reader = peer(&chain, 4, &disk, 3).await;
+    introduce(&[&honest, &liar, &reader]).await;
+    let mut questions = liar.net.serve(Protocol::Blocks).await.unwrap();
+    tokio::spawn(async move {
+        while let Some(inbound) = questions.recv().await {
+            let request = Request::decode(&inbound.body).unwrap();
+            let lie = Answer::Data(Bytes::from_static(b"no such block"));
+            let response = Response::all(&lie, request.cids.len());
+            inbound.respond.send(response.encode());
+        }
+    });
+    let exchange = exchange::spawn(&honest).await.unwrap();
+    let relay = relay::spawn(&honest).await.unwrap();
+    let publish = publish::spawn(&honest, &exchange, &relay).unwrap();
+    let file = noise(5 << 20);
+    let chunks = vec![Ok(Bytes::from(file.clone()))];
+    let imported = publish.import(futures::stream::iter(chunks)).await.unwrap();
+    let root: Cid = imported.cid.parse().unwrap();
+
+    let exchange = exchange::spawn(&reader).await.unwrap();
+    let options = FetchOptions {
+        holders: vec![address(3), address(2)],
+        owner: Some(Owner {
+            root,
+            holding: Holding::Pin,
+            expiry: None,
+        }),
+        with_proof: true,
+        ..FetchOptions::default()
+    };
+    let mut fetching = exchange.fetch(root, options).await.unwrap();
+    let fetched = within(fetching.done()).await.unwrap();
+    assert_eq!(fetched.proof_root, Some(imported.proof_root));
+    assert_eq!(fetched.bytes, imported.dag_size);
+    assert_eq!(fetched.blocks, imported.blocks);
+
+    kill(&reader).await;
+    drop((exchange, reader));
+    for offset in (0..5).map(|block| 500_000 + block * 1_000_000) {
+        disk.flip_bit("segment-00000001", offset);
+    }
+    let reader = peer(&chain, 4, &disk, 3).await;
+    introduce(&[&honest, &reader]).await;
+    let report = reader.store.verify(|_| true).await.unwrap();
+    assert!(report.corrupt_count > 0);
+    let exchange = exchange::spawn(&reader).await.unwrap();
+    assert_eq!(read_all(&exchange, root).await, file);
+    let report = reader.store.verify(|_| true).await.unwrap();
+    assert_eq!(report.corrupt_count, 0);
+}
