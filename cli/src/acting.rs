@@ -8,6 +8,7 @@ use node::client::keystore::UserWallet;
 use node::client::{Client, NodeInfo, RelayState, Relayed};
 use node::home;
 use protocol::action::Action;
+use protocol::hashid;
 use protocol::id::UserId;
 use serde_json::{Value, json};
 
@@ -63,7 +64,11 @@ impl<'a> Actor<'a> {
         let info = session.client.node().await?;
         let (_, wallet) = session::unlock(global)?;
         if let Some(user) = find_user(&session.client, &info, &wallet).await?
-            && session.client.user(&user.to_string()).await?.is_some()
+            && session
+                .client
+                .user(&hashid::encode(user.0))
+                .await?
+                .is_some()
         {
             return fail(
                 "user_exists",
@@ -107,6 +112,19 @@ impl<'a> Actor<'a> {
             ));
         }
         Ok(done)
+    }
+
+    /// True as soon as the index knows the user; false when it does not for long.
+    pub(crate) async fn appears(&self) -> anyhow::Result<bool> {
+        let id = hashid::encode(self.user.0);
+        let begun = Instant::now();
+        while begun.elapsed() < APPEAR_MAX {
+            if self.client.user(&id).await?.is_some() {
+                return Ok(true);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(false)
     }
 
     /// Remembers the user of a wallet until the index knows it.
@@ -250,6 +268,9 @@ fn remembered(path: &std::path::Path) -> BTreeMap<String, u64> {
 
 const USERS_FILE: &str = "users.json";
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A relayer may see an action on the chain before gossip brings it here.
+const APPEAR_MAX: Duration = Duration::from_secs(20);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Looks at an action between two looks at the chain.

@@ -122,7 +122,7 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
                 .act(actor.builder().create_user(&fields), args.waiting)
                 .await?;
             actor.remember_user()?;
-            if is_confirmed(&done) && session.client.user(&user.to_string()).await?.is_none() {
+            if is_confirmed(&done) && !actor.appears().await? {
                 return fail(
                     "rejected",
                     format!("the network did not take user `{handle}`"),
