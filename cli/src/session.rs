@@ -45,9 +45,8 @@ impl Session {
         }
         if let Some(url) = read_home("node") {
             let client = Client::new(&url, token.clone().or_else(|| read_home("token")))?;
-            let error = match client.node().await {
-                Ok(_) => return Ok(session(client, None)),
-                Err(error) => error,
+            let Err(error) = client.node().await else {
+                return Ok(session(client, None));
             };
             let is_gone = matches!(error, node::client::ClientError::Away { .. });
             if !is_gone || config_file()?.is_none() {
