@@ -31,6 +31,29 @@ async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
     devnet.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_reorganisation_every_index_is_that_of_the_new_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = DevnetConfig {
+        peers: 3,
+        operators: 3,
+        data: folder.path().to_owned(),
+        ..DevnetConfig::default()
+    };
+    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
+    within("the peers connect", devnet.ready()).await;
+    for number in 1..=4 {
+        create_user(&devnet, &config, number).await;
+        within("the light peer indexes", indexed(&devnet, number)).await;
+    }
+    devnet.chain().control().reorg(3, false).await.unwrap();
+    // Heads up to the highest signed number stay unsigned.
+    devnet.chain().control().mine(8).await.unwrap();
+    create_user(&devnet, &config, 5).await;
+    within("all indexes agree", agreed(&devnet, "user5")).await;
+    devnet.stop().await;
+}
+
 #[tokio::test]
 async fn options_that_do_not_fit_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -66,6 +89,31 @@ async fn create_user(devnet: &Devnet, config: &DevnetConfig, number: u64) {
         .send(&wallet, to, calls::manage_entity(&action), U256::zero())
         .await
         .unwrap();
+}
+
+/// Waits until all peers have the user and the same entries.
+async fn agreed(devnet: &Devnet, handle: &str) {
+    let nodes: Vec<&Node> = devnet
+        .peers()
+        .iter()
+        .map(|peer| &peer.node)
+        .chain([devnet.light()])
+        .collect();
+    loop {
+        let roots: BTreeSet<Option<Hash32>> = nodes
+            .iter()
+            .map(|node| {
+                let snapshot = node.context().index.snapshot().unwrap();
+                let user = snapshot.user_by_handle(handle).unwrap()?;
+                assert_eq!(user.user.handle, handle);
+                Some(snapshot.entries_root().unwrap())
+            })
+            .collect();
+        if roots.len() == 1 && !roots.contains(&None) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn indexed(devnet: &Devnet, entries: u64) {
