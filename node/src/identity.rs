@@ -85,7 +85,9 @@ impl IdentityHandle {
 /// Requests of own clients that wait for the relayer.
 const COMMANDS_MAX: usize = 256;
 
-#[cfg(all(test, feature = "devchain"))]
+#[cfg(test)]
+#[cfg(feature = "devchain")]
 pub(crate) mod testing;
-#[cfg(all(test, feature = "devchain"))]
+#[cfg(test)]
+#[cfg(feature = "devchain")]
 mod tests;

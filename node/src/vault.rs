@@ -300,5 +300,6 @@ impl Quorum for Read {
     }
 }
 
-#[cfg(all(test, feature = "devchain"))]
+#[cfg(test)]
+#[cfg(feature = "devchain")]
 mod tests;
