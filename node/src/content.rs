@@ -19,7 +19,7 @@ use protocol::registry::Registry;
 use protocol::repair::{Progress, Repair};
 use serde::Serialize;
 use storage::index::IndexError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::context::Context;
@@ -28,6 +28,8 @@ use crate::index::Height;
 use crate::net::{Gossip, Inbound, NetError, Protocol, Responder, Topic};
 use crate::store::StoreError;
 
+mod damage;
+mod deletions;
 mod leases;
 mod presence;
 mod repairing;
@@ -138,6 +140,8 @@ struct Actor {
     snapshot: watch::Receiver<Arc<Registry>>,
     connected: watch::Receiver<BTreeSet<Address>>,
     height: watch::Receiver<Height>,
+    /// Blocks that were found damaged while they were read.
+    damaged: broadcast::Receiver<Cid>,
     placement: Arc<Placement>,
     holder: Holder,
     book: LeaseBook,
@@ -176,6 +180,13 @@ enum Outcome {
         root: Cid,
         is_held: bool,
     },
+    /// Which promised roots list a damaged block.
+    Damaged { roots: Vec<Cid> },
+    /// What the index says of the promised roots.
+    Deletions {
+        changed: Vec<(Cid, deletions::Sighting)>,
+        over: Vec<Cid>,
+    },
     /// A notice was sent; nothing depends on it.
     Told,
 }
@@ -212,6 +223,7 @@ impl Actor {
                 Some(request) = self.lease_requests.recv() => self.handle_lease_request(request).await,
                 Some(message) = self.presences.recv() => self.handle_presence(message),
                 Some(message) = self.pages.recv() => self.handle_page(message),
+                Ok(cid) = self.damaged.recv() => self.handle_damaged(cid).await,
                 Ok(()) = self.snapshot.changed() => self.handle_snapshot(),
                 Ok(()) = self.height.changed() => self.handle_height().await,
                 _ = presence.tick() => self.tell_presence().await,
@@ -303,6 +315,13 @@ impl Actor {
                 root,
                 is_held,
             } => self.repair.handle_check(peer, &root, is_held),
+            Outcome::Damaged { roots } => {
+                for root in roots {
+                    tracing::warn!(%root, "a promised root lost a block and fetches it again");
+                    self.repair.handle_corrupt(&root);
+                }
+            }
+            Outcome::Deletions { changed, over } => self.handle_deletions(changed, over).await,
             Outcome::Told => {}
         }
     }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use protocol::blocks::{FailReason, FetchConfig, Progress};
 use protocol::id::{Address, Hash32};
 use storage::blocks::Owner;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::context::Context;
 use crate::net::{NetError, Protocol};
@@ -29,6 +29,7 @@ pub use reading::{FileReader, ReadError};
 #[derive(Debug, Clone)]
 pub struct ExchangeHandle {
     commands: mpsc::Sender<Command>,
+    damaged: broadcast::Sender<Cid>,
     context: Context,
 }
 
@@ -123,7 +124,8 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
         ),
     };
     let requests = context.net.serve(Protocol::Blocks).await?;
-    server::spawn(context, requests, counters.clone());
+    let (damaged, _) = broadcast::channel(DAMAGED_MAX);
+    server::spawn(context, requests, counters.clone(), damaged.clone());
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let manager = Manager {
         context: context.clone(),
@@ -133,6 +135,7 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
     tokio::spawn(manager.run(inbox));
     Ok(ExchangeHandle {
         commands,
+        damaged,
         context: context.clone(),
     })
 }
@@ -166,6 +169,13 @@ impl ExchangeHandle {
     #[must_use]
     pub fn open(&self, root: Cid, range: std::ops::Range<u64>, may_fetch: bool) -> FileReader {
         FileReader::new(self.clone(), root, range, may_fetch)
+    }
+
+    /// Blocks that are found damaged on disk from here on, when they are served
+    /// or read.
+    #[must_use]
+    pub fn damaged(&self) -> broadcast::Receiver<Cid> {
+        self.damaged.subscribe()
     }
 
     /// The handles that the exchange works with.
@@ -298,6 +308,9 @@ impl From<StoreError> for FetchError {
 
 /// Commands waiting for the manager; senders wait when it is full.
 const COMMANDS_MAX: usize = 64;
+
+/// Damaged blocks that are not looked at yet; the next read finds the others.
+const DAMAGED_MAX: usize = 64;
 
 /// Bytes in flight, and bytes waiting to be stored, of one fetch.
 const IN_FLIGHT_BYTES_MAX: u64 = 24 << 20;

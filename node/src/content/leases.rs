@@ -120,6 +120,7 @@ impl Actor {
             return;
         }
         self.book.handle_page_signed(page.clone());
+        self.look_for_deletions(epoch);
         let told = self
             .context
             .net

@@ -20,6 +20,12 @@ impl Actor {
                 facts,
                 holders,
             } => {
+                if self.is_deleted(&root) {
+                    self.repair.handle_unwanted(&root);
+                    let now = self.context.clock.now();
+                    self.repair.handle_fetch_failed(&root, now);
+                    return;
+                }
                 tracing::info!(%root, holders = holders.len(), "a root is repaired to here");
                 self.fetch_for_repair(root, facts.proof_root, facts.size, holders);
             }

@@ -98,6 +98,7 @@ pub(super) async fn open(
         snapshot,
         connected: context.net.connected(),
         height,
+        damaged: exchange.damaged(),
         placement,
         holder: Holder::new(holder_config(context), stored.uploads, now),
         book,

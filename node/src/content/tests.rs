@@ -23,6 +23,7 @@ const LIGHT: u8 = 60;
 
 /// A peer with the content role.
 struct Member {
+    disk: MemoryBackend,
     context: Context,
     content: ContentHandle,
 }
@@ -42,10 +43,16 @@ impl Village {
         let chain = TestChain::with_peers(&seeds, Role::Content).await;
         let mut contexts = Vec::new();
         for seed in seeds {
-            contexts.push(peer(&chain, seed, &MemoryBackend::new(), usize::from(holders)).await);
+            let disk = MemoryBackend::new();
+            let context = peer(&chain, seed, &disk, usize::from(holders)).await;
+            contexts.push((disk, context));
         }
         let author = peer(&chain, LIGHT, &MemoryBackend::new(), usize::from(holders)).await;
-        let all: Vec<&Context> = contexts.iter().chain([&author]).collect();
+        let all: Vec<&Context> = contexts
+            .iter()
+            .map(|(_, context)| context)
+            .chain([&author])
+            .collect();
         introduce(&all).await;
         for context in &all {
             apply(context, 1, &[ada_joins(context)]).await;
@@ -54,8 +61,8 @@ impl Village {
         let relay = relay::spawn(&author).await.unwrap();
         let publish = publish::spawn(&author, &exchange, &relay).unwrap();
         let mut holders = Vec::new();
-        for context in contexts {
-            holders.push(Member::start(context).await);
+        for (disk, context) in contexts {
+            holders.push(Member::start(disk, context).await);
         }
         Self {
             chain: Some(chain),
@@ -119,10 +126,14 @@ impl Village {
 }
 
 impl Member {
-    async fn start(context: Context) -> Self {
+    async fn start(disk: MemoryBackend, context: Context) -> Self {
         let exchange = exchange::spawn(&context).await.unwrap();
         let content = spawn(&context, &exchange).await.unwrap();
-        Self { context, content }
+        Self {
+            disk,
+            context,
+            content,
+        }
     }
 }
 
@@ -254,4 +265,80 @@ async fn a_holder_that_lies_is_passed_over_and_a_damaged_block_is_fetched_again(
     assert_eq!(read_all(&exchange, root).await, file);
     let report = reader.store.verify(|_| true).await.unwrap();
     assert_eq!(report.corrupt_count, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_comes_back_with_its_promises_and_mends_its_disk() {
+    let mut village = Village::new(3).await;
+    let imported = village.import(&noise(3 << 20)).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    village.publish(&imported, 3).await;
+
+    let Member { disk, context, .. } = village.holders.remove(0);
+    let cids = context
+        .store
+        .reader()
+        .listed_after(&root, None, 64)
+        .unwrap();
+    kill(&context).await;
+    drop(context);
+    disk.flip_bit("segment-00000001", 1_500_000);
+    let chain = village.chain.as_ref().expect("it runs");
+    let context = peer(chain, 2, &disk, 3).await;
+    let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
+    introduce(&[&[&context], &others[..]].concat()).await;
+    let member = Member::start(disk, context).await;
+    let report = member.content.report(root).await.unwrap();
+    assert!(report.holders.contains(&member.context.peer));
+    let others: Vec<Address> = others.iter().map(|other| other.peer).collect();
+    assert!(others.iter().all(|other| report.holders.contains(other)));
+
+    let asking = &village.holders[0].context.net;
+    let (mut asked, mut is_hurt) = (cids.clone(), false);
+    while !asked.is_empty() {
+        let request = Request {
+            cids: asked.clone(),
+        };
+        let body = asking.request(address(2), Protocol::Blocks, request.encode());
+        let response = Response::decode(&within(body).await.unwrap()).unwrap();
+        is_hurt |= response.answers.contains(&Answer::Missing);
+        asked.drain(..response.answers.len());
+    }
+    assert!(is_hurt, "the damage is noticed");
+    let store = &member.context.store;
+    until(async || {
+        let report = store.verify(|_| true).await.unwrap();
+        report.corrupt_count == 0 && report.blocks == cids.len() as u64
+    })
+    .await;
+    let report = member.content.report(root).await.unwrap();
+    assert!(report.holders.contains(&member.context.peer));
+}
+
+#[test]
+fn a_promise_outlasts_the_deletion_of_its_content_by_a_day() {
+    use std::ops::ControlFlow::{Break, Continue};
+
+    use protocol::time::Epoch;
+
+    use super::deletions::{DELETED_EPOCHS, Sighting, judge};
+
+    let seen = |gone: Option<u64>| {
+        Some(Sighting {
+            gone: gone.map(Epoch),
+        })
+    };
+    let last = 7 + DELETED_EPOCHS;
+    for (known, is_listed, epoch, expected) in [
+        (None, false, 7, Continue(None)),
+        (None, true, 7, Continue(seen(None))),
+        (seen(None), true, 7, Continue(None)),
+        (seen(None), false, 7, Continue(seen(Some(7)))),
+        (seen(Some(7)), false, last - 1, Continue(None)),
+        (seen(Some(7)), false, last, Break(())),
+        (seen(Some(7)), true, last, Continue(seen(None))),
+    ] {
+        let found = judge(known, is_listed, Epoch(epoch));
+        assert_eq!(found, expected, "{known:?} {is_listed} {epoch}");
+    }
 }

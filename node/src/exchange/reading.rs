@@ -100,6 +100,8 @@ impl FileReader {
 
     async fn drop_damaged(&self, cid: Cid) {
         tracing::warn!(%cid, "a damaged block is dropped and fetched again");
+        // Nobody listens at a peer that promises nothing.
+        let _ = self.exchange.damaged.send(cid);
         let dropped: Result<bool, StoreError> = self.exchange.context().store.drop_block(cid).await;
         if let Err(error) = dropped {
             tracing::warn!(%cid, %error, "the damaged block was not dropped");

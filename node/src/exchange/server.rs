@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use cid::Cid;
 use protocol::blocks::{Lookup, Request, Serve, ServeConfig, ServeId};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 
 use super::Counters;
@@ -13,8 +13,14 @@ use crate::context::Context;
 use crate::net::{Inbound, Refusal, Responder};
 use crate::store::StoreHandle;
 
-pub(super) fn spawn(context: &Context, requests: mpsc::Receiver<Inbound>, counters: Counters) {
+pub(super) fn spawn(
+    context: &Context,
+    requests: mpsc::Receiver<Inbound>,
+    counters: Counters,
+    damaged: broadcast::Sender<Cid>,
+) {
     let actor = Actor {
+        damaged,
         context: context.clone(),
         counters,
         serve: Serve::new(ServeConfig {
@@ -30,6 +36,7 @@ pub(super) fn spawn(context: &Context, requests: mpsc::Receiver<Inbound>, counte
 
 struct Actor {
     context: Context,
+    damaged: broadcast::Sender<Cid>,
     counters: Counters,
     serve: Serve,
     next: u64,
@@ -81,9 +88,9 @@ impl Actor {
     fn drain(&mut self) {
         loop {
             while let Some(lookup) = self.serve.poll_lookup() {
-                let store = self.context.store.clone();
+                let (store, damaged) = (self.context.store.clone(), self.damaged.clone());
                 self.lookups
-                    .spawn_blocking(move || (lookup.id, look_up(&store, &lookup)));
+                    .spawn_blocking(move || (lookup.id, look_up(&store, &lookup, &damaged)));
             }
             let Some(reply) = self.serve.poll_transmit() else {
                 return;
@@ -99,12 +106,16 @@ impl Actor {
     }
 }
 
-fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
+fn look_up(
+    store: &StoreHandle,
+    lookup: &Lookup,
+    damaged: &broadcast::Sender<Cid>,
+) -> Vec<Option<Bytes>> {
     let reader = store.reader();
     let mut left = lookup.bytes_max;
     let mut blocks = Vec::with_capacity(lookup.cids.len());
     for cid in &lookup.cids {
-        let block = read(&reader, cid);
+        let block = read(&reader, cid, damaged);
         let size = block.as_ref().map_or(0, Bytes::len);
         if size > left {
             break;
@@ -116,9 +127,17 @@ fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
 }
 
 /// A damaged block counts as missing here; whoever holds the root repairs it.
-fn read(reader: &storage::blocks::BlockReader, cid: &Cid) -> Option<Bytes> {
+fn read(
+    reader: &storage::blocks::BlockReader,
+    cid: &Cid,
+    damaged: &broadcast::Sender<Cid>,
+) -> Option<Bytes> {
     reader.block(cid).unwrap_or_else(|error| {
         tracing::warn!(%cid, %error, "block not served");
+        if matches!(error, storage::blocks::BlockError::Corrupt { .. }) {
+            // Nobody listens at a peer that promises nothing.
+            let _ = damaged.send(*cid);
+        }
         None
     })
 }

@@ -1,0 +1,45 @@
+//! Blocks that went bad on the disk: dropped, and fetched again for every
+//! promised root that lists them.
+
+use cid::Cid;
+use storage::blocks::BlockReader;
+
+use super::{Actor, Outcome};
+
+impl Actor {
+    pub(super) async fn handle_damaged(&mut self, cid: Cid) {
+        // It is fetched again whether or not it could be dropped.
+        if let Err(error) = self.context.store.drop_block(cid).await {
+            tracing::warn!(%cid, %error, "the damaged block was not dropped");
+        }
+        let promised: Vec<Cid> = self.book.leases().map(|lease| lease.record.root).collect();
+        let reader = self.context.store.reader();
+        self.tasks.spawn(async move {
+            let listing = move || {
+                let lists = |root: &Cid| lists(&reader, root, &cid);
+                promised.into_iter().filter(lists).collect()
+            };
+            let roots = tokio::task::spawn_blocking(listing).await;
+            Outcome::Damaged {
+                roots: roots.unwrap_or_default(),
+            }
+        });
+    }
+}
+
+/// True when a root lists a block, whatever the codec of its CID.
+fn lists(reader: &BlockReader, root: &Cid, cid: &Cid) -> bool {
+    let before = predecessor(cid);
+    let next = reader.listed_after(root, before.as_ref(), 1);
+    next.is_ok_and(|found| found.iter().any(|found| found.hash() == cid.hash()))
+}
+
+/// The CID whose hash is smaller by one; `None` for the smallest.
+fn predecessor(cid: &Cid) -> Option<Cid> {
+    let mut digest = cid.hash().digest().to_vec();
+    let place = digest.iter().rposition(|byte| *byte != 0)?;
+    digest[place] -= 1;
+    digest[place + 1..].fill(0xff);
+    let hash = cid::multihash::Multihash::wrap(cid.hash().code(), &digest).ok()?;
+    Some(Cid::new_v1(cid.codec(), hash))
+}
