@@ -121,6 +121,14 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Ends the process at once, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
 impl Drop for Peer {
     fn drop(&mut self) {
         // It may have ended already.

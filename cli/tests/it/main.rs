@@ -7,4 +7,5 @@ mod config;
 mod help;
 mod path;
 mod simulate;
+mod swarm;
 mod wallet;
