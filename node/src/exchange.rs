@@ -1,8 +1,9 @@
 //! The exchange of blocks: serving what is here and fetching what is not.
 //!
 //! Every peer serves `/coliving/blocks/1`, light peers too: others pull from an
-//! author what it publishes. A root is fetched once at a time; who asks for it
-//! meanwhile joins.
+//! author what it publishes. A root comes over the network once at a time: who
+//! asks for it meanwhile joins, or goes over it afterwards when more is asked
+//! of it than the first fetch does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ enum Command {
     },
 }
 
-/// What is fetched, and under which name it is joined.
+/// What is fetched.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Target {
     Dag(Cid),
@@ -224,13 +225,15 @@ impl Fetching {
 struct Manager {
     context: Context,
     counters: Counters,
-    under_way: BTreeMap<Target, Shared>,
+    under_way: BTreeMap<Target, Vec<Shared>>,
 }
 
 /// A fetch under way, for others to join. Only those who wait hold receivers, so
 /// that the fetch notices when nobody does.
 #[derive(Debug, Clone)]
 struct Shared {
+    owner: Option<Owner>,
+    with_proof: bool,
     progress: Arc<watch::Sender<Progress>>,
     outcome: Arc<watch::Sender<Option<Result<Fetched, FetchError>>>>,
     holders: mpsc::Sender<Vec<Address>>,
@@ -242,6 +245,17 @@ impl Shared {
             progress: self.progress.subscribe(),
             outcome: self.outcome.subscribe(),
         }
+    }
+
+    /// True when its outcome is all that `options` ask for.
+    fn serves(&self, options: &FetchOptions) -> bool {
+        (options.owner.is_none() || options.owner == self.owner)
+            && (self.with_proof || !options.with_proof)
+    }
+
+    /// A full queue means that the fetch knows enough holders.
+    fn hint(&self, holders: &[Address]) {
+        let _ = self.holders.try_send(holders.to_vec());
     }
 
     fn is_over(&self) -> bool {
@@ -268,20 +282,33 @@ impl Manager {
     }
 
     fn start(&mut self, target: Target, options: FetchOptions) -> Fetching {
-        self.under_way.retain(|_, shared| !shared.is_over());
-        if let Some(shared) = self.under_way.get(&target) {
-            // A full queue means that the fetch knows enough holders.
-            let _ = shared.holders.try_send(options.holders);
-            return shared.join();
+        self.under_way.retain(|_, fetches| {
+            fetches.retain(|shared| !shared.is_over());
+            !fetches.is_empty()
+        });
+        let fetches = self.under_way.get(&target).map_or(&[][..], Vec::as_slice);
+        for shared in fetches.iter().filter(|shared| shared.serves(&options)) {
+            let fetching = shared.join();
+            // It ends when nobody waits, which may have been a moment ago.
+            if !shared.is_over() {
+                shared.hint(&options.holders);
+                return fetching;
+            }
         }
+        // What another fetch brings for another reason is not brought twice.
+        let before = fetches.last().map(|shared| {
+            shared.hint(&options.holders);
+            shared.join()
+        });
         let (shared, fetching) = fetcher::spawn(
             self.context.clone(),
             self.counters.clone(),
             self.config(),
             target.clone(),
             options,
+            before,
         );
-        self.under_way.insert(target, shared);
+        self.under_way.entry(target).or_default().push(shared);
         fetching
     }
 
@@ -313,4 +340,4 @@ const COMMANDS_MAX: usize = 64;
 const DAMAGED_MAX: usize = 64;
 
 /// Bytes in flight, and bytes waiting to be stored, of one fetch.
-const IN_FLIGHT_BYTES_MAX: u64 = 24 << 20;
+const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;

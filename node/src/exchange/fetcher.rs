@@ -19,16 +19,20 @@ use crate::context::Context;
 use crate::net::{Protocol, RequestError};
 use crate::store::StoreError;
 
-/// Starts a fetch; it ends by itself when nobody waits for it any more.
+/// Starts a fetch, after the end of the fetch `before`; it ends by itself when
+/// nobody waits for it any more.
 pub(super) fn spawn(
     context: Context,
     counters: Counters,
     config: FetchConfig,
     target: Target,
     options: FetchOptions,
+    before: Option<Fetching>,
 ) -> (Shared, Fetching) {
     let (holders, hints) = mpsc::channel(HOLDER_HINTS_MAX);
     let shared = Shared {
+        owner: options.owner,
+        with_proof: options.with_proof,
         progress: Arc::new(watch::Sender::new(Progress::default())),
         outcome: Arc::new(watch::Sender::new(None)),
         holders,
@@ -48,16 +52,38 @@ pub(super) fn spawn(
         progress: Arc::clone(&shared.progress),
         context,
     };
-    let outcome = Arc::clone(&shared.outcome);
+    let ending = Ending(Arc::clone(&shared.outcome));
     tokio::spawn(async move {
-        tokio::select! {
-            result = fetcher.run(hints) => {
-                outcome.send_replace(Some(result));
+        let work = async {
+            if let Some(before) = before {
+                fetcher.follow(before).await;
             }
-            () = outcome.closed() => {}
+            fetcher.run(hints).await
+        };
+        tokio::select! {
+            result = work => {
+                ending.0.send_replace(Some(result));
+            }
+            () = ending.0.closed() => {}
         }
     });
     (shared, fetching)
+}
+
+/// Says that a fetch is over, however it ends: who joined at the last moment
+/// waits for nothing.
+struct Ending(Arc<watch::Sender<Option<Result<Fetched, FetchError>>>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.send_if_modified(|outcome| {
+            let is_open = outcome.is_none();
+            if is_open {
+                *outcome = Some(Err(FetchError::Stopped));
+            }
+            is_open
+        });
+    }
 }
 
 struct Fetcher {
@@ -108,6 +134,20 @@ impl Target {
 }
 
 impl Fetcher {
+    /// Waits for the fetch `before`; what it brought is found on disk then.
+    async fn follow(&self, mut before: Fetching) {
+        let mut seen = before.progress();
+        loop {
+            tokio::select! {
+                _ = before.done() => return,
+                Ok(()) = seen.changed() => {
+                    let progress = *seen.borrow_and_update();
+                    self.progress.send_replace(progress);
+                }
+            }
+        }
+    }
+
     async fn run(mut self, mut hints: mpsc::Receiver<Vec<Address>>) -> Result<Fetched, FetchError> {
         self.introduce();
         let stop = self.context.stop.clone();
@@ -122,7 +162,11 @@ impl Fetcher {
                 () = stop.cancelled() => return Err(FetchError::Stopped),
                 Some(outcome) = self.tasks.join_next() => match outcome {
                     Ok(outcome) => self.handle_outcome(outcome)?,
-                    Err(error) => tracing::error!(%error, "a task of a fetch failed"),
+                    Err(error) => {
+                        // What it would have said is waited for in vain.
+                        tracing::error!(%error, "a task of a fetch failed");
+                        return Err(FetchError::Stopped);
+                    }
                 },
                 Some(holders) = hints.recv() => {
                     for holder in holders {
@@ -306,7 +350,12 @@ impl Fetcher {
     async fn finish(self, blocks: u64, bytes: u64) -> Result<Fetched, FetchError> {
         if let Some(owner) = self.options.owner {
             let cids = self.seen.into_iter().collect();
-            self.context.store.add_root(owner, cids).await?;
+            let listed = self.context.store.add_root(owner, cids).await?;
+            if listed.missing > 0 {
+                // Evicted or dropped since it was found; the next try brings it.
+                let cid = self.target.root();
+                return Err(protocol::blocks::FailReason::NoHolder { cid }.into());
+            }
         }
         let proof_root = match (&self.target, self.options.with_proof) {
             (Target::Dag(root), true) => Some(prove(&self.context, *root).await?),
@@ -328,7 +377,14 @@ async fn prove(context: &Context, root: Cid) -> Result<Hash32, FetchError> {
             .await;
     match proved {
         Ok(Ok(proof)) => Ok(proof.hash),
-        Ok(Err(unixfs::ProofError::Source(error))) => Err(StoreError::from(error).into()),
+        Ok(Err(unixfs::ProofError::Source(error))) => {
+            let error = StoreError::from(error);
+            if let Some(cid) = error.corrupt_cid() {
+                tracing::warn!(%cid, "a damaged block is dropped; the next try fetches it");
+                context.store.drop_block(*cid).await?;
+            }
+            Err(error.into())
+        }
         Ok(Err(unixfs::ProofError::Dag(error))) => {
             Err(protocol::blocks::FailReason::Dag(error).into())
         }
