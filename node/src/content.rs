@@ -17,6 +17,7 @@ use protocol::placement::Placement;
 use protocol::publish::{Holder, RequestId};
 use protocol::registry::Registry;
 use protocol::repair::{Progress, Repair};
+use protocol::time::Moment;
 use serde::Serialize;
 use storage::index::IndexError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -149,8 +150,12 @@ struct Actor {
     repair: Repair,
     responders: BTreeMap<RequestId, Responder>,
     next_request: u64,
-    /// Pulls and repairs under way, to be broken off by root.
-    fetches: BTreeMap<Cid, tokio::task::AbortHandle>,
+    /// Pulls of uploads under way, to be broken off by root.
+    pulls: BTreeMap<Cid, tokio::task::AbortHandle>,
+    /// Repairs under way: each is answered, so none is broken off.
+    repairing: BTreeSet<Cid>,
+    /// Until when offers hear that the disk is full.
+    full_until: Option<Moment>,
     tasks: JoinSet<Outcome>,
     /// Bytes of pulls that are here.
     progress: mpsc::Sender<(Cid, u64)>,
@@ -206,7 +211,7 @@ impl Actor {
         self.handle_snapshot();
         loop {
             self.drain().await;
-            let deadline = [self.holder.poll_timeout(), self.repair.poll_timeout()]
+            let deadline = [self.uploads_end(), self.repair.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .min();
@@ -233,7 +238,7 @@ impl Actor {
                 }
                 _ = relist.tick() => self.relist_one(),
                 () = clock.sleep_until(deadline) => {
-                    self.holder.handle_timeout(clock.now());
+                    self.end_uploads().await;
                     self.repair.handle_timeout(clock.now());
                 }
             }
@@ -300,15 +305,16 @@ impl Actor {
                 root,
                 purpose,
                 result,
-            } => {
-                self.fetches.remove(&root);
-                match purpose {
-                    Purpose::Upload => self.handle_pulled(root, result).await,
-                    Purpose::Repair { proof_root, size } => {
-                        self.handle_repaired(root, proof_root, size, result).await;
-                    }
+            } => match purpose {
+                Purpose::Upload => {
+                    self.pulls.remove(&root);
+                    self.handle_pulled(root, result).await;
                 }
-            }
+                Purpose::Repair { proof_root, size } => {
+                    self.repairing.remove(&root);
+                    self.handle_repaired(root, proof_root, size, result).await;
+                }
+            },
             Outcome::Listed { peer, response } => self.handle_listed(peer, response).await,
             Outcome::Checked {
                 peer,

@@ -266,6 +266,15 @@ impl StoreHandle {
         Ok(self.stats().free_bytes.min(disk))
     }
 
+    /// Bytes that the disk has left for everybody.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn disk_free(&self) -> Result<u64, StoreError> {
+        Ok(self.backend.free_bytes()?)
+    }
+
     /// Reads every block and checks it against its CID; `progress` runs on
     /// another thread and says whether to go on.
     ///

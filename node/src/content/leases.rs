@@ -12,7 +12,7 @@ use protocol::signing::Signed;
 use storage::blocks::Holding;
 use storage::tables::{LEASES as OWN_LEASES, LEASES_BY_HOLDER};
 
-use super::setup::{COUNTERS, OWN_PAGE, facts, row};
+use super::setup::{COUNTERS, OWN_PAGE, facts, forget_orphans, row};
 use super::{Actor, LEASES, Outcome, PAGES};
 use crate::net::{Gossip, Inbound, Refusal};
 use crate::store::StoreError;
@@ -101,6 +101,7 @@ impl Actor {
         let Some(draft) = self.book.draft_page(epoch) else {
             return;
         };
+        self.forget_orphans().await;
         let page = Signed::new(
             draft.page,
             &self.context.contracts.domain(),
@@ -128,6 +129,19 @@ impl Actor {
             .await;
         if let Err(error) = told {
             tracing::debug!(%error, "the page was not told; presences name it");
+        }
+    }
+
+    /// Gives up blocks of pulls and repairs that were not ended and do not go on.
+    async fn forget_orphans(&self) {
+        let leases = self.book.leases().map(|lease| lease.record.root);
+        let uploads = self.holder.uploads().map(|upload| upload.offer.root);
+        let kept = leases
+            .chain(uploads)
+            .chain(self.repairing.iter().copied())
+            .collect();
+        if let Err(error) = forget_orphans(&self.context, &kept).await {
+            tracing::warn!(%error, "blocks that nobody promised stay on disk");
         }
     }
 
@@ -303,6 +317,17 @@ impl Actor {
     /// itself over its own connection.
     async fn take_list(&mut self, peer: Address, leases: Vec<SignedLease>) {
         let now = self.context.clock.now();
+        if self.view.leases(&peer).count() == leases.len()
+            && self
+                .view
+                .leases(&peer)
+                .zip(&leases)
+                .all(|(known, lease)| *known == lease.record)
+        {
+            // The same records were checked before.
+            self.repair.handle_presence(peer, now);
+            return;
+        }
         let named: BTreeSet<Cid> = leases.iter().map(|lease| lease.record.root).collect();
         let known: BTreeSet<Cid> = self.view.leases(&peer).map(|lease| lease.root).collect();
         let gone: Vec<Cid> = known.difference(&named).copied().collect();

@@ -6,7 +6,7 @@ use protocol::id::{Address, Hash32};
 use protocol::repair::Event;
 use protocol::unixfs::verify_block;
 
-use super::uploads::lease_owner;
+use super::uploads::{fetch_at_most, lease_owner};
 use super::{Actor, Outcome, Purpose};
 use crate::context::Context;
 use crate::exchange::{FetchError, FetchOptions, Fetched};
@@ -73,18 +73,15 @@ impl Actor {
             with_proof: true,
             ..FetchOptions::default()
         };
-        let handle = self.tasks.spawn(async move {
-            let result = match exchange.fetch(root, options).await {
-                Ok(mut fetching) => fetching.done().await,
-                Err(error) => Err(error),
-            };
+        self.repairing.insert(root);
+        self.tasks.spawn(async move {
+            let result = fetch_at_most(&exchange, root, options, size, |_| {}).await;
             Outcome::Fetched {
                 root,
                 purpose: Purpose::Repair { proof_root, size },
                 result,
             }
         });
-        self.fetches.insert(root, handle);
     }
 
     pub(super) async fn handle_repaired(

@@ -47,7 +47,9 @@ pub(super) async fn open(
     inbox: mpsc::Receiver<Command>,
 ) -> Result<Actor, ContentError> {
     let stored = read(context)?;
-    forget_orphans(context, &stored).await?;
+    let leases = stored.leases.iter().map(|lease| lease.record.root);
+    let uploads = stored.uploads.iter().map(|upload| upload.offer.root);
+    forget_orphans(context, &leases.chain(uploads).collect()).await?;
     let now = context.clock.now();
     let domain = context.contracts.domain();
     let snapshot = context.chain.snapshot();
@@ -106,7 +108,9 @@ pub(super) async fn open(
         repair,
         responders: BTreeMap::new(),
         next_request: 0,
-        fetches: BTreeMap::new(),
+        pulls: BTreeMap::new(),
+        repairing: BTreeSet::new(),
+        full_until: None,
         tasks: JoinSet::new(),
         progress,
         progressed,
@@ -139,15 +143,12 @@ fn read(context: &Context) -> Result<Stored, StoreError> {
     })
 }
 
-/// Gives up what a pull or a repair began before the process died, and holds
-/// again what an index that was rebuilt has forgotten.
-async fn forget_orphans(context: &Context, stored: &Stored) -> Result<(), StoreError> {
-    let kept: BTreeSet<Cid> = stored
-        .leases
-        .iter()
-        .map(|lease| lease.record.root)
-        .chain(stored.uploads.iter().map(|upload| upload.offer.root))
-        .collect();
+/// Gives up what a pull or a repair began and did not end: whatever is held for
+/// a lease and is not in `kept`.
+pub(super) async fn forget_orphans(
+    context: &Context,
+    kept: &BTreeSet<Cid>,
+) -> Result<(), StoreError> {
     for info in context.store.roots(Some(Holding::Lease)).await? {
         if !kept.contains(&info.root) {
             context.store.remove_root(info.root, Holding::Lease).await?;
@@ -163,6 +164,7 @@ fn repair_config(context: &Context) -> repair::Config {
         lost_after: content.lost_after,
         bytes_per_second: rate,
         burst_bytes_max: rate.saturating_mul(16),
+        fetches_max: REPAIRS_MAX,
         ..repair::Config::default()
     }
 }
@@ -188,6 +190,9 @@ const ROWS_MAX: usize = 4_000_000;
 
 /// Holders whose leases are known.
 const HOLDERS_MAX: usize = 10_000;
+
+/// Roots that are repaired at a time; each may hold tens of MiB in memory.
+const REPAIRS_MAX: usize = 4;
 
 /// Uploads that are pulled at a time; each may hold tens of MiB in memory.
 const PULLS_MAX: usize = 2;

@@ -1,15 +1,18 @@
 //! Offers of authors: judged, pulled, promised.
 
+use std::time::Duration;
+
 use cid::Cid;
 use protocol::id::{Address, UserId};
 use protocol::lease::SignedLease;
 use protocol::publish::{HolderEvent, Lookup, Origin, Request, UploadState, UserFacts};
+use protocol::time::Moment;
 use storage::blocks::{Holding, Owner};
 use storage::index::Snapshot;
 
 use super::setup::UPLOADS;
 use super::{Actor, Outcome, Purpose, next_id};
-use crate::exchange::{FetchError, FetchOptions, Fetched};
+use crate::exchange::{ExchangeHandle, FetchError, FetchOptions, Fetched};
 use crate::net::{Inbound, Refusal};
 use crate::store::StoreError;
 
@@ -25,9 +28,7 @@ impl Actor {
             return;
         };
         let ip = self.ip_of(inbound.peer).await;
-        let stats = self.context.store.stats();
-        self.holder
-            .handle_capacity(stats.store_bytes_max, stats.live_bytes);
+        self.note_capacity();
         let id = next_id(&mut self.next_request);
         self.responders.insert(id, inbound.respond);
         let is_offer = matches!(request, Request::Offer(_));
@@ -56,10 +57,10 @@ impl Actor {
         match event {
             HolderEvent::Pull {
                 root,
+                size,
                 sources,
                 author,
-                ..
-            } => self.pull(root, sources, author),
+            } => self.pull(root, size, sources, author),
             HolderEvent::Grant {
                 root,
                 proof_root,
@@ -84,6 +85,9 @@ impl Actor {
             Ok(_) => self.holder.handle_pull_failed(&root),
             Err(error) => {
                 tracing::info!(%root, %error, "an upload was not pulled");
+                if matches!(&error, FetchError::Store(error) if error.is_full()) {
+                    self.full_until = Some(self.context.clock.now() + FULL_PAUSE);
+                }
                 self.holder.handle_pull_failed(&root);
             }
         }
@@ -115,7 +119,49 @@ impl Actor {
         }
     }
 
-    fn pull(&mut self, root: Cid, sources: Vec<Address>, author: Address) {
+    /// When uploads that were never published end. An index that lags behind
+    /// the chain does not know which those are.
+    pub(super) fn uploads_end(&self) -> Option<(Moment, &'static str)> {
+        let status = self.context.chain.status();
+        let status = status.borrow();
+        let applied = self.height.borrow().block_number;
+        let lag_max = self.context.config.chain.confirmations + LAG_BLOCKS_MAX;
+        let is_current = status.connected
+            && status
+                .head
+                .is_some_and(|head| head.number <= applied.saturating_add(lag_max));
+        self.holder.poll_timeout().filter(|_| is_current)
+    }
+
+    pub(super) async fn end_uploads(&mut self) {
+        let now = self.context.clock.now();
+        if self.uploads_end().is_some_and(|(at, _)| at <= now) {
+            self.handle_height().await;
+            self.holder.handle_timeout(now);
+        }
+    }
+
+    /// Tells the holder what the cap and the disk leave.
+    fn note_capacity(&mut self) {
+        let store = &self.context.store;
+        let stats = store.stats();
+        let reserve = self.context.config.storage.reserve.as_u64();
+        let disk = match store.disk_free() {
+            Ok(free) => stats
+                .disk_bytes
+                .saturating_add(free.saturating_sub(reserve)),
+            Err(_) => u64::MAX,
+        };
+        let now = self.context.clock.now();
+        let is_full = self.full_until.is_some_and(|until| now < until);
+        let capacity = match is_full {
+            true => stats.live_bytes,
+            false => stats.store_bytes_max.min(disk),
+        };
+        self.holder.handle_capacity(capacity, stats.live_bytes);
+    }
+
+    fn pull(&mut self, root: Cid, size: u64, sources: Vec<Address>, author: Address) {
         let exchange = self.exchange.clone();
         let options = FetchOptions {
             holders: sources,
@@ -125,32 +171,22 @@ impl Actor {
         };
         let progress = self.progress.clone();
         let handle = self.tasks.spawn(async move {
-            let result = async {
-                let mut fetching = exchange.fetch(root, options).await?;
-                let mut seen = fetching.progress();
-                loop {
-                    tokio::select! {
-                        result = fetching.done() => return result,
-                        Ok(()) = seen.changed() => {
-                            let bytes = seen.borrow_and_update().bytes;
-                            // A full queue is no loss: the next number follows.
-                            let _ = progress.try_send((root, bytes));
-                        }
-                    }
-                }
-            }
-            .await;
+            let tell = |bytes| {
+                // A full queue is no loss: the next number follows.
+                let _ = progress.try_send((root, bytes));
+            };
+            let result = fetch_at_most(&exchange, root, options, size, tell).await;
             Outcome::Fetched {
                 root,
                 purpose: Purpose::Upload,
                 result,
             }
         });
-        self.fetches.insert(root, handle);
+        self.pulls.insert(root, handle);
     }
 
     async fn drop_upload(&mut self, root: Cid) {
-        if let Some(fetch) = self.fetches.remove(&root) {
+        if let Some(fetch) = self.pulls.remove(&root) {
             fetch.abort();
         }
         if self.book.lease(&root).is_some() {
@@ -190,6 +226,35 @@ impl Actor {
             libp2p::multiaddr::Protocol::Ip6(ip) => Some(ip.into()),
             _ => None,
         })
+    }
+}
+
+/// Fetches a root until more than `size` bytes of it are here: then it is not
+/// what was promised, and the outcome says so by its bytes.
+pub(super) async fn fetch_at_most(
+    exchange: &ExchangeHandle,
+    root: Cid,
+    options: FetchOptions,
+    size: u64,
+    tell: impl Fn(u64),
+) -> Result<Fetched, FetchError> {
+    let mut fetching = exchange.fetch(root, options).await?;
+    let mut seen = fetching.progress();
+    loop {
+        tokio::select! {
+            result = fetching.done() => return result,
+            Ok(()) = seen.changed() => {
+                let progress = *seen.borrow_and_update();
+                if progress.bytes > size {
+                    return Ok(Fetched {
+                        blocks: progress.blocks,
+                        bytes: progress.bytes,
+                        proof_root: None,
+                    });
+                }
+                tell(progress.bytes);
+            }
+        }
     }
 }
 
@@ -235,3 +300,9 @@ impl Lookup for Facts {
 
 /// What an offer that does not decode weighs.
 const OFFENCE: u32 = 10;
+
+/// After an upload did not fit, offers hear so for this long.
+const FULL_PAUSE: Duration = Duration::from_secs(60);
+
+/// Blocks beyond the confirmations that a current index may be behind.
+const LAG_BLOCKS_MAX: u64 = 64;
