@@ -460,7 +460,7 @@ impl DevnetConfig {
         config.chain.poll_interval = Duration::from_millis(250);
         config.storage.reserve = ByteSize::mib(64);
         config.content.presence_interval = Duration::from_secs(1);
-        config.content.lost_after = Duration::from_secs(5);
+        config.content.lost_after = Duration::from_secs(8);
         config.content.unlimited_uploads = true;
         config.identity.quota_factor = 100;
         config

@@ -28,7 +28,7 @@ use crate::publish::{
 };
 use crate::relay::ActionBody;
 use crate::store::StoreError;
-use crate::survey::survey;
+use crate::survey::{Survey, survey};
 
 /// The body of `POST /v1/control/publish`.
 #[derive(Debug, Deserialize)]
@@ -153,7 +153,7 @@ pub(super) async fn root(
         used: Default::default(),
     });
     let context = app.context.clone();
-    let mut leases = survey(&context, cid).await;
+    let Survey { mut leases, silent } = survey(&context, cid).await;
     let own: Result<Option<SignedLease>, StoreError> =
         context.store.read(|tables| Ok(tables.get(LEASES, &cid)?));
     leases.extend(own?);
@@ -172,7 +172,10 @@ pub(super) async fn root(
             })
         });
         row["lease_list"] = details.collect();
-        row["missing"] = json!(view.target().saturating_sub(leases.len()));
+        // Operators without a live peer cannot hold anything.
+        let target = view.placement.effective_target(REPLICAS_TARGET, &silent);
+        row["target"] = json!(target);
+        row["missing"] = json!(target.saturating_sub(leases.len()));
         row["blocks"] = json!(info.blocks);
         Ok(row)
     });
