@@ -105,6 +105,15 @@ pub enum PublishError {
         /// How many it names.
         count: usize,
     },
+    /// A root without a single byte.
+    #[error("{cid} has no bytes; publish a file that is not empty")]
+    Empty {
+        /// Which root.
+        cid: Cid,
+    },
+    /// Too many publications are under way.
+    #[error("{JOBS_MAX} publications are under way, which is the most; wait for one to end")]
+    Busy,
     /// A root was not imported here.
     #[error("{cid} is not stored here; import the file first")]
     NotHere {
@@ -164,13 +173,8 @@ pub fn spawn(
         relay: relay.clone(),
         running: BTreeMap::new(),
     };
-    let rows: Vec<(Hash32, JobRow)> = context
-        .store
-        .read(|tables| Ok::<_, StoreError>(tables.range(JOBS, Bound::Unbounded, JOBS_MAX)?))?;
-    for (id, row) in rows {
-        if !matches!(row.state, PublishState::Confirmed | PublishState::Failed) {
-            jobs.run_job(id, row);
-        }
+    for (id, row) in unfinished(context)? {
+        jobs.run_job(id, row);
     }
     tokio::spawn(jobs.run(inbox));
     Ok(PublishHandle {
@@ -179,10 +183,36 @@ pub fn spawn(
     })
 }
 
+/// The jobs that are to go on.
+fn unfinished(context: &Context) -> Result<Vec<(Hash32, JobRow)>, StoreError> {
+    let mut found = Vec::new();
+    let mut start = Bound::Unbounded;
+    loop {
+        let rows: Vec<(Hash32, JobRow)> = context
+            .store
+            .read(|tables| Ok::<_, StoreError>(tables.range(JOBS, start, ROWS_MAX)?))?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(found);
+        };
+        start = Bound::Excluded(*last);
+        let open = rows.into_iter().filter(|(_, row)| !row.is_over());
+        found.extend(open.take(JOBS_MAX - found.len()));
+    }
+}
+
+impl JobRow {
+    const fn is_over(&self) -> bool {
+        match self.state {
+            PublishState::Confirmed | PublishState::Failed => true,
+            PublishState::Offering | PublishState::Durable | PublishState::Relayed => false,
+        }
+    }
+}
+
 impl PublishHandle {
     /// Publishes roots that were imported here by a signed action that names
     /// them; returns the action's digest. Starting the same action again joins
-    /// the job that runs.
+    /// the job that runs, and begins one that failed anew.
     ///
     /// # Errors
     ///
@@ -250,11 +280,21 @@ impl Jobs {
         let domain = self.context.contracts.action_domain();
         action.signer(&domain)?;
         let id = action.action.digest(&domain);
-        if self.running.contains_key(&id) {
+        self.forget_ended();
+        let is_confirmed = |status: PublishStatus| status.state == PublishState::Confirmed;
+        if self.running.get(&id).is_some_and(is_running)
+            || self.status(id).is_some_and(is_confirmed)
+        {
             return Ok(id);
+        }
+        if self.running.len() >= JOBS_MAX {
+            return Err(PublishError::Busy);
         }
         if roots.is_empty() || roots.len() > ROOTS_MAX {
             return Err(PublishError::Roots { count: roots.len() });
+        }
+        if let Some(root) = roots.iter().find(|root| root.dag_size == 0) {
+            return Err(PublishError::Empty { cid: root.cid });
         }
         for root in roots {
             if !self.context.store.has(&root.cid)? {
@@ -281,8 +321,12 @@ impl Jobs {
         let job = job::Job::new(self.context.clone(), self.relay.clone(), id, row, status);
         tokio::spawn(job.run());
         self.running.insert(id, seen);
-        while self.running.len() > JOBS_MAX {
-            self.running.pop_first();
+    }
+
+    /// Makes room: what ended is on disk.
+    fn forget_ended(&mut self) {
+        if self.running.len() >= JOBS_MAX {
+            self.running.retain(|_, status| is_running(status));
         }
     }
 
@@ -300,11 +344,19 @@ impl Jobs {
     }
 }
 
+/// A job that ended has dropped its side.
+fn is_running(status: &watch::Receiver<PublishStatus>) -> bool {
+    status.has_changed().is_ok()
+}
+
 /// Commands waiting for the jobs; senders wait when it is full.
 const COMMANDS_MAX: usize = 16;
 
 /// Jobs that are kept in mind.
 const JOBS_MAX: usize = 1024;
+
+/// Rows of jobs that are read at once.
+const ROWS_MAX: usize = 256;
 
 /// Roots of one action: the file, its image and what belongs to it.
 pub const ROOTS_MAX: usize = 16;

@@ -286,6 +286,7 @@ fn import_error(error: ImportError) -> ApiError {
     match error {
         ImportError::File(files::ImportError::Store(error)) => error.into(),
         ImportError::File(error) => ApiError::bad_request("import", error.to_string()),
+        ImportError::Empty => ApiError::bad_request("empty", error.to_string()),
         ImportError::Proof(error) => ApiError::internal(&error),
         ImportError::Store(error) => error.into(),
         ImportError::Stopped => ApiError::unavailable("stopping", error.to_string()),
@@ -297,6 +298,8 @@ fn publish_error(error: PublishError) -> ApiError {
     match error {
         PublishError::Action(_) => ApiError::bad_request("action", message),
         PublishError::Roots { .. } => ApiError::bad_request("roots", message),
+        PublishError::Empty { .. } => ApiError::bad_request("empty", message),
+        PublishError::Busy => ApiError::unavailable("busy", message).with_retry_after(60),
         PublishError::NotHere { .. } => ApiError::new(StatusCode::CONFLICT, "not_here", message),
         PublishError::NoPeers => ApiError::unavailable("no_peers", message),
         PublishError::Store(error) => error.into(),

@@ -38,6 +38,9 @@ pub enum ImportError {
     /// The bytes ended early or could not be read.
     #[error(transparent)]
     File(#[from] files::ImportError<StoreError>),
+    /// There is nothing to publish.
+    #[error("the file is empty; import one with at least 1 byte")]
+    Empty,
     /// The blocks cannot be read back.
     #[error("what was imported cannot be read back: {0}")]
     Proof(#[from] ProofError<BlockError>),
@@ -105,6 +108,10 @@ fn import_blocking(
         |blocks| runtime.block_on(store.put_blocks(blocks)),
         |_| {},
     )?;
+    if imported.root.size == 0 {
+        // Its block is loose and goes in time.
+        return Err(ImportError::Empty);
+    }
     let root = imported.root.cid;
     let owner = Owner {
         root,
