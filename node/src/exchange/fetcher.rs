@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::holders::{self, HINTED, LAST_RESORT, PROVIDER};
 use super::{Counters, FetchError, FetchOptions, Fetched, Fetching, Shared, Target};
 use crate::context::Context;
-use crate::net::{Protocol, RequestError};
+use crate::net::{Protocol, Refusal, RequestError};
 use crate::store::StoreError;
 
 /// Starts a fetch, after the end of the fetch `before`; it ends by itself when
@@ -302,6 +302,10 @@ impl Fetcher {
                     }
                     Err(error) => self.fetch.handle_garbage(id, error.to_string(), now),
                 },
+                Err(RequestError::Refused {
+                    refusal: Refusal::Busy,
+                    ..
+                }) => self.fetch.handle_response(id, Response::default(), now),
                 Err(_) => self.fetch.handle_failure(id, now),
             },
             Outcome::Local { cid, local } => self.note_local(cid, local),

@@ -25,11 +25,13 @@ pub(super) fn spawn(
         counters,
         serve: Serve::new(ServeConfig {
             bytes_max: SERVE_BYTES_MAX,
+            peer_bytes_max: PEER_BYTES_MAX,
             ..ServeConfig::default()
         }),
         next: 0,
         responders: BTreeMap::new(),
         lookups: JoinSet::new(),
+        sending: JoinSet::new(),
     };
     tokio::spawn(actor.run(requests));
 }
@@ -42,6 +44,8 @@ struct Actor {
     next: u64,
     responders: BTreeMap<ServeId, Responder>,
     lookups: JoinSet<(ServeId, Vec<Option<Bytes>>)>,
+    /// Responses on their way, whose bytes are counted until they have left.
+    sending: JoinSet<ServeId>,
 }
 
 impl Actor {
@@ -56,6 +60,7 @@ impl Actor {
                 Some(Ok((id, blocks))) = self.lookups.join_next() => {
                     self.serve.handle_blocks(id, blocks);
                 }
+                Some(Ok(id)) = self.sending.join_next() => self.serve.handle_sent(id),
                 request = requests.recv() => match request {
                     Some(request) => self.handle_request(request).await,
                     None => return,
@@ -96,12 +101,17 @@ impl Actor {
                 return;
             };
             let bytes = reply.response.payload_bytes() as u64;
-            if let Some(responder) = self.responders.remove(&reply.id) {
-                responder.send(reply.response.encode());
-                self.counters.served_bytes.inc_by(bytes);
-            }
-            // The network task owns the bytes from here and bounds them by peer.
-            self.serve.handle_sent(reply.id);
+            let Some(responder) = self.responders.remove(&reply.id) else {
+                self.serve.handle_sent(reply.id);
+                continue;
+            };
+            self.counters.served_bytes.inc_by(bytes);
+            let gone = responder.send_tracked(reply.response.encode());
+            self.sending.spawn(async move {
+                // Sent or lost, its bytes are free.
+                let _ = gone.await;
+                reply.id
+            });
         }
     }
 }
@@ -143,7 +153,10 @@ fn read(
 }
 
 /// Bytes looked up or on the way in all.
-const SERVE_BYTES_MAX: u64 = 32 << 20;
+const SERVE_BYTES_MAX: u64 = 64 << 20;
+
+/// The same for one peer: several that do not read leave room for others.
+const PEER_BYTES_MAX: u64 = 8 << 20;
 
 /// What a request that does not decode weighs.
 const OFFENCE: u32 = 10;

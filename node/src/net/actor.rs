@@ -7,6 +7,7 @@ use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::kad::QueryId;
 use libp2p::metrics::{Metrics as SwarmMetrics, Recorder};
+use libp2p::request_response::InboundRequestId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
@@ -52,6 +53,9 @@ struct Actor {
     servers: [Option<mpsc::Sender<Inbound>>; Protocol::ALL.len()],
     open: BTreeMap<u64, Open>,
     open_next: u64,
+    /// Who waits for responses to have left; dropping one tells so. At most as
+    /// many as streams may be open.
+    unsent: BTreeMap<(Protocol, InboundRequestId), oneshot::Sender<()>>,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
     subscribers: [Option<mpsc::Sender<Gossip>>; Topic::ALL.len()],
     verdicts: (mpsc::Sender<Judged>, mpsc::Receiver<Judged>),
@@ -129,6 +133,7 @@ pub(super) async fn start(
         servers: [const { None }; Protocol::ALL.len()],
         open: BTreeMap::new(),
         open_next: 0,
+        unsent: BTreeMap::new(),
         answers: mpsc::channel(OPEN_MAX),
         subscribers: [const { None }; Topic::ALL.len()],
         verdicts: mpsc::channel(gossiping::VERDICTS_MAX),

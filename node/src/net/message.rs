@@ -7,7 +7,7 @@ use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
 use protocol::id::{Address, Hash32};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Refusal, Topic};
 
@@ -33,6 +33,8 @@ pub struct Responder {
 pub(super) struct Answer {
     pub(super) id: u64,
     pub(super) result: Result<Bytes, Refusal>,
+    /// Dropped when the response has left or is lost.
+    pub(super) sent: Option<oneshot::Sender<()>>,
 }
 
 /// A gossip message that waits for a verdict.
@@ -141,16 +143,29 @@ impl Responder {
         self.finish(Ok(body.into()));
     }
 
+    /// As [`Self::send`]; what is returned resolves, with a value or without,
+    /// when the response has left this process or never will.
+    pub fn send_tracked(self, body: impl Into<Bytes>) -> oneshot::Receiver<()> {
+        let (sent, gone) = oneshot::channel();
+        self.finish_tracked(Ok(body.into()), Some(sent));
+        gone
+    }
+
     /// Refuses the request.
     pub fn refuse(self, refusal: Refusal) {
         self.finish(Err(refusal));
     }
 
-    fn finish(mut self, result: Result<Bytes, Refusal>) {
+    fn finish(self, result: Result<Bytes, Refusal>) {
+        self.finish_tracked(result, None);
+    }
+
+    fn finish_tracked(mut self, result: Result<Bytes, Refusal>, sent: Option<oneshot::Sender<()>>) {
         if let Some(outlet) = self.outlet.take() {
             outlet.send(Answer {
                 id: self.id,
                 result,
+                sent,
             });
         }
     }
@@ -162,6 +177,7 @@ impl Drop for Responder {
             outlet.send(Answer {
                 id: self.id,
                 result: Err(Refusal::Rejected),
+                sent: None,
             });
         }
     }

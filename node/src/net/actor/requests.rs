@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use libp2p::request_response::{
-    InboundFailure, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+    InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
 };
 
 use super::super::codec::Response;
@@ -22,6 +22,7 @@ pub(super) struct Outbound {
 /// A request of a peer that waits for our answer.
 pub(super) struct Open {
     protocol: Protocol,
+    request: InboundRequestId,
     peer_id: PeerId,
     channel: ResponseChannel<Response>,
 }
@@ -78,8 +79,10 @@ impl Actor {
         match event {
             FrameEvent::Message { peer, message, .. } => match message {
                 Message::Request {
-                    request, channel, ..
-                } => self.handle_inbound(protocol, peer, request, channel),
+                    request_id,
+                    request,
+                    channel,
+                } => self.handle_inbound(protocol, peer, request_id, request, channel),
                 Message::Response {
                     request_id,
                     response,
@@ -88,13 +91,21 @@ impl Actor {
             FrameEvent::OutboundFailure {
                 request_id, error, ..
             } => self.handle_outbound_failure(protocol, request_id, error),
-            FrameEvent::InboundFailure { peer, error, .. } => {
+            FrameEvent::InboundFailure {
+                peer,
+                request_id,
+                error,
+                ..
+            } => {
+                self.unsent.remove(&(protocol, request_id));
                 tracing::debug!(%peer, %error, protocol = protocol.label(), "answer was lost");
                 let answered_late = matches!(error, InboundFailure::Timeout);
                 let outcome = if answered_late { "timeout" } else { "lost" };
                 self.count(protocol, "in", outcome);
             }
-            FrameEvent::ResponseSent { .. } => {}
+            FrameEvent::ResponseSent { request_id, .. } => {
+                self.unsent.remove(&(protocol, request_id));
+            }
         }
     }
 
@@ -102,6 +113,7 @@ impl Actor {
         &mut self,
         protocol: Protocol,
         peer_id: PeerId,
+        request: InboundRequestId,
         body: Bytes,
         channel: ResponseChannel<Response>,
     ) {
@@ -111,6 +123,7 @@ impl Actor {
                 let respond = Responder::new(id, permit);
                 let open = Open {
                     protocol,
+                    request,
                     peer_id,
                     channel,
                 };
@@ -181,7 +194,10 @@ impl Actor {
         self.note_use(&open.peer_id, 0, sent);
         let requests = self.swarm.behaviour_mut().requests.of(open.protocol);
         // An error means that the asker is gone, or that the answer came too late.
-        let _ = requests.send_response(open.channel, response);
+        let is_on_its_way = requests.send_response(open.channel, response).is_ok();
+        if let Some(sent) = answer.sent.filter(|_| is_on_its_way) {
+            self.unsent.insert((open.protocol, open.request), sent);
+        }
     }
 
     fn handle_response(&mut self, protocol: Protocol, id: OutboundRequestId, response: Response) {
