@@ -48,6 +48,7 @@ pub(super) fn spawn(
     let (outcomes, outcomes_in) = mpsc::channel(OUTCOMES_MAX);
     let actor = Actor {
         open: open.collect(),
+        unsaved: BTreeMap::new(),
         relayer: Relayer::new(config(context), rows, context.clock.now()),
         wallet: Wallet::new(context.key.clone()),
         requests,
@@ -115,6 +116,8 @@ struct Actor {
     outcomes_in: mpsc::Receiver<Outcome>,
     simulations: Arc<Semaphore>,
     open: BTreeMap<Hash32, Open>,
+    /// Rows of accepted actions that the disk did not take, to be stored again.
+    unsaved: BTreeMap<Hash32, Row>,
     status: watch::Receiver<ChainStatus>,
     height: watch::Receiver<Height>,
     registry: watch::Receiver<Arc<Registry>>,
@@ -141,8 +144,12 @@ impl Actor {
                     if self.handle_status() {
                         idle.reset();
                     }
+                    self.save_again().await;
                 }
-                _ = idle.tick() => self.handle_idle(),
+                _ = idle.tick() => {
+                    self.handle_idle();
+                    self.save_again().await;
+                }
                 Some(command) = self.inbox.recv() => {
                     let asker = Asker::Local(command.reply);
                     self.handle_request(command.request, command.origin, asker);
@@ -348,8 +355,13 @@ impl Actor {
         for row in rows {
             if result.is_err() {
                 self.relayer.handle_persist_failed(&row.digest);
+                // A nonce that was assigned waits for its row.
+                if self.relayer.status(&row.digest).is_some() {
+                    self.unsaved.insert(row.digest, row);
+                }
                 continue;
             }
+            self.unsaved.remove(&row.digest);
             match open_row(&self.context, &row) {
                 Some((digest, open)) => {
                     self.open.insert(digest, open);
@@ -362,6 +374,13 @@ impl Actor {
                 self.tell(&row).await;
             }
             self.relayer.handle_persisted(&row.digest, row.revision);
+        }
+    }
+
+    async fn save_again(&mut self) {
+        let rows: Vec<Row> = std::mem::take(&mut self.unsaved).into_values().collect();
+        if !rows.is_empty() {
+            self.persist(rows, Vec::new()).await;
         }
     }
 

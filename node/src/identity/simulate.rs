@@ -49,9 +49,7 @@ pub(super) async fn run(context: &Context, fresh: &FreshActions, case: Case) -> 
             .is_some_and(|at| now.0.saturating_sub(at.0) < LAG_SECONDS_MAX);
         return match is_late(&rejection) && may_pass {
             true => Simulation::Unavailable,
-            false => Simulation::Reverted {
-                reason: rejection.to_string(),
-            },
+            false => reverted(context, &case.digest, &signer, rejection.to_string()).await,
         };
     }
     let request = CallRequest {
@@ -63,13 +61,28 @@ pub(super) async fn run(context: &Context, fresh: &FreshActions, case: Case) -> 
     };
     match context.chain.simulate(&request).await {
         Ok(gas) => Simulation::Passed { gas },
-        Err(error @ (RpcError::Revert(_) | RpcError::Rejected { .. })) => Simulation::Reverted {
-            reason: error.to_string(),
-        },
+        Err(error @ (RpcError::Revert(_) | RpcError::Rejected { .. })) => {
+            reverted(context, &case.digest, &signer, error.to_string()).await
+        }
         Err(error) => {
             tracing::debug!(%error, "a simulation is put off");
             Simulation::Unavailable
         }
+    }
+}
+
+/// What would revert may have landed since it was looked for, sent by another
+/// relayer.
+async fn reverted(
+    context: &Context,
+    digest: &Hash32,
+    signer: &Address,
+    reason: String,
+) -> Simulation {
+    match landed(context, digest, signer).await {
+        Ok(Some(receipt)) => Simulation::Landed(receipt),
+        Ok(None) => Simulation::Reverted { reason },
+        Err(_) => Simulation::Unavailable,
     }
 }
 
