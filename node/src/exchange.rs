@@ -204,6 +204,10 @@ impl Fetching {
         self.progress.clone()
     }
 
+    fn is_over(&self) -> bool {
+        self.outcome.borrow().is_some()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

@@ -230,7 +230,8 @@ impl StoreHandle {
         Ok(self.reader.has(cid)?)
     }
 
-    /// Forgets the bytes of a block, so that it can be fetched again.
+    /// Forgets the bytes of a damaged block, so that it can be fetched again;
+    /// true when it was damaged. One that was mended meanwhile stays.
     ///
     /// # Errors
     ///
@@ -240,7 +241,12 @@ impl StoreHandle {
     ///
     /// When dropped, it may have been done or not.
     pub async fn drop_block(&self, cid: Cid) -> Result<bool, StoreError> {
-        self.ask(move |blocks| blocks.drop_block(&cid)).await
+        self.ask(move |blocks| match blocks.reader().block(&cid) {
+            Err(BlockError::Corrupt { .. }) => blocks.drop_block(&cid),
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        })
+        .await
     }
 
     /// A view of the blocks for code that runs on a thread of its own.

@@ -123,13 +123,30 @@ impl FileReader {
                 .filter(|next| *next != cid),
         );
         let mut fetching = self.start(cids).await?;
-        fetching.done().await?;
-        Ok(())
+        match fetching.done().await {
+            Ok(_) => Ok(()),
+            Err(error) => self.make_room(error).await,
+        }
+    }
+
+    /// Gives up what was read of this file, which is longer than the cache: the
+    /// store has evicted all others by then.
+    async fn make_room(&self, error: FetchError) -> Result<(), ReadError> {
+        let is_full = matches!(&error, FetchError::Store(error) if error.is_full());
+        if !is_full {
+            return Err(error.into());
+        }
+        let store = &self.exchange.context().store;
+        let removed = store.remove_root(self.root, Holding::Cache).await;
+        match removed.map_err(FetchError::from)? {
+            true => Ok(()),
+            false => Err(error.into()),
+        }
     }
 
     /// Keeps a window of blocks on the way while earlier ones are read.
     async fn read_ahead(&mut self) -> Result<(), ReadError> {
-        if !self.may_fetch || self.ahead.is_some() {
+        if !self.may_fetch || self.ahead.as_ref().is_some_and(|ahead| !ahead.is_over()) {
             return Ok(());
         }
         let cids = self.missing(AHEAD_BLOCKS);
