@@ -345,3 +345,7 @@ const DAMAGED_MAX: usize = 64;
 
 /// Bytes in flight, and bytes waiting to be stored, of one fetch.
 const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
+
+#[cfg(test)]
+#[cfg(feature = "devchain")]
+mod tests;

@@ -355,7 +355,7 @@ impl Fetcher {
         if let Some(owner) = self.options.owner {
             let cids = self.seen.into_iter().collect();
             let listed = self.context.store.add_root(owner, cids).await?;
-            if listed.missing > 0 {
+            if listed.missing > 0 && matches!(self.target, Target::Dag(_)) {
                 // Evicted or dropped since it was found; the next try brings it.
                 let cid = self.target.root();
                 return Err(protocol::blocks::FailReason::NoHolder { cid }.into());

@@ -218,6 +218,28 @@ async fn more_requests_than_a_peer_may_have_are_refused_as_busy() {
 }
 
 #[tokio::test]
+async fn a_response_counts_until_it_has_left_or_is_lost() {
+    let (ada, ben) = (Peer::start(1).await, Peer::start(2).await);
+    ada.knows(&ben, "tcp").await;
+    let mut requests = ben.net.serve(Protocol::Vault).await.unwrap();
+    let ask = || {
+        let (net, to) = (ada.net.clone(), ben.address());
+        tokio::spawn(async move { net.request(to, Protocol::Vault, "?").await })
+    };
+    let asked = ask();
+    let gone = requests.recv().await.unwrap().respond.send_tracked("!");
+    // Without a value: what tracks it is dropped.
+    assert!(tokio::time::timeout(PATIENCE, gone).await.unwrap().is_err());
+    assert_eq!(asked.await.unwrap().unwrap(), "!");
+
+    let _asked = ask();
+    let inbound = requests.recv().await.unwrap();
+    ada.net.stop().await;
+    let gone = inbound.respond.send_tracked("!");
+    assert!(tokio::time::timeout(PATIENCE, gone).await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn a_peer_without_known_address_is_not_connected() {
     let ada = Peer::start(1).await;
     let peer = Address([9; 20]);
