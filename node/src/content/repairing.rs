@@ -1,10 +1,12 @@
 //! What repair asks for: fetching, checked reads, releases.
 
 use cid::Cid;
+use cid::multihash::Multihash;
 use protocol::blocks::{Answer, Request, Response};
 use protocol::id::{Address, Hash32};
 use protocol::repair::Event;
 use protocol::unixfs::verify_block;
+use storage::blocks::BlockReader;
 
 use super::uploads::{fetch_at_most, lease_owner};
 use super::{Actor, Outcome, Purpose};
@@ -115,17 +117,11 @@ impl Actor {
 /// True when `peer` hands out blocks of the root, drawn afresh.
 async fn check_read(context: &Context, peer: Address, root: Cid) -> bool {
     let reader = context.store.reader();
-    let Ok(listed) = reader.listed_after(&root, None, LISTED_MAX) else {
-        return false;
-    };
     let mut cids = vec![root];
     for _ in 0..SAMPLES {
-        if listed.is_empty() {
-            break;
-        }
-        let drawn = listed[rand::random_range(0..listed.len())];
-        if !cids.contains(&drawn) {
-            cids.push(drawn);
+        match draw(&reader, &root) {
+            Some(drawn) if !cids.contains(&drawn) => cids.push(drawn),
+            Some(_) | None => {}
         }
     }
     let request = Request { cids: cids.clone() };
@@ -145,8 +141,16 @@ async fn check_read(context: &Context, peer: Address, root: Cid) -> bool {
     response.answers.len() >= wanted && response.answers.iter().zip(&cids).all(is_shown)
 }
 
+/// A block that the root lists: the first one after a random place.
+fn draw(reader: &BlockReader, root: &Cid) -> Option<Cid> {
+    let place = Multihash::wrap(SHA2_256, &rand::random::<[u8; 32]>()).ok()?;
+    let place = Cid::new_v1(root.codec(), place);
+    let next = |after| reader.listed_after(root, after, 1).ok()?.pop();
+    next(Some(&place)).or_else(|| next(None))
+}
+
 /// Blocks that a checked read draws beside the root.
 const SAMPLES: usize = 3;
 
-/// Blocks of a root that a checked read draws from.
-const LISTED_MAX: usize = 65_536;
+/// The multihash code of the hash that blocks are listed by.
+const SHA2_256: u64 = 0x12;
