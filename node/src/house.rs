@@ -12,7 +12,9 @@ use crate::context::Context;
 pub fn spawn(context: &Context) {
     let context = context.clone();
     tokio::spawn(async move {
-        let mut rounds = tokio::time::interval(ROUND_INTERVAL);
+        // Not at once: publications that go on hold their roots first.
+        let first = tokio::time::Instant::now() + ROUND_INTERVAL;
+        let mut rounds = tokio::time::interval_at(first, ROUND_INTERVAL);
         loop {
             tokio::select! {
                 biased;

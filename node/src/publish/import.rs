@@ -163,5 +163,5 @@ const CHUNKS_MAX: usize = 32;
 /// Bytes that are stored at once.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How long an import waits for its publication.
-const UPLOAD_HOLD: Duration = Duration::from_secs(2 * 3600);
+/// How long an import waits for its publication, and for what goes on with it.
+pub(super) const UPLOAD_HOLD: Duration = Duration::from_secs(2 * 3600);

@@ -9,10 +9,12 @@ use protocol::placement::Placement;
 use protocol::publish::{
     Candidate, Event, FailureReason, Offer, Publication, PublicationConfig, Response, State,
 };
+use storage::blocks::{Holding, Owner};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::import::UPLOAD_HOLD;
 use super::{JOBS, JobRow, PublishError, PublishRoot, PublishState, PublishStatus, RootStatus};
 use crate::context::Context;
 use crate::net::{Protocol, RequestError};
@@ -96,6 +98,8 @@ pub(super) struct Job {
     durable: Vec<bool>,
     /// Roots that need no more.
     over: Vec<bool>,
+    /// When the roots were held last.
+    held: Option<Instant>,
 }
 
 struct Answer {
@@ -122,6 +126,7 @@ impl Job {
         Self {
             durable: vec![false; publications.len()],
             over: vec![false; publications.len()],
+            held: None,
             context,
             relay,
             id,
@@ -174,6 +179,7 @@ impl Job {
 
     /// Carries outputs out, then waits for one input, until `end` at most.
     async fn step(&mut self, end: Option<Instant>) {
+        self.hold().await;
         self.drain().await;
         let is_settled = self.is_over()
             || self.row.state == PublishState::Failed
@@ -205,6 +211,27 @@ impl Job {
                 for publication in &mut self.publications {
                     publication.handle_timeout(clock.now());
                 }
+            }
+        }
+    }
+
+    /// Keeps what is published for as long as that takes: an uplink may need
+    /// longer than an import is held.
+    async fn hold(&mut self) {
+        if self.held.is_some_and(|held| held.elapsed() < HOLD_INTERVAL) {
+            return;
+        }
+        self.held = Some(Instant::now());
+        let expiry = self.context.clock.now() + UPLOAD_HOLD;
+        for state in &self.row.roots {
+            let root = state.offer.root;
+            let owner = Owner {
+                root,
+                holding: Holding::Upload,
+                expiry: Some(expiry.unix()),
+            };
+            if let Err(error) = self.context.store.add_root(owner, Vec::new()).await {
+                tracing::warn!(%root, %error, "what is being published is not held any longer");
             }
         }
     }
@@ -392,6 +419,9 @@ fn failure(
 
 /// The target and as many substitutes again, twice over.
 const CANDIDATES: usize = 15;
+
+/// Pause between two times that the roots are held for [`UPLOAD_HOLD`].
+const HOLD_INTERVAL: Duration = Duration::from_secs(1800);
 
 /// Pause between two looks at a relayed action.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
