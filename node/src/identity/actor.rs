@@ -1,7 +1,7 @@
 //! The task that owns the relayer: it feeds it requests, blocks and outcomes,
 //! and does what it asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ pub(super) fn spawn(
     let actor = Actor {
         open: open.collect(),
         unsaved: BTreeMap::new(),
+        gaps: BTreeSet::new(),
         relayer: Relayer::new(config(context), rows, context.clock.now()),
         wallet: Wallet::new(context.key.clone()),
         requests,
@@ -100,7 +101,14 @@ enum Asker {
 enum Outcome {
     Simulated(Hash32, Simulation),
     Sent(Hash32, Result<Hash32, SendFailure>),
-    Wallet { nonce: u64, is_funded: bool },
+    Wallet {
+        nonce: u64,
+        is_funded: bool,
+    },
+    /// A nonce that nothing uses was not consumed yet.
+    Gap {
+        nonce: u64,
+    },
 }
 
 struct Actor {
@@ -118,6 +126,8 @@ struct Actor {
     open: BTreeMap<Hash32, Open>,
     /// Rows of accepted actions that the disk did not take, to be stored again.
     unsaved: BTreeMap<Hash32, Row>,
+    /// Nonces to consume with the next block: nothing behind them is mined.
+    gaps: BTreeSet<u64>,
     status: watch::Receiver<ChainStatus>,
     height: watch::Receiver<Height>,
     registry: watch::Receiver<Arc<Registry>>,
@@ -268,6 +278,9 @@ impl Actor {
         self.block = self.block.saturating_add(count);
         self.relayer.handle_block(self.block);
         self.look_at_wallet();
+        for nonce in std::mem::take(&mut self.gaps) {
+            self.consume(nonce);
+        }
     }
 
     /// Tells the relayer what landed, whoever sent it.
@@ -301,6 +314,9 @@ impl Actor {
             Outcome::Sent(digest, Ok(tx_hash)) => self.relayer.handle_sent(&digest, tx_hash),
             Outcome::Sent(digest, Err(failure)) => {
                 self.relayer.handle_send_failed(&digest, failure);
+            }
+            Outcome::Gap { nonce } => {
+                self.gaps.insert(nonce);
             }
             Outcome::Wallet { nonce, is_funded } => {
                 if !is_funded {
@@ -444,14 +460,17 @@ impl Actor {
                 let data = calls::manage_entity(&action);
                 self.send(Some(digest), to, data, nonce, gas, bumps);
             }
-            Event::Cancel { nonce, .. } => {
-                let to = self.wallet.address();
-                self.send(None, to, Vec::new(), nonce, TRANSFER_GAS, 0);
-            }
+            Event::Cancel { nonce, .. } => self.consume(nonce),
             Event::Persist(_) | Event::Forget { .. } => {
                 unreachable!("rows are taken out before")
             }
         }
+    }
+
+    /// Uses a nonce up by a transfer of nothing.
+    fn consume(&self, nonce: u64) {
+        let to = self.wallet.address();
+        self.send(None, to, Vec::new(), nonce, TRANSFER_GAS, 0);
     }
 
     fn simulate(&self, case: Case) {
@@ -486,7 +505,12 @@ impl Actor {
                     let _ = outcomes.send(Outcome::Sent(digest, sent)).await;
                 }
                 (None, Ok(_)) => {}
-                (None, Err(error)) => tracing::debug!(nonce, %error, "a nonce was not consumed"),
+                (None, Err(error)) => {
+                    tracing::debug!(nonce, %error, "a nonce was not consumed");
+                    if failure(&error) == SendFailure::Retry {
+                        let _ = outcomes.send(Outcome::Gap { nonce }).await;
+                    }
+                }
             }
         });
     }
