@@ -312,10 +312,9 @@ impl Job {
             match self.relay.send(self.row.action.clone()).await {
                 Ok(status) => {
                     self.set_state(PublishState::Relayed, None).await;
-                    if self.note_relay(status).await {
+                    if self.note_relay(status).await || self.follow().await {
                         return;
                     }
-                    break;
                 }
                 Err(error) if is_passing(&error) => {
                     tracing::info!(%error, "the action waits");
@@ -328,12 +327,22 @@ impl Job {
                 }
             }
         }
+    }
+
+    /// Follows a relayed action; false when nobody knows it any longer.
+    async fn follow(&mut self) -> bool {
+        let mut interval = POLL_INTERVAL;
         loop {
-            self.pause(POLL_INTERVAL).await;
-            if let Ok(status) = self.relay.status(self.id).await
-                && self.note_relay(status).await
-            {
-                return;
+            self.pause(interval).await;
+            interval = (interval * 5 / 4).min(POLL_INTERVAL_MAX);
+            match self.relay.status(self.id).await {
+                Ok(status) => {
+                    if self.note_relay(status).await {
+                        return true;
+                    }
+                }
+                Err(RelayError::Unknown { .. }) => return false,
+                Err(_) => {}
             }
         }
     }
@@ -423,8 +432,11 @@ const CANDIDATES: usize = 15;
 /// Pause between two times that the roots are held for [`UPLOAD_HOLD`].
 const HOLD_INTERVAL: Duration = Duration::from_secs(1800);
 
-/// Pause between two looks at a relayed action.
+/// Pause between two looks at a relayed action, at first.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
+
+/// The same for an action that takes long.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(3);
 
 /// Pause before an action is offered to the relayers again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3);
