@@ -1,7 +1,7 @@
 //! The vault: encrypted entropies on a majority of the identity peers that are
 //! placed for their lookup key.
 //!
-//! Every peer reads and writes; identity peers keep records ([`replica`]).
+//! Every peer reads and writes; identity peers keep records (`vault::replica`).
 
 mod replica;
 mod routes;

@@ -53,4 +53,4 @@ pub(super) fn recover(
 }
 
 /// Signers that are remembered; about 20 MiB.
-const ANSWERS_MAX: usize = 100_000;
+pub const ANSWERS_MAX: usize = 100_000;
