@@ -128,10 +128,14 @@ impl<'a> Actor<'a> {
     }
 
     /// Remembers the user of a wallet until the index knows it.
-    pub(crate) fn remember_user(&self) -> anyhow::Result<()> {
+    pub(crate) fn remember_user(&self, created: &Relayed) -> anyhow::Result<()> {
         let path = home::folder()?.join(USERS_FILE);
         let mut users = remembered(&path);
-        users.insert(user_key(&self.info, &self.wallet), self.user.0);
+        let user = RememberedUser {
+            user: self.user.0,
+            digest: created.digest.clone(),
+        };
+        users.insert(user_key(&self.info, &self.wallet), user);
         home::write_secret(&path, serde_json::to_string_pretty(&users)?.as_bytes())?;
         Ok(())
     }
@@ -245,8 +249,24 @@ async fn find_user(
         return Ok(Some(user));
     }
     let path = home::folder()?.join(USERS_FILE);
-    let remembered = remembered(&path);
-    Ok(remembered.get(&user_key(info, wallet)).copied().map(UserId))
+    let Some(remembered) = remembered(&path).remove(&user_key(info, wallet)) else {
+        return Ok(None);
+    };
+    // Another network may stand at the same addresses: only a creation that this
+    // one knows counts.
+    let Ok(digest) = remembered.digest.parse() else {
+        return Ok(None);
+    };
+    let is_known = client.relay_status(&digest).await.is_ok();
+    Ok(is_known.then_some(UserId(remembered.user)))
+}
+
+/// A user whose creation is on its way into the index.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct RememberedUser {
+    user: u64,
+    /// Of the action that creates it.
+    digest: String,
 }
 
 fn user_key(info: &NodeInfo, wallet: &UserWallet) -> String {
@@ -258,7 +278,7 @@ fn user_key(info: &NodeInfo, wallet: &UserWallet) -> String {
     )
 }
 
-fn remembered(path: &std::path::Path) -> BTreeMap<String, u64> {
+fn remembered(path: &std::path::Path) -> BTreeMap<String, RememberedUser> {
     // A damaged file only means that the index is asked.
     std::fs::read_to_string(path)
         .ok()
@@ -271,7 +291,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A relayer may see an action on the chain before gossip brings it here.
 const APPEAR_MAX: Duration = Duration::from_secs(20);
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Looks at an action between two looks at the chain.
 const CHAIN_CHECKS: u32 = 20;

@@ -14,7 +14,6 @@ use crate::commands::{
     name = "coliving",
     version,
     propagate_version = true,
-    disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "\
 Examples:

@@ -241,7 +241,7 @@ async fn open(config: Config, key: SigningKey) -> Result<Context, StartError> {
 
 /// A wrong chain is an error of the settings; an absent one is weather.
 async fn refuse_another_chain(chain: &ChainHandle) -> Result<(), StartError> {
-    let asked = tokio::time::timeout(CHAIN_PATIENCE, chain.client().chain_id()).await;
+    let asked = tokio::time::timeout(CHAIN_PATIENCE, chain.client().latest()).await;
     match asked {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if error.is_retryable() => {

@@ -52,6 +52,8 @@ pub struct Devnet {
     contracts: Contracts,
     peers: Vec<DevnetPeer>,
     light: Node,
+    /// Held while the network runs.
+    _lock: fs::File,
 }
 
 /// One staked peer of a [`Devnet`].
@@ -158,6 +160,7 @@ impl Devnet {
     /// [`DevnetError`]; what was started is stopped.
     pub async fn start(config: DevnetConfig, tell: impl Fn(&str)) -> Result<Self, DevnetError> {
         config.check()?;
+        let lock = config.lock()?;
         let mut plan = config.plan()?;
         tell("starting the chain");
         let chain = DevChain::spawn(DevChainConfig {
@@ -198,6 +201,7 @@ impl Devnet {
                 contracts,
                 peers,
                 light,
+                _lock: lock,
             }),
             Err(error) => {
                 stop_all(peers, chain).await;
@@ -230,14 +234,20 @@ impl Devnet {
         &self.light
     }
 
-    /// Waits until every peer is connected to every operator's peers and the
-    /// light peer follows.
+    /// Waits until the peers are connected and the light peer has indexed what
+    /// they have.
     pub async fn ready(&self) {
         let wanted = self.peers.len().saturating_sub(1).min(NEIGHBOURS_READY);
         for node in self.peers.iter().map(|peer| &peer.node) {
             wait_connected(node, wanted).await;
         }
         wait_connected(&self.light, wanted.max(1)).await;
+        let entries = |node: &Node| node.context().index.height().borrow().entries;
+        let known = self.peers.iter().map(|peer| entries(&peer.node)).max();
+        let mut height = self.light.context().index.height();
+        let _ = height
+            .wait_for(|height| height.entries >= known.unwrap_or_default())
+            .await;
     }
 
     /// Resolves when a peer was asked to stop.
@@ -281,6 +291,21 @@ impl DevnetConfig {
             ));
         }
         Ok(())
+    }
+
+    /// Locks the folder against other processes.
+    fn lock(&self) -> Result<fs::File, DevnetError> {
+        fs::create_dir_all(&self.data).map_err(|error| self.folder_error(&error))?;
+        let file =
+            fs::File::create(self.data.join("lock")).map_err(|error| self.folder_error(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(_) => Err(DevnetError::Folder {
+                path: self.data.clone(),
+                reason: "another coliving process uses it; stop that one or choose another folder"
+                    .to_owned(),
+            }),
+        }
     }
 
     /// Reads `devnet.json`, or draws free ports for a new network.

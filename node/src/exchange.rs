@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cid::Cid;
 use prometheus_client::metrics::counter::Counter;
@@ -307,7 +308,7 @@ impl Manager {
         let (shared, fetching) = fetcher::spawn(
             self.context.clone(),
             self.counters.clone(),
-            self.config(),
+            self.config(&target),
             target.clone(),
             options,
             before,
@@ -316,7 +317,7 @@ impl Manager {
         fetching
     }
 
-    fn config(&self) -> FetchConfig {
+    fn config(&self, target: &Target) -> FetchConfig {
         let base = if self.context.config.roles.is_empty() {
             FetchConfig::light()
         } else {
@@ -326,6 +327,11 @@ impl Manager {
         FetchConfig {
             in_flight_bytes_max: base.in_flight_bytes_max.min(IN_FLIGHT_BYTES_MAX),
             buffered_bytes_max: base.buffered_bytes_max.min(IN_FLIGHT_BYTES_MAX),
+            starve_timeout: match target {
+                // Somebody waits for these.
+                Target::Blocks { .. } => READING_PATIENCE,
+                Target::Dag(_) => base.starve_timeout,
+            },
             ..base
         }
     }
@@ -336,6 +342,9 @@ impl From<StoreError> for FetchError {
         Self::Store(Arc::new(error))
     }
 }
+
+/// How long somebody who reads waits for a first holder.
+const READING_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Commands waiting for the manager; senders wait when it is full.
 const COMMANDS_MAX: usize = 64;

@@ -102,7 +102,11 @@ pub(crate) async fn run(context: &Context, command: UserCommand) -> anyhow::Resu
 async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
     let handle = args.handle.trim_start_matches('@').to_owned();
     if let Err(error) = check_handle(&handle) {
-        return fail("handle", error.to_string(), "choose another handle");
+        return fail(
+            "handle",
+            format!("the handle {error}"),
+            "choose another handle",
+        );
     }
     context
         .with_peer(async |session| {
@@ -121,7 +125,7 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
             let done = actor
                 .act(actor.builder().create_user(&fields), args.waiting)
                 .await?;
-            actor.remember_user()?;
+            actor.remember_user(&done)?;
             if is_confirmed(&done) && !actor.appears().await? {
                 return fail(
                     "rejected",

@@ -195,7 +195,10 @@ impl ClientError {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Away { .. } | Self::Incomplete { .. } => true,
-            Self::Refused { status, .. } => *status == 429 || *status >= 500,
+            // 504: the network has no such block; 507: no room. Neither passes soon.
+            Self::Refused { status, .. } => {
+                *status == 429 || (*status >= 500 && !matches!(*status, 504 | 507))
+            }
             Self::Url { .. }
             | Self::Unexpected { .. }
             | Self::File { .. }
