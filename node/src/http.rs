@@ -110,8 +110,8 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
             Access::Owner => &mut owner,
         };
         let mut grown = std::mem::take(target).route(route.path, handler.clone());
-        if let Some(alias) = routes::alias(route.path) {
-            grown = grown.route(&alias, handler);
+        for alias in routes::aliases(route.path) {
+            grown = grown.route(&alias, handler.clone());
         }
         *target = grown;
     }
@@ -132,6 +132,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::map_response(name_too_large))
         .layer(middleware::from_fn(name_server))
         .layer(middleware::from_fn(access::cross_origin))
 }
@@ -159,6 +160,19 @@ async fn no_method(request: Request) -> ApiError {
             request.method()
         ),
     )
+}
+
+/// Gives a body that is over the limit the error form of everything else.
+async fn name_too_large(response: Response) -> Response {
+    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return response;
+    }
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too_large",
+        "the request body is longer than this route takes",
+    )
+    .into_response()
 }
 
 async fn name_server(request: Request, next: Next) -> Response {

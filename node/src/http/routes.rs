@@ -136,18 +136,32 @@ fn owner(
     }
 }
 
-/// The path in the second vocabulary, when it differs.
-pub(super) fn alias(path: &str) -> Option<String> {
-    let renamed: Vec<&str> = path
+/// The path in the second vocabulary, word by word: every mix of the two.
+pub(super) fn aliases(path: &str) -> Vec<String> {
+    if !path.starts_with("/v1/") {
+        return Vec::new();
+    }
+    let mut names = vec![path.to_owned()];
+    for (word, alias) in [
+        ("tracks", "digital_contents"),
+        ("playlists", "content_lists"),
+    ] {
+        let renamed: Vec<String> = names
+            .iter()
+            .map(|name| rename(name, word, alias))
+            .filter(|renamed| !names.contains(renamed))
+            .collect();
+        names.extend(renamed);
+    }
+    names.split_off(1)
+}
+
+fn rename(path: &str, word: &str, alias: &str) -> String {
+    let words: Vec<&str> = path
         .split('/')
-        .map(|word| match word {
-            "tracks" => "digital_contents",
-            "playlists" => "content_lists",
-            word => word,
-        })
+        .map(|found| if found == word { alias } else { found })
         .collect();
-    let renamed = renamed.join("/");
-    (path.starts_with("/v1/") && renamed != path).then_some(renamed)
+    words.join("/")
 }
 
 async fn document_route() -> axum::Json<Value> {
@@ -158,8 +172,8 @@ async fn document_route() -> axum::Json<Value> {
 pub(super) fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
     for route in table() {
-        let names = [Some(route.path.to_owned()), alias(route.path)];
-        for path in names.into_iter().flatten() {
+        let names = [route.path.to_owned()].into_iter();
+        for path in names.chain(aliases(route.path)) {
             let path = path.replace("{*", "{");
             let item = paths.entry(path).or_insert_with(|| json!({}));
             item[route.method] = operation(&route);
