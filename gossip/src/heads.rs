@@ -200,13 +200,9 @@ impl HeadCounter {
         let Some(tally) = self.tallies.get_mut(&key) else {
             return Counted::Nothing;
         };
-        let counted = CountedHead {
-            head: tally.head,
-            signatures: tally.signatures.values().copied().collect(),
-        };
         if tally.is_counted {
             return match self.newest_counted {
-                Some(newest) if newest == counted.head => Counted::Grown(counted),
+                Some(newest) if newest == tally.head => Counted::Grown(tally.counted()),
                 _ => Counted::More,
             };
         }
@@ -214,6 +210,7 @@ impl HeadCounter {
             return Counted::More;
         }
         tally.is_counted = true;
+        let counted = tally.counted();
         if self
             .newest_counted
             .is_none_or(|newest| newest.block_number < counted.head.block_number)
@@ -244,6 +241,15 @@ impl HeadCounter {
             if tally.signatures.is_empty() {
                 self.tallies.remove(&key);
             }
+        }
+    }
+}
+
+impl Tally {
+    fn counted(&self) -> CountedHead {
+        CountedHead {
+            head: self.head,
+            signatures: self.signatures.values().copied().collect(),
         }
     }
 }

@@ -41,8 +41,8 @@ impl Dgc {
     }
 }
 
-fn unit() -> U256 {
-    U256::exp10(DGC_DECIMALS)
+const fn unit() -> U256 {
+    U256([UNIT, 0, 0, 0])
 }
 
 impl fmt::Display for Dgc {
@@ -88,6 +88,9 @@ impl<'de> Deserialize<'de> for Dgc {
 
 /// Decimal places of the staking token.
 pub const DGC_DECIMALS: usize = 18;
+
+/// One DGC in its smallest unit: 10 to the power of [`DGC_DECIMALS`].
+const UNIT: u64 = 1_000_000_000_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, Hash32, hex_id};
 
+mod constants;
 pub mod memo;
 
 /// The EIP-712 domain {"Coliving", "1"} of one deployment.
@@ -183,10 +184,11 @@ impl fmt::Debug for SigningKey {
 impl StructEncoder {
     /// Starts a struct of the given EIP-712 type string.
     #[must_use]
-    pub fn new(type_string: &str) -> Self {
-        Self {
-            buffer: keccak256(type_string).to_vec(),
-        }
+    pub fn new(type_string: &'static str) -> Self {
+        let hash = constants::of_type(type_string, || Hash32(keccak256(type_string)));
+        let mut buffer = Vec::with_capacity(ENCODED_BYTES_TYPICAL);
+        buffer.extend(hash.0);
+        Self { buffer }
     }
 
     /// Appends an unsigned integer of up to 64 bits.
@@ -252,14 +254,27 @@ pub fn typed_data_digest(separator: &Hash32, struct_hash: &Hash32) -> Hash32 {
 
 /// The separator of an EIP-712 domain with name, version, chain id and contract.
 #[must_use]
-pub fn domain_separator(name: &str, version: &str, chain_id: u64, contract: Address) -> Hash32 {
-    let mut encoder = StructEncoder::new(DOMAIN_TYPE);
-    encoder
-        .bytes(name.as_bytes())
-        .bytes(version.as_bytes())
-        .uint(chain_id)
-        .address(&contract);
-    encoder.finish()
+pub fn domain_separator(
+    name: &'static str,
+    version: &'static str,
+    chain_id: u64,
+    contract: Address,
+) -> Hash32 {
+    let key = constants::DomainKey {
+        name,
+        version,
+        chain_id,
+        contract,
+    };
+    constants::of_domain(key, |key| {
+        let mut encoder = StructEncoder::new(DOMAIN_TYPE);
+        encoder
+            .bytes(key.name.as_bytes())
+            .bytes(key.version.as_bytes())
+            .uint(key.chain_id)
+            .address(&key.contract);
+        encoder.finish()
+    })
 }
 
 /// Recovers the address whose key signed `digest`.
@@ -313,6 +328,9 @@ impl std::str::FromStr for Signature {
 }
 
 hex_id!(Signature, 65);
+
+/// Room for the members of most records, so that encoding one allocates once.
+const ENCODED_BYTES_TYPICAL: usize = 12 * 32;
 
 const DOMAIN_TYPE: &str =
     "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)";

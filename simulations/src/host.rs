@@ -179,6 +179,10 @@ impl Host {
     /// Takes a message from another peer.
     pub fn handle_message(&mut self, from: u32, message: Message, ctx: &mut Ctx) {
         match message {
+            Message::Gossip { id, .. } if self.seen.contains(&id) => {
+                ctx.metrics.duplicates += 1;
+                return;
+            }
             Message::Gossip { topic, id, data } => self.handle_gossip(from, topic, id, data, ctx),
             Message::Request { id, protocol, data } => {
                 self.handle_request(from, id, protocol, &data, ctx);
@@ -253,10 +257,7 @@ impl Host {
     }
 
     fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {
-        if !self.seen.insert(id) {
-            ctx.metrics.duplicates += 1;
-            return;
-        }
+        self.seen.insert(id);
         ctx.metrics.gossip_deliveries += 1;
         let token = Token(self.next_token);
         self.next_token += 1;

@@ -275,14 +275,19 @@ fn registration(member: &Staked, idx: usize, block_number: u64) -> Vec<RegistryE
 }
 
 /// Liars among the staked peers; their operators hold less than a third of the
-/// weight, so that no honest majority needs them.
+/// weight that decides about heads, so that no honest majority needs them.
 fn draw_liars(scenario: &Scenario, members: &[Staked], peers: usize, rng: &mut Rng) -> Vec<bool> {
     let mut liars = vec![false; peers];
     let stakes: BTreeMap<Address, u64> = members
         .iter()
         .map(|member| (member.operator, member.stake))
         .collect();
-    let total: u64 = stakes.values().sum();
+    let weights: BTreeMap<Address, u64> = members
+        .iter()
+        .filter(|member| member.roles.contains(&Role::Discovery))
+        .map(|member| (member.operator, member.stake))
+        .collect();
+    let total: u64 = weights.values().sum();
     let operators: Vec<Address> = stakes.keys().copied().collect();
     #[expect(
         clippy::cast_possible_truncation,
@@ -293,8 +298,9 @@ fn draw_liars(scenario: &Scenario, members: &[Staked], peers: usize, rng: &mut R
     let wanted = (operators.len() as f64 * scenario.population.liars_share).ceil() as usize;
     let mut weight = 0;
     for operator in rng.sample(&operators, wanted) {
-        if (weight + stakes[&operator]) * 3 < total {
-            weight += stakes[&operator];
+        let more = weights.get(&operator).copied().unwrap_or(0);
+        if (weight + more) * 3 < total {
+            weight += more;
             for (idx, member) in members.iter().enumerate() {
                 liars[idx] |= member.operator == operator;
             }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use protocol::id::{Role, ServiceId};
+use gossip::heads::is_majority;
+use protocol::id::{Address, Role, ServiceId};
 use protocol::registry::RegistryEvent;
 use protocol::time::Moment;
 
@@ -178,7 +179,8 @@ impl World {
     }
 
     /// A staked peer that may go down: a tenth of them at a time, at least one.
-    fn victim(&mut self) -> Option<u32> {
+    /// A peer to stop for a while, or one to stop for good.
+    fn victim(&mut self, is_for_good: bool) -> Option<u32> {
         let members: Vec<u32> = (0..number(self.joined))
             .filter(|idx| !self.left.contains(idx) && !self.killed.contains(idx))
             .collect();
@@ -187,15 +189,31 @@ impl World {
             .copied()
             .filter(|idx| self.hosts[*idx as usize].is_up)
             .collect();
+        let spare: Vec<u32> = up
+            .iter()
+            .copied()
+            .filter(|idx| !is_for_good || self.is_spare(*idx))
+            .collect();
         let down = members.len() - up.len();
         if self.ctx.is_calm || down >= (members.len() / 8).max(1) {
             return None;
         }
-        self.faults.sample(&up, 1).first().copied()
+        self.faults.sample(&spare, 1).first().copied()
+    }
+
+    /// True when the honest peers that are left without one can still sign
+    /// heads: with fewer the log stops by design.
+    fn is_spare(&self, idx: u32) -> bool {
+        let left: Vec<Address> = self.hosts[..self.staked]
+            .iter()
+            .filter(|host| !host.is_liar && host.idx != idx && !self.killed.contains(&host.idx))
+            .map(|host| host.address)
+            .collect();
+        is_majority(&left, &self.ctx.chain.tip().registry.registry)
     }
 
     fn crash(&mut self) {
-        if let Some(idx) = self.victim() {
+        if let Some(idx) = self.victim(false) {
             self.hosts[idx as usize].crash(&mut self.ctx);
             let after = self.fault_span();
             self.ctx
@@ -204,7 +222,7 @@ impl World {
     }
 
     fn kill(&mut self) {
-        if let Some(idx) = self.victim() {
+        if let Some(idx) = self.victim(true) {
             self.killed.insert(idx);
             self.hosts[idx as usize].crash(&mut self.ctx);
         }
