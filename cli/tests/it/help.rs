@@ -19,7 +19,8 @@ fn below(bench: &Bench, words: &[String]) -> Vec<Vec<String>> {
         .lines()
         .take_while(|line| !line.is_empty())
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next());
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
     let child = |name: &str| [words, &[name.to_owned()]].concat();
     names.map(child).collect()
 }
