@@ -322,7 +322,9 @@ impl Actor {
                 is_held,
             } => self.repair.handle_check(peer, &root, is_held),
             Outcome::Damaged { roots } => {
-                for root in roots {
+                // What was released in the meantime is owed to nobody.
+                let is_promised = |root: &Cid| self.book.lease(root).is_some();
+                for root in roots.into_iter().filter(is_promised) {
                     tracing::warn!(%root, "a promised root lost a block and fetches it again");
                     self.repair.handle_corrupt(&root);
                 }

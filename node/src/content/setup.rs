@@ -90,7 +90,7 @@ pub(super) async fn open(
     let (progress, progressed) = mpsc::channel(PROGRESS_MAX);
     let mut height = context.index.height();
     height.mark_changed();
-    Ok(Actor {
+    let mut actor = Actor {
         exchange: exchange.clone(),
         inbox,
         offers: context.net.serve(OFFERS).await?,
@@ -117,7 +117,9 @@ pub(super) async fn open(
         listing: BTreeMap::new(),
         listed: BTreeMap::new(),
         context: context.clone(),
-    })
+    };
+    actor.look_for_lost_blocks();
+    Ok(actor)
 }
 
 /// What a lease says about its root.

@@ -315,6 +315,37 @@ async fn a_holder_comes_back_with_its_promises_and_mends_its_disk() {
     assert!(report.holders.contains(&member.context.peer));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_stopped_before_a_dropped_block_was_fetched_fetches_it_after_its_start() {
+    let mut village = Village::new(3).await;
+    let imported = village.import(&noise(3 << 20)).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    village.publish(&imported, 3).await;
+
+    let Member { disk, context, .. } = village.holders.remove(0);
+    let reader = context.store.reader();
+    let cids = reader.listed_after(&root, None, 64).unwrap();
+    kill(&context).await;
+    drop((reader, context));
+    disk.flip_bit("segment-00000001", 1_500_000);
+    let chain = village.chain.as_ref().expect("it runs");
+    let context = peer(chain, 2, &disk, 3).await;
+    for cid in &cids {
+        context.store.drop_block(*cid).await.unwrap();
+    }
+    let report = context.store.verify(|_| true).await.unwrap();
+    assert!(report.blocks < cids.len() as u64);
+
+    let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
+    introduce(&[&[&context], &others[..]].concat()).await;
+    let member = Member::start(disk, context).await;
+    until(async || {
+        let report = member.context.store.verify(|_| true).await.unwrap();
+        report.blocks == cids.len() as u64
+    })
+    .await;
+}
+
 #[test]
 fn a_promise_outlasts_the_deletion_of_its_content_by_a_day() {
     use std::ops::ControlFlow::{Break, Continue};

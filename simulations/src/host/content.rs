@@ -117,6 +117,10 @@ impl Host {
                 size: lease.record.size,
             };
             repair.handle_holding(self.address, lease.record.root, facts);
+            // A bad block was dropped, and the crash came before its fetch.
+            if !self.disk.has_stored(&lease.record.root) {
+                repair.handle_corrupt(&lease.record.root);
+            }
         }
         let published = ctx
             .chain
