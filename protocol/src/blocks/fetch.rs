@@ -700,7 +700,7 @@ impl Fetch {
 /// However fast a holder seems, it is given this long.
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 
-/// However slow a holder is, it is given no longer.
+/// However slow a holder is, this is all the time that it gets.
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// Holders that broke the rules and are remembered.
