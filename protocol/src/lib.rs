@@ -22,6 +22,7 @@ pub mod registry;
 pub mod relayer;
 pub mod repair;
 pub mod signing;
+pub mod staking;
 pub mod time;
 pub mod unixfs;
 pub mod vault;

@@ -1,29 +1,59 @@
 //! The compiled contracts, embedded from `protocol/contracts/artifacts`.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use ethers_core::abi::Abi;
 use serde::Deserialize;
 
-/// A contract of this project, or the proxy that each of them stands behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ContractKind {
+/// Makes [`ContractKind`] from one table: variant, then name in the sources.
+macro_rules! contract_kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
+        /// A contract of this project, or the proxy that each of them stands behind.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ContractKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl ContractKind {
+            /// Every contract, in the order of the variants.
+            pub const ALL: [Self; [$(Self::$kind),+].len()] = [$(Self::$kind),+];
+
+            /// Its name in the sources, in the artifacts and in `Registry`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+
+            const fn source(self) -> &'static str {
+                match self {
+                    $(Self::$kind => {
+                        include_str!(concat!("../../contracts/artifacts/", $name, ".json"))
+                    })+
+                }
+            }
+        }
+    };
+}
+
+contract_kinds! {
     /// The staking token.
-    ColivingToken,
+    ColivingToken = "ColivingToken",
     /// Service types and their stake bounds.
-    ServiceTypeManager,
+    ServiceTypeManager = "ServiceTypeManager",
     /// Stakes by block.
-    Staking,
+    Staking = "Staking",
     /// Registered services.
-    ServiceProviderFactory,
+    ServiceProviderFactory = "ServiceProviderFactory",
     /// Confirmed peers.
-    PeerRegistry,
+    PeerRegistry = "PeerRegistry",
     /// The hash of every signed record.
-    Records,
+    Records = "Records",
     /// Users' actions.
-    EntityManager,
+    EntityManager = "EntityManager",
     /// The proxy.
-    Erc1967Proxy,
+    Erc1967Proxy = "ERC1967Proxy",
 }
 
 /// What a contract compiled to.
@@ -35,51 +65,12 @@ pub struct Artifact {
     pub bytecode: Vec<u8>,
 }
 
-impl ContractKind {
-    /// Every contract, in the order of the variants.
-    pub const ALL: [Self; 8] = [
-        Self::ColivingToken,
-        Self::ServiceTypeManager,
-        Self::Staking,
-        Self::ServiceProviderFactory,
-        Self::PeerRegistry,
-        Self::Records,
-        Self::EntityManager,
-        Self::Erc1967Proxy,
-    ];
-
-    const fn source(self) -> &'static str {
-        match self {
-            Self::ColivingToken => include_str!("../../contracts/artifacts/ColivingToken.json"),
-            Self::ServiceTypeManager => {
-                include_str!("../../contracts/artifacts/ServiceTypeManager.json")
-            }
-            Self::Staking => include_str!("../../contracts/artifacts/Staking.json"),
-            Self::ServiceProviderFactory => {
-                include_str!("../../contracts/artifacts/ServiceProviderFactory.json")
-            }
-            Self::PeerRegistry => include_str!("../../contracts/artifacts/PeerRegistry.json"),
-            Self::Records => include_str!("../../contracts/artifacts/Records.json"),
-            Self::EntityManager => include_str!("../../contracts/artifacts/EntityManager.json"),
-            Self::Erc1967Proxy => include_str!("../../contracts/artifacts/ERC1967Proxy.json"),
-        }
-    }
-}
-
 /// The artifact of a contract; parsed at its first use.
 #[must_use]
 pub fn artifact(kind: ContractKind) -> &'static Artifact {
-    static ARTIFACTS: [LazyLock<Artifact>; 8] = [
-        LazyLock::new(|| parse(ContractKind::ColivingToken)),
-        LazyLock::new(|| parse(ContractKind::ServiceTypeManager)),
-        LazyLock::new(|| parse(ContractKind::Staking)),
-        LazyLock::new(|| parse(ContractKind::ServiceProviderFactory)),
-        LazyLock::new(|| parse(ContractKind::PeerRegistry)),
-        LazyLock::new(|| parse(ContractKind::Records)),
-        LazyLock::new(|| parse(ContractKind::EntityManager)),
-        LazyLock::new(|| parse(ContractKind::Erc1967Proxy)),
-    ];
-    &ARTIFACTS[kind as usize]
+    static ARTIFACTS: [OnceLock<Artifact>; ContractKind::ALL.len()] =
+        [const { OnceLock::new() }; ContractKind::ALL.len()];
+    ARTIFACTS[kind as usize].get_or_init(|| parse(kind))
 }
 
 fn parse(kind: ContractKind) -> Artifact {

@@ -1,5 +1,7 @@
 //! Why a call reverted, in words.
 
+mod words;
+
 use std::fmt;
 
 use ethers_core::abi::{ParamType, Token, decode};
@@ -77,30 +79,16 @@ fn custom(selector: [u8; 4], arguments: &[u8]) -> Option<Revert> {
         .flat_map(|kind| artifact(kind).abi.errors())
         .find(|error| error.signature().as_bytes().starts_with(&selector))?;
     let tokens = error.decode(arguments).ok()?;
-    let values: Vec<String> = error
+    let values: Vec<(&str, Token)> = error
         .inputs
         .iter()
-        .zip(&tokens)
-        .map(|(input, token)| format!("{} {}", input.name, Value(token)))
+        .map(|input| input.name.as_str())
+        .zip(tokens)
         .collect();
     Some(Revert {
         name: error.name.clone(),
-        text: format!("{}({})", error.name, values.join(", ")),
+        text: words::sentence(&error.name, &values),
     })
-}
-
-struct Value<'a>(&'a Token);
-
-impl fmt::Display for Value<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Token::Address(address) => write!(f, "{address:#x}"),
-            Token::FixedBytes(bytes) | Token::Bytes(bytes) => write!(f, "0x{}", hex::encode(bytes)),
-            Token::Uint(number) => write!(f, "{number}"),
-            Token::String(text) => write!(f, "`{text}`"),
-            other => write!(f, "{other}"),
-        }
-    }
 }
 
 const ERROR_SELECTOR: &[u8; 4] = &[0x08, 0xc3, 0x79, 0xa0];
@@ -108,3 +96,6 @@ const PANIC_SELECTOR: &[u8; 4] = &[0x4e, 0x48, 0x7b, 0x71];
 
 /// Longest revert data that is looked at, in bytes.
 const REVERT_BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

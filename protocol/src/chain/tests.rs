@@ -357,31 +357,6 @@ fn logs_of_others_and_of_no_role_are_no_events() {
 }
 
 #[test]
-fn reverts_are_put_into_words() {
-    let error =
-        |signature: &str, tokens: &[Token]| [&keccak256(signature)[..4], &encode(tokens)].concat();
-    let used = error(
-        "ActionIsUsed(bytes32,address)",
-        &[
-            calls::hash(Hash32([1; 32])),
-            calls::address(Address([2; 20])),
-        ],
-    );
-    let revert = explain_revert(&used);
-    assert_eq!(revert.name, "ActionIsUsed");
-    assert!(revert.text.contains("signer 0x0202"), "{revert}");
-    let plain = error("Error(string)", &[calls::text("too late")]);
-    assert_eq!(explain_revert(&plain).text, "too late");
-    let panic = error("Panic(uint256)", &[calls::number(0x11)]);
-    assert!(explain_revert(&panic).text.contains("overflow"));
-    assert_eq!(explain_revert(&[]).text, "the contract gave no reason");
-    assert_eq!(
-        explain_revert(&[1, 2, 3, 4]).text,
-        "an unknown error 0x01020304"
-    );
-}
-
-#[test]
 fn blocks_and_logs_are_read_from_json() {
     let hash = |byte: u8| Hash32([byte; 32]).to_string();
     let block = json!({
