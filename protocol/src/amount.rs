@@ -12,11 +12,33 @@ pub struct Dgc(pub U256);
 
 /// Why a text is not an amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not an amount: a decimal number with at most 18 places, such as `200000` or `0.5`"
-)]
-pub struct ParseAmountError {
-    text: String,
+pub enum ParseAmountError {
+    /// Something else than digits and one point.
+    #[error("`{text}` is not an amount: write a decimal number such as `200000` or `0.5`")]
+    NotDecimal {
+        /// What was read, cut to 80 characters.
+        text: String,
+    },
+    /// Commas or spaces between the digits mean different things to different people.
+    #[error("`{text}` is not an amount: write it with a point and without separators, as `1234.5`")]
+    Separator {
+        /// What was read, cut to 80 characters.
+        text: String,
+    },
+    /// Finer than the smallest unit.
+    #[error("`{text}` has {places} decimal places, at most {DGC_DECIMALS} are possible")]
+    TooFine {
+        /// What was read, cut to 80 characters.
+        text: String,
+        /// Its decimal places.
+        places: usize,
+    },
+    /// Beyond 256 bits.
+    #[error("`{text}` is more than any token has")]
+    TooLarge {
+        /// What was read, cut to 80 characters.
+        text: String,
+    },
 }
 
 impl Dgc {
@@ -27,6 +49,18 @@ impl Dgc {
     #[must_use]
     pub fn whole(tokens: u64) -> Self {
         Self(U256::from(tokens) * unit())
+    }
+
+    /// The sum; `None` beyond 256 bits.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The difference; zero when `other` is more.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
     }
 
     /// Whole tokens, rounded down; `u64::MAX` when there are more.
@@ -60,16 +94,25 @@ impl FromStr for Dgc {
     type Err = ParseAmountError;
 
     fn from_str(text: &str) -> Result<Self, ParseAmountError> {
-        let refused = || ParseAmountError {
-            text: text.chars().take(80).collect(),
-        };
+        let shown = || text.chars().take(80).collect::<String>();
         let (whole, part) = text.split_once('.').unwrap_or((text, ""));
         let is_digits = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || part.len() > DGC_DECIMALS || !is_digits(whole) || !is_digits(part) {
-            return Err(refused());
+        if text.contains([',', '_', ' ', '\'']) {
+            return Err(ParseAmountError::Separator { text: shown() });
+        }
+        if whole.is_empty() || !is_digits(whole) || !is_digits(part) {
+            return Err(ParseAmountError::NotDecimal { text: shown() });
+        }
+        if part.len() > DGC_DECIMALS {
+            return Err(ParseAmountError::TooFine {
+                text: shown(),
+                places: part.len(),
+            });
         }
         let digits = format!("{whole}{part:0<DGC_DECIMALS$}");
-        U256::from_dec_str(&digits).map(Self).map_err(|_| refused())
+        U256::from_dec_str(&digits)
+            .map(Self)
+            .map_err(|_| ParseAmountError::TooLarge { text: shown() })
     }
 }
 
@@ -106,8 +149,20 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused() {
-        for text in ["", ".5", "-1", "1e3", "0.0000000000000000001", "1,5"] {
-            assert!(text.parse::<Dgc>().is_err(), "{text}");
+        for (text, reason) in [
+            ("", "not an amount"),
+            (".5", "not an amount"),
+            ("-1", "not an amount"),
+            ("1e3", "not an amount"),
+            ("1.2.3", "not an amount"),
+            ("0.0000000000000000001", "has 19 decimal places, at most 18"),
+            ("1,5", "without separators"),
+            ("1_000", "without separators"),
+        ] {
+            let error = text.parse::<Dgc>().unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
         }
+        let huge = "9".repeat(80).parse::<Dgc>().unwrap_err();
+        assert!(huge.to_string().contains("more than any token"));
     }
 }

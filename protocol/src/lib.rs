@@ -15,6 +15,7 @@ pub mod head;
 pub mod id;
 pub mod lease;
 pub mod merkle;
+pub mod payment;
 pub mod placement;
 pub mod presence;
 pub mod publish;
