@@ -6,9 +6,11 @@
 pub mod deploy;
 #[cfg(feature = "devchain")]
 pub mod dev;
+pub mod fees;
 mod kept;
 pub mod rpc;
 mod sender;
+pub mod transact;
 pub mod wallet;
 mod watch;
 
@@ -28,6 +30,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 pub use rpc::{CallRequest, Client, Receipt, RpcError};
+pub use transact::{
+    Estimate, Progress, TransactConfig, TransactError, estimate, transact, transact_with,
+};
 pub use wallet::Wallet;
 
 /// How the chain is reached and followed.

@@ -10,6 +10,7 @@ pub mod contracts;
 pub mod events;
 pub mod follower;
 pub mod history;
+pub mod inclusion;
 pub mod json;
 pub mod revert;
 

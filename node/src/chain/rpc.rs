@@ -251,10 +251,22 @@ impl Client {
     ///
     /// [`RpcError::Revert`] with the reason when the contract refuses.
     pub async fn call(&self, call: &CallRequest) -> Result<Vec<u8>, RpcError> {
+        self.call_on(call, json!("latest")).await
+    }
+
+    /// Runs a call on the state after block `number`; endpoints without
+    /// archives know recent blocks only.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError::Revert`] with the reason when the contract refuses.
+    pub async fn call_at(&self, call: &CallRequest, number: u64) -> Result<Vec<u8>, RpcError> {
+        self.call_on(call, hex_quantity(number)).await
+    }
+
+    async fn call_on(&self, call: &CallRequest, block: Value) -> Result<Vec<u8>, RpcError> {
         const METHOD: &str = "eth_call";
-        let value = self
-            .request(METHOD, vec![call.to_json(), json!("latest")])
-            .await?;
+        let value = self.request(METHOD, vec![call.to_json(), block]).await?;
         read_bytes(METHOD, &value)
     }
 
@@ -280,6 +292,22 @@ impl Client {
             .request(METHOD, vec![json!(address), json!("latest")])
             .await?;
         read_quantity(METHOD, &value)
+    }
+
+    /// The nonce for the next transaction of `address`, those that wait to be
+    /// mined counted too where the endpoint shows them.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`] when nobody answers or the answer makes no sense.
+    pub async fn next_nonce(&self, address: Address) -> Result<u64, RpcError> {
+        const METHOD: &str = "eth_getTransactionCount";
+        let pending = vec![json!(address), json!("pending")];
+        match self.request(METHOD, pending).await {
+            Ok(value) => read_quantity(METHOD, &value),
+            Err(RpcError::Rejected { .. }) => self.transaction_count(address).await,
+            Err(error) => Err(error),
+        }
     }
 
     /// Wei that `address` owns.
@@ -543,6 +571,33 @@ impl RpcError {
             | Self::ChainId { .. }
             | Self::Revert(_)
             | Self::Rejected { .. } => false,
+        }
+    }
+
+    /// True when the endpoint has the very transaction already.
+    #[must_use]
+    pub fn is_known_transaction(&self) -> bool {
+        self.says(&["already known", "known transaction", "already imported"])
+    }
+
+    /// True when another transaction took the nonce, mined or waiting.
+    #[must_use]
+    pub fn is_nonce_used(&self) -> bool {
+        self.says(&[
+            "nonce too low",
+            "nonce is too low",
+            "replacement transaction underpriced",
+            "nonce has already been used",
+        ])
+    }
+
+    fn says(&self, texts: &[&str]) -> bool {
+        match self {
+            Self::Rejected { message, .. } => {
+                let message = message.to_lowercase();
+                texts.iter().any(|text| message.contains(text))
+            }
+            _ => false,
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::SendError;
+use super::fees::{self, Fees, gas_limit};
 use super::rpc::{CallRequest, Client, RpcError};
 use super::wallet::{RawTransaction, Transaction, Wallet};
 
@@ -133,16 +134,16 @@ impl Actor {
         };
         let gas = self.client.estimate_gas(&request).await?;
         let nonce = self.next_nonce(wallet.address()).await?;
-        let (max_fee, max_priority_fee) = self.fees().await?;
+        let fees = self.fees().await?;
         let transaction = Transaction {
             chain_id: self.client.chain_id().await?,
             nonce,
             to,
             value,
             data: request.data,
-            gas_limit: gas.saturating_add(gas / GAS_MARGIN_DIVISOR),
-            max_fee,
-            max_priority_fee,
+            gas_limit: gas_limit(gas),
+            max_fee: fees.max_fee,
+            max_priority_fee: fees.max_priority_fee,
         };
         let raw = wallet.sign(&transaction);
         match self.client.send_raw(&raw.bytes).await {
@@ -168,21 +169,21 @@ impl Actor {
         gas: u64,
         bumps: u32,
     ) -> Result<Hash32, SendError> {
-        let (max_fee, max_priority_fee) = self.fees().await?;
+        let fees = self.fees().await?.bumped(bumps);
         let transaction = Transaction {
             chain_id: self.client.chain_id().await?,
             nonce,
             to: Some(to),
             value: U256::zero(),
             data,
-            gas_limit: gas.saturating_add(gas / GAS_MARGIN_DIVISOR),
-            max_fee: bumped(max_fee, bumps),
-            max_priority_fee: bumped(max_priority_fee, bumps),
+            gas_limit: gas_limit(gas),
+            max_fee: fees.max_fee,
+            max_priority_fee: fees.max_priority_fee,
         };
         let raw = wallet.sign(&transaction);
         match self.client.send_raw(&raw.bytes).await {
             Ok(()) => {}
-            Err(error) if error.is_retryable() || is_known(&error) => {
+            Err(error) if error.is_retryable() || error.is_known_transaction() => {
                 debug!(tx = %raw.hash, %error, "broadcast is put off");
             }
             Err(error) => return Err(error.into()),
@@ -207,17 +208,16 @@ impl Actor {
         Ok(nonces.next())
     }
 
-    /// Twice the base fee plus the suggested tip: stays valid through five full
-    /// blocks.
-    async fn fees(&mut self) -> Result<(U256, U256), RpcError> {
-        let tip = U256::from(self.client.max_priority_fee().await?);
+    /// The suggested fees, without asking for the head again.
+    async fn fees(&self) -> Result<Fees, RpcError> {
         let known = *self.heads.borrow();
-        let head = match known {
-            Some(head) => head,
-            None => self.client.latest().await?,
-        };
-        let base = U256::from(head.base_fee.unwrap_or_default());
-        Ok((base * 2 + tip, tip))
+        match known {
+            Some(head) => {
+                let base = head.base_fee.unwrap_or_default();
+                Ok(Fees::new(base.into(), fees::tip(&self.client).await?))
+            }
+            None => Fees::suggested(&self.client).await,
+        }
     }
 
     /// Broadcasts again what the chain has not counted.
@@ -263,16 +263,6 @@ impl Nonces {
     }
 }
 
-/// Endpoints take a replacement when it pays a tenth more; a quarter is safe.
-fn bumped(fee: U256, bumps: u32) -> U256 {
-    (0..bumps.min(BUMPS_MAX)).fold(fee, |fee, _| fee + fee / 4 + 1)
-}
-
-/// True when the endpoint has the very transaction already.
-fn is_known(error: &RpcError) -> bool {
-    matches!(error, RpcError::Rejected { message, .. } if message.contains("already known"))
-}
-
 async fn broadcast(client: &Client, wallet: Address, nonces: &Nonces) {
     for (nonce, raw) in nonces.pending().take(BROADCASTS_MAX) {
         match client.send_raw(&raw.bytes).await {
@@ -296,10 +286,4 @@ const WALLETS_MAX: usize = 1024;
 /// Transactions of one wallet that are broadcast again at once.
 const BROADCASTS_MAX: usize = 16;
 
-/// Times that a fee is raised.
-const BUMPS_MAX: u32 = 16;
-
 const BROADCAST_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The gas limit is the estimate and a quarter of it.
-const GAS_MARGIN_DIVISOR: u64 = 4;

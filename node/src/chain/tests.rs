@@ -21,6 +21,8 @@ use super::dev::{DevChain, DevChainConfig, Mining};
 use super::wallet::Transaction;
 use super::*;
 
+mod transact;
+
 const CHAIN_ID: u64 = 1337;
 
 /// A development chain with the contracts on it.
