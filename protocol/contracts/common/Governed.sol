@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {ERC1967Utils} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Utils.sol";
 import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.sol";
 import {UUPSUpgradeable} from "@openzeppelin/contracts/proxy/utils/UUPSUpgradeable.sol";
 
@@ -35,6 +36,11 @@ abstract contract Governed is Initializable, UUPSUpgradeable {
     /// @notice Hands governance to another address; only the present one can.
     function setGovernance(address newGovernance) external onlyGovernance {
         _setGovernance(newGovernance);
+    }
+
+    /// @notice The implementation behind this proxy; zero when asked of an implementation itself.
+    function implementation() external view returns (address) {
+        return ERC1967Utils.getImplementation();
     }
 
     /// @notice The address that may upgrade this contract and set its parameters.

@@ -82,6 +82,14 @@ library SignedRecords {
         uint64 time;
     }
 
+    struct Attestation {
+        uint256 userId;
+        address wallet;
+        string provider;
+        bytes32 subject;
+        uint64 time;
+    }
+
     bytes32 internal constant CONFIRM_TYPEHASH = keccak256(
         "Confirm(bytes32 serviceType,uint256 serviceId,address operator,bytes publicKey,bytes32 zone,uint256 nonce)"
     );
@@ -105,6 +113,8 @@ library SignedRecords {
         keccak256("Reply(bytes32 request,uint64 height,bytes32 body,uint64 time)");
     bytes32 internal constant ENDPOINT_TYPEHASH =
         keccak256("Endpoint(address peer,string url,string[] addresses,uint64 time)");
+    bytes32 internal constant ATTESTATION_TYPEHASH =
+        keccak256("Attestation(uint256 userId,address wallet,string provider,bytes32 subject,uint64 time)");
 
     function hash(Confirm memory r) internal pure returns (bytes32) {
         return keccak256(
@@ -159,6 +169,12 @@ library SignedRecords {
             abi.encode(
                 ENDPOINT_TYPEHASH, r.peer, keccak256(bytes(r.url)), keccak256(abi.encodePacked(addressHashes)), r.time
             )
+        );
+    }
+
+    function hash(Attestation memory r) internal pure returns (bytes32) {
+        return keccak256(
+            abi.encode(ATTESTATION_TYPEHASH, r.userId, r.wallet, keccak256(bytes(r.provider)), r.subject, r.time)
         );
     }
 }

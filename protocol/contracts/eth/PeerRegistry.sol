@@ -35,6 +35,8 @@ contract PeerRegistry is Governed {
         mapping(address wallet => uint256) nonces;
         mapping(address operator => uint64) numbers;
         mapping(uint64 number => address) operators;
+        mapping(address wallet => address) lastOperators;
+        mapping(address wallet => mapping(bytes32 serviceType => uint256)) confirmedCounts;
     }
 
     bytes32 private constant PEER_REGISTRY_SLOT = 0x270867f5a10dfff2ddbbed1ce63e452178b589666fa2364e015831d5e267cc00;
@@ -141,6 +143,7 @@ contract PeerRegistry is Governed {
         if (wallet == address(0)) return;
         emit Lapsed(serviceType, serviceId, present.operator, wallet);
         delete $.confirmations[serviceType][serviceId];
+        $.confirmedCounts[wallet][serviceType] -= 1;
         WalletUse storage use = $.walletUses[wallet];
         use.count -= 1;
         if (use.count == 0) delete $.walletUses[wallet];
@@ -181,6 +184,16 @@ contract PeerRegistry is Governed {
         return _registry().walletUses[wallet].operator;
     }
 
+    /// @notice The operator that a wallet was last confirmed for, also after it lapsed; zero when it never was.
+    function lastOperatorOfWallet(address wallet) external view returns (address) {
+        return _registry().lastOperators[wallet];
+    }
+
+    /// @notice Whether a wallet is confirmed for a service of this type.
+    function isConfirmed(address wallet, bytes32 serviceType) external view returns (bool) {
+        return _registry().confirmedCounts[wallet][serviceType] != 0;
+    }
+
     /// @notice The nonce of a wallet's next confirmation.
     function nonces(address wallet) external view returns (uint256) {
         return _registry().nonces[wallet];
@@ -213,7 +226,7 @@ contract PeerRegistry is Governed {
         PeerRegistryStorage storage $ = _registry();
         $.nonces[wallet] += 1;
         Confirmation storage present = $.confirmations[serviceType][serviceId];
-        if (present.wallet == address(0)) _useWallet(wallet, operator);
+        if (present.wallet == address(0)) _useWallet(wallet, operator, serviceType);
         present.operator = operator;
         present.blockNumber = SafeCast.toUint64(block.number);
         present.wallet = wallet;
@@ -223,11 +236,14 @@ contract PeerRegistry is Governed {
         emit Confirmed(serviceType, serviceId, operator, wallet, publicKey64, zone);
     }
 
-    function _useWallet(address wallet, address operator) private {
-        WalletUse storage use = _registry().walletUses[wallet];
+    function _useWallet(address wallet, address operator, bytes32 serviceType) private {
+        PeerRegistryStorage storage $ = _registry();
+        WalletUse storage use = $.walletUses[wallet];
         if (use.count != 0 && use.operator != operator) revert WalletIsAnotherOperators(wallet, use.operator);
         use.operator = operator;
         use.count += 1;
+        $.lastOperators[wallet] = operator;
+        $.confirmedCounts[wallet][serviceType] += 1;
     }
 
     function _number(address operator) private {

@@ -79,6 +79,11 @@ contract Records is Governed {
         return SignedRecords.hash(record);
     }
 
+    /// @notice Struct hash of an `Attestation`.
+    function hashAttestation(SignedRecords.Attestation calldata record) external pure returns (bytes32 structHash) {
+        return SignedRecords.hash(record);
+    }
+
     /// @notice Domain separator of the peer registry.
     function domainSeparator() public view returns (bytes32) {
         return _records().peerRegistry.domainSeparator();

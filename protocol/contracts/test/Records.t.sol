@@ -180,6 +180,21 @@ contract RecordsTest is Fixture {
         );
     }
 
+    function testTheAttestationExample() public view {
+        SignedRecords.Attestation memory record = SignedRecords.Attestation({
+            userId: 3000001,
+            wallet: address(bytes20(hex"2222222222222222222222222222222222222222")),
+            provider: "x",
+            subject: 0x2db7e29715e71ac8b68744506df049204ab5ecd31aeade915a921b5ecdddeef4,
+            time: 1778400000
+        });
+        check(
+            records.hashAttestation(record),
+            0xaded0e1895e4d26c1d054fffb028115e8377e29877b707609768602400ac8606,
+            0x4b468cb249f551703e6b3ae5e1ded2a577ca49b7e8d5b0addab272fa3b58dbc4
+        );
+    }
+
     function testEveryFieldCounts(uint64 left, uint64 right) public view {
         vm.assume(left != right);
         SignedRecords.Page memory page = SignedRecords.Page(ADA, left, left, left, left, bytes32(uint256(left)));

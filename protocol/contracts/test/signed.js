@@ -6,7 +6,9 @@ const { keccak256 } = require('js-sha3');
 
 const PAGE = path.join(__dirname, '../../../docs/formats/signed.md');
 const DOMAIN_TYPE = 'EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)';
-const RECORDS = ['Confirm', 'Lease', 'Page', 'Head', 'PendingAction', 'Presence', 'Vault', 'Reply', 'Endpoint'];
+const RECORDS = [
+  'Confirm', 'Lease', 'Page', 'Head', 'PendingAction', 'Presence', 'Vault', 'Reply', 'Endpoint', 'Attestation',
+];
 
 function keccak(bytes) {
   return Buffer.from(keccak256.arrayBuffer(bytes));
