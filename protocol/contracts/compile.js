@@ -14,7 +14,13 @@ const DEPLOYABLES = [
   ['eth/ServiceProviderFactory.sol', 'ServiceProviderFactory'],
   ['eth/PeerRegistry.sol', 'PeerRegistry'],
   ['eth/Records.sol', 'Records'],
+  ['eth/Registry.sol', 'Registry'],
+  ['eth/Governance.sol', 'Governance'],
+  ['eth/TrustedNotifierManager.sol', 'TrustedNotifierManager'],
+  ['eth/Evidence.sol', 'Evidence'],
   ['data/EntityManager.sol', 'EntityManager'],
+  ['data/SocialVerifier.sol', 'SocialVerifier'],
+  ['data/PaymentRouter.sol', 'PaymentRouter'],
   ['@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol', 'ERC1967Proxy'],
 ];
 // EIP-170.

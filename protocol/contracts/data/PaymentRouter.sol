@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity ^0.8.30;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {Governed} from "../common/Governed.sol";
+import {Signatures} from "../common/Signatures.sol";
+
+/// @title Splits a payment among its payees and logs it whole.
+/// @notice Tokens move from the payer to each payee directly; the router holds none and keeps no state. Who reads `Paid`
+/// may rely on every payee having received its amount of this token.
+contract PaymentRouter is Governed {
+    using SafeERC20 for IERC20;
+
+    /// @notice Most payees of one payment.
+    uint256 public constant PAYEES_MAX = 64;
+
+    /// @notice Longest memo.
+    uint256 public constant MEMO_BYTES_MAX = 1024;
+
+    /// @notice `payer` paid `amount` in all, `amounts[i]` of it to `payees[i]`.
+    event Paid(
+        address indexed payer, address indexed token, uint256 amount, address[] payees, uint256[] amounts, string memo
+    );
+
+    /// @notice A payment has between one and `payeesMax` payees, and one amount for each.
+    error PayeeCountIsWrong(uint256 payees, uint256 amounts, uint256 payeesMax);
+
+    /// @notice The payee at this place is zero or the router.
+    error PayeeIsWrong(uint256 index, address payee);
+
+    /// @notice The amount at this place is zero.
+    error PayeeAmountIsZero(uint256 index);
+
+    /// @notice The amounts do not add up to what is paid.
+    error SumIsWrong(uint256 sum, uint256 amount);
+
+    /// @notice The memo is longer than `lengthMax` bytes.
+    error MemoIsTooLong(uint256 length, uint256 lengthMax);
+
+    /// @notice The token gave the payee less or more than it should have.
+    error TransferIsInexact(address token, address payee, uint256 received, uint256 amount);
+
+    /// @notice The token refused the permit, and the payer has not approved enough otherwise.
+    error PermitIsRefused(address token, address payer, uint256 allowance, uint256 amount);
+
+    /// @param initialGovernance the governance address
+    function initialize(address initialGovernance) external initializer {
+        _initializeGoverned(initialGovernance);
+    }
+
+    /// @notice Pays from the caller, who has approved the router for `amount`.
+    /// @param token what is paid with
+    /// @param amount the whole payment, in the token's smallest unit
+    /// @param payees who receives
+    /// @param amounts how much each receives; their sum is `amount`
+    /// @param memo what the payment is for
+    function pay(
+        address token,
+        uint256 amount,
+        address[] calldata payees,
+        uint256[] calldata amounts,
+        string calldata memo
+    ) external {
+        _pay(token, amount, payees, amounts, memo);
+    }
+
+    /// @notice Pays from the caller, who signed an EIP-2612 permit of `amount` for the router instead of approving it.
+    /// @dev Anybody may hand the permit to the token first; the payment goes through all the same.
+    /// @param deadline until when the permit holds, in unix seconds
+    /// @param signature r ‖ s ‖ v over the permit's EIP-712 digest
+    function payWithPermit(
+        address token,
+        uint256 amount,
+        address[] calldata payees,
+        uint256[] calldata amounts,
+        string calldata memo,
+        uint256 deadline,
+        bytes calldata signature
+    ) external {
+        _permit(token, amount, deadline, signature);
+        _pay(token, amount, payees, amounts, memo);
+    }
+
+    function _pay(
+        address token,
+        uint256 amount,
+        address[] memory payees,
+        uint256[] memory amounts,
+        string memory memo
+    ) private {
+        uint256 count = payees.length;
+        if (count == 0 || count > PAYEES_MAX || count != amounts.length) {
+            revert PayeeCountIsWrong(count, amounts.length, PAYEES_MAX);
+        }
+        if (bytes(memo).length > MEMO_BYTES_MAX) revert MemoIsTooLong(bytes(memo).length, MEMO_BYTES_MAX);
+        _requireSum(amount, payees, amounts);
+        emit Paid(msg.sender, token, amount, payees, amounts, memo);
+        for (uint256 i = 0; i < count; i++) {
+            _move(IERC20(token), payees[i], amounts[i]);
+        }
+    }
+
+    /// The balance is read around the transfer: a token that takes a fee would make the log say too much.
+    function _move(IERC20 token, address payee, uint256 amount) private {
+        uint256 before = token.balanceOf(payee);
+        token.safeTransferFrom(msg.sender, payee, amount);
+        uint256 received = token.balanceOf(payee) - before;
+        uint256 expected = payee == msg.sender ? 0 : amount;
+        if (received != expected) revert TransferIsInexact(address(token), payee, received, expected);
+    }
+
+    /// A permit that somebody else has used up already left its allowance behind, so its failure alone says nothing.
+    function _permit(address token, uint256 amount, uint256 deadline, bytes calldata signature) private {
+        if (signature.length != 65) revert Signatures.SignatureLengthIsWrong(signature.length);
+        bytes32 r = bytes32(signature[:32]);
+        bytes32 s = bytes32(signature[32:64]);
+        uint8 v = uint8(signature[64]);
+        try IERC20Permit(token).permit(msg.sender, address(this), amount, deadline, v, r, s) {}
+        catch {
+            uint256 allowance = IERC20(token).allowance(msg.sender, address(this));
+            if (allowance < amount) revert PermitIsRefused(token, msg.sender, allowance, amount);
+        }
+    }
+
+    function _requireSum(uint256 amount, address[] memory payees, uint256[] memory amounts) private view {
+        uint256 sum = 0;
+        for (uint256 i = 0; i < payees.length; i++) {
+            if (payees[i] == address(0) || payees[i] == address(this)) revert PayeeIsWrong(i, payees[i]);
+            if (amounts[i] == 0) revert PayeeAmountIsZero(i);
+            sum += amounts[i];
+        }
+        if (sum != amount) revert SumIsWrong(sum, amount);
+    }
+}
