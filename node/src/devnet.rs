@@ -19,9 +19,7 @@ use protocol::signing::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::{Node, StartError};
-use crate::chain::deploy::{
-    DeployConfig, DeployError, ServiceConfig, deploy, stake_and_confirm, transfer,
-};
+use crate::chain::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol};
 use crate::chain::dev::{DevChain, DevChainConfig, DevChainError, Mining};
 use crate::chain::{Client, Contracts, RpcError, Wallet};
 use crate::clock::Clock;
@@ -402,27 +400,19 @@ impl DevnetConfig {
     ) -> Result<Contracts, DevnetError> {
         tell("deploying the contracts");
         let treasury = Wallet::new(self.key(TREASURY));
-        let config = DeployConfig {
-            governance: treasury.address(),
-            treasury: treasury.address(),
-            verifier: treasury.address(),
-            snapshot_blocks: 1,
-            lockup_blocks: LOCKUP_BLOCKS,
-        };
+        let config = DeployConfig::development(treasury.address());
         let contracts = deploy(client, &treasury, &config).await?;
         for (idx, port) in plan.peer_ports.iter().enumerate() {
             tell(&format!("staking for peer {} of {}", idx + 1, plan.peers));
             let operator = Wallet::new(self.key(&operator_name(idx % self.operators)));
-            let stake = Dgc::whole(STAKE_DGC);
-            transfer(client, &contracts, &treasury, operator.address(), stake).await?;
             let service = ServiceConfig {
                 endpoint: format!("http://127.0.0.1:{port}"),
                 roles: Role::ALL.to_vec(),
                 zone: Zone::new(&zone_name(idx % self.zones)),
-                stake,
+                stake: Dgc::whole(STAKE_DGC),
             };
             let peer = self.key(&peer_name(idx));
-            stake_and_confirm(client, &contracts, &operator, &peer, &service).await?;
+            enrol(client, &contracts, &treasury, &operator, &peer, &service).await?;
         }
         Ok(contracts)
     }
@@ -537,9 +527,6 @@ pub const PEERS_MAX: usize = 50;
 
 /// Stake per peer: above the sum of the three minima of 200,000 DGC.
 const STAKE_DGC: u64 = 1_000_000;
-
-/// A week of blocks at one block a second.
-const LOCKUP_BLOCKS: u64 = 604_800;
 
 /// A peer with this many neighbours is in the swarm.
 const NEIGHBOURS_READY: usize = 3;

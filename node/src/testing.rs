@@ -7,7 +7,7 @@ use protocol::action::{Action, SignedAction};
 use protocol::amount::{Dgc, U256};
 use protocol::entity::build::{Builder, UserFields};
 use protocol::entry::{Entry, Position};
-use protocol::id::{Address, Hash32, Role, UserId, Zone};
+use protocol::id::{Address, Hash32, Role, ServiceId, UserId, Zone};
 use protocol::registry::Registry;
 use protocol::signing::SigningKey;
 use protocol::time::UnixSeconds;
@@ -16,7 +16,7 @@ use storage::blocks::BlockStoreConfig;
 use storage::index::{Block, BlockEntry};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::deploy::{DeployConfig, ServiceConfig, deploy, stake_and_confirm, transfer};
+use crate::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
 use crate::chain::dev::{DevChain, DevChainConfig, Mining};
 use crate::chain::{ChainConfig, ChainHandle, Client, Contracts, Wallet};
 use crate::clock::Clock;
@@ -27,18 +27,18 @@ use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
 use crate::store::StoreHandle;
 
-/// A development chain with the contracts on it.
+/// A development chain with the contracts on it; the wallet with seed 1 holds
+/// the tokens, those with seeds up to 50 and from 100 to 149 hold ether.
 pub(crate) struct TestChain {
-    chain: DevChain,
-    client: Client,
-    contracts: Contracts,
+    pub(crate) chain: DevChain,
+    pub(crate) client: Client,
+    pub(crate) contracts: Contracts,
 }
 
 impl TestChain {
-    /// A chain on which the peers with these seeds are confirmed, each of an
-    /// operator of its own.
-    pub(crate) async fn with_peers(seeds: &[u8], role: Role) -> Self {
-        let funded = (1..50)
+    pub(crate) async fn new() -> Self {
+        let funded = (1..=50)
+            .chain(100..150)
             .map(|seed| (key(seed).address(), U256::exp10(24)))
             .collect();
         let chain = DevChain::spawn(DevChainConfig {
@@ -52,43 +52,44 @@ impl TestChain {
         .await
         .unwrap();
         let client = Client::new(&[chain.url()], None).unwrap();
-        let governance = Wallet::new(key(1));
-        let config = DeployConfig {
-            governance: governance.address(),
-            treasury: governance.address(),
-            verifier: governance.address(),
-            snapshot_blocks: 1,
-            lockup_blocks: 100,
-        };
-        let contracts = deploy(&client, &governance, &config).await.unwrap();
-        let net = Self {
+        let treasury = treasury();
+        let config = DeployConfig::development(treasury.address());
+        let contracts = deploy(&client, &treasury, &config).await.unwrap();
+        Self {
             chain,
             client,
             contracts,
-        };
+        }
+    }
+
+    /// A chain on which the peers with these seeds are confirmed, each of an
+    /// operator of its own.
+    pub(crate) async fn with_peers(seeds: &[u8], role: Role) -> Self {
+        let net = Self::new().await;
         for seed in seeds {
-            net.stake(*seed, role).await;
+            let service = ServiceConfig {
+                endpoint: format!("http://peer-{seed}"),
+                roles: vec![role],
+                zone: Zone::new(&format!("zone-{seed}")),
+                stake: Dgc::whole(200_000),
+            };
+            net.enrol(*seed, &peer_key(*seed), &service).await;
         }
         net
     }
 
-    async fn stake(&self, seed: u8, role: Role) {
-        let operator = Wallet::new(key(seed));
-        let stake = Dgc::whole(200_000);
+    /// Stakes for a peer as the operator with this seed.
+    pub(crate) async fn enrol(
+        &self,
+        seed: u8,
+        peer: &SigningKey,
+        service: &ServiceConfig,
+    ) -> Vec<(Role, ServiceId)> {
         let (client, contracts) = (&self.client, &self.contracts);
-        let to = operator.address();
-        transfer(client, contracts, &Wallet::new(key(1)), to, stake)
+        let operator = Wallet::new(key(seed));
+        enrol(client, contracts, &treasury(), &operator, peer, service)
             .await
-            .unwrap();
-        let service = ServiceConfig {
-            endpoint: format!("http://peer-{seed}"),
-            roles: vec![role],
-            zone: Zone::new(&format!("zone-{seed}")),
-            stake,
-        };
-        stake_and_confirm(client, contracts, &operator, &peer_key(seed), &service)
-            .await
-            .unwrap();
+            .unwrap()
     }
 
     /// The parts of the peer with this seed over a store in `disk`, once it
@@ -237,6 +238,11 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
+/// The wallet that holds all tokens of a [`TestChain`].
+pub(crate) fn treasury() -> Wallet {
+    Wallet::new(key(1))
+}
+
 /// A wallet's key.
 pub(crate) fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32]).unwrap()
@@ -272,4 +278,5 @@ pub(crate) async fn until<F: Future<Output = bool>>(mut holds: impl FnMut() -> F
 /// A user.
 pub(crate) const ADA: UserId = UserId(3_000_001);
 
-const CHAIN_ID: u64 = 1337;
+/// The chain id of a [`TestChain`].
+pub(crate) const CHAIN_ID: u64 = 1337;

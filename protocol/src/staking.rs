@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::amount::{Dgc, U256};
 
 /// The contracts' periods, in blocks of one chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Periods {
     /// Between two rounds of claims: a week.
     pub funding_round: u64,

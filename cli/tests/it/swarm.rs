@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, stake_and_confirm, transfer};
+use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
 use node::chain::dev::{DevChain, DevChainConfig, Mining};
 use node::chain::{Client, Contracts, Wallet};
 use node::clock::Clock;
@@ -53,26 +53,17 @@ impl Swarm {
         .await
         .unwrap();
         let client = Client::new(&[chain.url()], Some(CHAIN_ID)).unwrap();
-        let config = DeployConfig {
-            governance: treasury.address(),
-            treasury: treasury.address(),
-            verifier: treasury.address(),
-            snapshot_blocks: 1,
-            lockup_blocks: 604_800,
-        };
+        let config = DeployConfig::development(treasury.address());
         let contracts = deploy(&client, &treasury, &config).await.unwrap();
         for idx in 0..PEERS {
-            let (operator, stake) = (&operators[idx], Dgc::whole(1_000_000));
-            transfer(&client, &contracts, &treasury, operator.address(), stake)
-                .await
-                .unwrap();
             let service = ServiceConfig {
                 endpoint: format!("http://127.0.0.1:{}", ports[idx]),
                 roles: Role::ALL.to_vec(),
                 zone: Zone::new(&format!("zone-{idx}")),
-                stake,
+                stake: Dgc::whole(1_000_000),
             };
-            stake_and_confirm(&client, &contracts, operator, &keys[idx], &service)
+            let (operator, peer) = (&operators[idx], &keys[idx]);
+            enrol(&client, &contracts, &treasury, operator, peer, &service)
                 .await
                 .unwrap();
             let text = config_of(&chain, contracts, ports[idx]).to_commented_toml();

@@ -12,58 +12,18 @@ use protocol::head::Head;
 use protocol::id::{EntityId, OperatorNumber, Role, ServiceId, UserId, Zone};
 use protocol::lease::{Lease, Page};
 use protocol::presence::{Endpoint, PendingAction, Presence, Reply};
-use protocol::signing::{Record, Signature, SigningKey};
+use protocol::signing::{Record, Signature};
 use protocol::time::Epoch;
 use protocol::vault::{Iv, VaultRecord};
 
-use super::deploy::{DeployConfig, ServiceConfig, deploy, stake_and_confirm, transfer};
-use super::dev::{DevChain, DevChainConfig, Mining};
+use super::deploy::ServiceConfig;
 use super::wallet::Transaction;
 use super::*;
+use crate::testing::{CHAIN_ID, TestChain, key, peer_key, within};
 
 mod transact;
 
-const CHAIN_ID: u64 = 1337;
-
-/// A development chain with the contracts on it.
-struct Net {
-    chain: DevChain,
-    client: Client,
-    contracts: Contracts,
-}
-
-impl Net {
-    async fn new() -> Self {
-        let funded = (1..10)
-            .map(|seed| (key(seed).address(), U256::exp10(24)))
-            .collect();
-        let chain = DevChain::spawn(DevChainConfig {
-            chain_id: CHAIN_ID,
-            listen: ([127, 0, 0, 1], 0).into(),
-            data: None,
-            mining: Mining::Instant,
-            funded,
-            clock: Clock::system(),
-        })
-        .await
-        .unwrap();
-        let client = Client::new(&[chain.url()], None).unwrap();
-        let governance = wallet(1);
-        let config = DeployConfig {
-            governance: governance.address(),
-            treasury: governance.address(),
-            verifier: governance.address(),
-            snapshot_blocks: 1,
-            lockup_blocks: 100,
-        };
-        let contracts = deploy(&client, &governance, &config).await.unwrap();
-        Self {
-            chain,
-            client,
-            contracts,
-        }
-    }
-
+impl TestChain {
     fn handle(&self, urls: Vec<String>) -> ChainHandle {
         let config = ChainConfig {
             rpc: urls,
@@ -77,28 +37,13 @@ impl Net {
 
     /// Stakes for the peer with key `seed` as the operator with the same key.
     async fn stake(&self, seed: u8) -> Vec<(Role, ServiceId)> {
-        let operator = wallet(seed);
-        let stake = Dgc::whole(600_000);
-        let treasury = wallet(1);
-        transfer(
-            &self.client,
-            &self.contracts,
-            &treasury,
-            operator.address(),
-            stake,
-        )
-        .await
-        .unwrap();
         let service = ServiceConfig {
             endpoint: format!("http://peer-{seed}"),
             roles: Role::ALL.to_vec(),
             zone: Zone::new("eu-1"),
-            stake,
+            stake: Dgc::whole(600_000),
         };
-        let peer = key(seed + 100);
-        stake_and_confirm(&self.client, &self.contracts, &operator, &peer, &service)
-            .await
-            .unwrap()
+        self.enrol(seed, &peer_key(seed), &service).await
     }
 
     fn action(&self, number: u64) -> Vec<u8> {
@@ -161,18 +106,8 @@ impl Replica {
     }
 }
 
-fn key(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32]).unwrap()
-}
-
 fn wallet(seed: u8) -> Wallet {
     Wallet::new(key(seed))
-}
-
-async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future)
-        .await
-        .expect("it happens within a minute")
 }
 
 #[test]
@@ -197,7 +132,7 @@ fn a_signed_transaction_decodes_to_its_sender() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_registry_and_the_entries_survive_a_reorganisation_and_a_stall() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let handle = net.handle(vec![net.chain.url()]);
     let control = net.chain.control();
     let services = [net.stake(2).await, net.stake(3).await];
@@ -278,7 +213,7 @@ async fn the_registry_and_the_entries_survive_a_reorganisation_and_a_stall() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_goes_on_from_its_cursor() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let handle = net.handle(vec![net.chain.url()]);
     let to = Some(net.contracts.entity_manager);
     let mut tips = Vec::new();
@@ -310,7 +245,7 @@ async fn a_subscription_goes_on_from_its_cursor() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_transactions_of_one_wallet_get_through_and_a_bad_one_says_why() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let handle = net.handle(vec![net.chain.url()]);
     let to = Some(net.contracts.entity_manager);
     net.chain.control().stall(true).await.unwrap();
@@ -343,7 +278,7 @@ async fn many_transactions_of_one_wallet_get_through_and_a_bad_one_says_why() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_endpoint_is_passed_over_and_a_foreign_one_refused() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     // A port that nothing listens on any more.
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dead_url = format!("http://{}", dead.local_addr().unwrap());
@@ -376,7 +311,7 @@ async fn a_dead_endpoint_is_passed_over_and_a_foreign_one_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_signed_record_hashes_as_in_the_contract() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let cid = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
         .parse()
         .unwrap();
@@ -454,7 +389,7 @@ async fn every_signed_record_hashes_as_in_the_contract() {
     net.compare_statements(peer).await;
 }
 
-impl Net {
+impl TestChain {
     async fn compare_statements(&self, peer: Address) {
         let (word, number, address) = (calls::hash, calls::number, calls::address);
         let hash = |byte| Hash32([byte; 32]);

@@ -6,16 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::amount::{Dgc, U256};
+use protocol::amount::Dgc;
 use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, Role, UserId, Zone};
 use protocol::signing::SigningKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::deploy::{DeployConfig, ServiceConfig, deploy, stake_and_confirm, transfer};
-use crate::chain::dev::{DevChain, DevChainConfig, Mining};
-use crate::chain::{ChainConfig, ChainHandle, Client, Contracts, Wallet};
+use crate::chain::deploy::ServiceConfig;
+use crate::chain::dev::DevChain;
+use crate::chain::{ChainConfig, ChainHandle, Client, Contracts};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
@@ -24,6 +24,8 @@ use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
 use crate::relay::{RelayHandle, RelayState, RelayStatus};
 use crate::store::StoreHandle;
+use crate::testing::TestChain;
+pub(crate) use crate::testing::key;
 use crate::vault::VaultHandle;
 use crate::{directory, discovery, light, relay, vault};
 
@@ -50,10 +52,6 @@ pub(crate) struct Door {
     open: Option<CancellationToken>,
 }
 
-pub(crate) fn key(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32]).unwrap()
-}
-
 /// The key of the staked peer with this number, from 0.
 fn peer_key(number: usize) -> SigningKey {
     key(100 + u8::try_from(number).unwrap())
@@ -62,47 +60,20 @@ fn peer_key(number: usize) -> SigningKey {
 impl TestNet {
     /// Staked peers with every role and, last, a light peer, all connected.
     pub(crate) async fn new(staked: usize) -> Self {
-        let funded = (1..=50)
-            .chain(100..150)
-            .map(|seed| (key(seed).address(), U256::exp10(24)))
-            .collect();
-        let chain = DevChain::spawn(DevChainConfig {
-            chain_id: 1337,
-            listen: ([127, 0, 0, 1], 0).into(),
-            data: None,
-            mining: Mining::Instant,
-            funded,
-            clock: Clock::system(),
-        })
-        .await
-        .unwrap();
-        let client = Client::new(&[chain.url()], None).unwrap();
-        let treasury = Wallet::new(key(1));
-        let config = DeployConfig {
-            governance: treasury.address(),
-            treasury: treasury.address(),
-            verifier: treasury.address(),
-            snapshot_blocks: 1,
-            lockup_blocks: 100,
-        };
-        let contracts = deploy(&client, &treasury, &config).await.unwrap();
+        let net = TestChain::new().await;
         for number in 0..staked {
-            let operator = Wallet::new(key(2 + u8::try_from(number).unwrap()));
-            let stake = Dgc::whole(600_000);
-            let to = operator.address();
-            transfer(&client, &contracts, &treasury, to, stake)
-                .await
-                .unwrap();
             let service = ServiceConfig {
                 endpoint: format!("http://127.0.0.1:1/{number}"),
                 roles: Role::ALL.to_vec(),
                 zone: Zone::new("eu-1"),
-                stake,
+                stake: Dgc::whole(600_000),
             };
-            stake_and_confirm(&client, &contracts, &operator, &peer_key(number), &service)
-                .await
-                .unwrap();
+            let operator = 2 + u8::try_from(number).unwrap();
+            net.enrol(operator, &peer_key(number), &service).await;
         }
+        let TestChain {
+            chain, contracts, ..
+        } = net;
         let chain_address = chain.url().trim_start_matches("http://").parse().unwrap();
         let mut net = Self {
             door: Door::new(chain_address).await,

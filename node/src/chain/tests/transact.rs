@@ -16,7 +16,7 @@ fn is_mined(progress: &Progress) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_tells_how_far_it_is_and_survives_a_reorganisation() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let (control, client) = (net.chain.control(), net.client.clone());
     let to = net.contracts.entity_manager;
     let from = wallet(4);
@@ -57,7 +57,7 @@ async fn a_transaction_tells_how_far_it_is_and_survives_a_reorganisation() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_would_revert_is_not_sent_and_what_did_says_why() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let to = net.contracts.entity_manager;
     let send = |seed: u8, data: Vec<u8>| {
         let client = net.client.clone();
