@@ -29,6 +29,8 @@ pub struct DeployConfig {
     pub guardian: Address,
     /// Blocks between two registry snapshots: 256, and 1 on a development chain.
     pub snapshot_blocks: u64,
+    /// Attestations of distinct operators that verify a user's other account.
+    pub attestations_min: u64,
     /// The contracts' periods in blocks of this chain.
     pub periods: Periods,
 }
@@ -46,7 +48,7 @@ pub struct Deployment {
 
 /// How far a deployment is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress<'a> {
+pub struct DeployProgress<'a> {
     /// What is being done.
     pub step: &'a str,
     /// Transactions sent before.
@@ -128,6 +130,7 @@ impl DeployConfig {
             treasury: wallet,
             guardian: wallet,
             snapshot_blocks: 1,
+            attestations_min: 2,
             periods: Periods::from_block_time(Duration::from_secs(1))
                 .expect("a second is a possible block time"),
         }
@@ -174,14 +177,14 @@ impl Deployment {
         &self,
         client: &Client,
         wallet: &Wallet,
-        mut tell: impl FnMut(Progress<'_>),
+        mut tell: impl FnMut(DeployProgress<'_>),
     ) -> Result<Contracts, DeployError> {
         let mut sender = Sender::new(client, wallet, "go on deploying").await?;
         let plan = self.plan();
         let total = plan.steps.len();
         let sent = self.sent(&sender, &plan).await?;
         for (done, step) in plan.steps.into_iter().enumerate().skip(sent) {
-            tell(Progress {
+            tell(DeployProgress {
                 step: &step.name,
                 done,
                 total,
@@ -248,7 +251,8 @@ impl Deployment {
     }
 }
 
-/// Deploys every contract behind its proxy and wires them up.
+/// Deploys every contract behind its proxy, wires them up and hands all of
+/// them to `Governance`.
 ///
 /// # Errors
 ///

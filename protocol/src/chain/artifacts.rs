@@ -38,20 +38,32 @@ macro_rules! contract_kinds {
 }
 
 contract_kinds! {
+    /// Where the other contracts stand.
+    Registry = "Registry",
     /// The staking token.
     ColivingToken = "ColivingToken",
     /// Service types and their stake bounds.
     ServiceTypeManager = "ServiceTypeManager",
     /// Stakes by block.
     Staking = "Staking",
+    /// Proposals and votes; it governs every contract.
+    Governance = "Governance",
     /// Registered services.
     ServiceProviderFactory = "ServiceProviderFactory",
     /// Confirmed peers.
     PeerRegistry = "PeerRegistry",
+    /// Trusted notifiers.
+    TrustedNotifierManager = "TrustedNotifierManager",
+    /// Contradictions of peers.
+    Evidence = "Evidence",
     /// The hash of every signed record.
     Records = "Records",
     /// Users' actions.
     EntityManager = "EntityManager",
+    /// Users' accounts elsewhere, attested by identity peers.
+    SocialVerifier = "SocialVerifier",
+    /// Payments to several payees.
+    PaymentRouter = "PaymentRouter",
     /// The proxy.
     Erc1967Proxy = "ERC1967Proxy",
 }

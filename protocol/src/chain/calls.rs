@@ -52,6 +52,27 @@ pub fn proxy_creation(implementation: Address, initialize: Vec<u8>) -> Vec<u8> {
         .expect("the arguments are of the constructor's types")
 }
 
+/// A contract's name as `Registry` keeps it: UTF-8, left-aligned.
+#[must_use]
+pub fn registry_key(kind: ContractKind) -> Token {
+    let mut key = Hash32::ZERO;
+    let name = kind.name().as_bytes();
+    key.0[..name.len()].copy_from_slice(name);
+    hash(key)
+}
+
+/// `Registry.getContract`; answers an address.
+#[must_use]
+pub fn contract_at(kind: ContractKind) -> Vec<u8> {
+    encode(ContractKind::Registry, "getContract", &[registry_key(kind)])
+}
+
+/// `governance` of any contract but the proxy; answers an address.
+#[must_use]
+pub fn governance_of(kind: ContractKind) -> Vec<u8> {
+    encode(kind, "governance", &[])
+}
+
 /// `ColivingToken.approve`.
 #[must_use]
 pub fn approve(spender: Address, amount: Dgc) -> Vec<u8> {
@@ -236,6 +257,22 @@ pub fn decode_bool(answer: &[u8]) -> Result<bool, AnswerError> {
         .ok_or(AnswerError {
             size: answer.len(),
             expected: "a truth value",
+        })
+}
+
+/// Reads an address from a view's answer.
+///
+/// # Errors
+///
+/// [`AnswerError`] when the answer is no address.
+pub fn decode_address(answer: &[u8]) -> Result<Address, AnswerError> {
+    decode(&[ParamType::Address], answer)
+        .ok()
+        .and_then(|tokens| tokens.into_iter().next()?.into_address())
+        .map(|address| Address(address.0))
+        .ok_or(AnswerError {
+            size: answer.len(),
+            expected: "an address",
         })
 }
 

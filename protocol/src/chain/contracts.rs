@@ -1,15 +1,16 @@
 //! Where a deployment's contracts stand.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::action::ActionDomain;
-use crate::chain::Cursor;
+use crate::chain::{ContractKind, Cursor};
 use crate::id::Address;
 use crate::signing::Domain;
 
 /// The proxies of one deployment; `eth` and `data` contracts share one chain.
 #[derive(Debug, Clone, Default, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, remote = "Self")]
 pub struct Contracts {
     /// Chain id of the chain that they stand on.
     pub chain_id: u64,
@@ -17,20 +18,50 @@ pub struct Contracts {
     pub deployed_block: u64,
     /// Blocks between two registry snapshots, as `PeerRegistry` says.
     pub snapshot_blocks: u64,
+    /// `Registry`.
+    pub registry: Address,
     /// `ColivingToken`.
     pub token: Address,
     /// `ServiceTypeManager`.
     pub service_type_manager: Address,
     /// `Staking`.
     pub staking: Address,
+    /// `Governance`.
+    pub governance: Address,
     /// `ServiceProviderFactory`.
     pub service_provider_factory: Address,
     /// `PeerRegistry`.
     pub peer_registry: Address,
+    /// `TrustedNotifierManager`.
+    pub trusted_notifier_manager: Address,
+    /// `Evidence`.
+    pub evidence: Address,
     /// `Records`.
     pub records: Address,
     /// `EntityManager`.
     pub entity_manager: Address,
+    /// `SocialVerifier`.
+    pub social_verifier: Address,
+    /// `PaymentRouter`.
+    pub payment_router: Address,
+}
+
+/// Reads what the derived code reads, and names the remedy when it cannot.
+impl<'de> Deserialize<'de> for Contracts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer).map_err(|error| {
+            D::Error::custom(format_args!(
+                "{error}; give all addresses of one deployment, as `coliving chain info --json` \
+                 prints them; a deployment that lacks some is of an older form and cannot be used"
+            ))
+        })
+    }
+}
+
+impl Serialize for Contracts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
 }
 
 impl Contracts {
@@ -50,6 +81,32 @@ impl Contracts {
             chain_id: self.chain_id,
             entity_manager: self.entity_manager,
         }
+    }
+
+    /// Every proxy with the contract behind it.
+    #[must_use]
+    pub const fn proxies(&self) -> [(ContractKind, Address); 13] {
+        [
+            (ContractKind::Registry, self.registry),
+            (ContractKind::ColivingToken, self.token),
+            (ContractKind::ServiceTypeManager, self.service_type_manager),
+            (ContractKind::Staking, self.staking),
+            (ContractKind::Governance, self.governance),
+            (
+                ContractKind::ServiceProviderFactory,
+                self.service_provider_factory,
+            ),
+            (ContractKind::PeerRegistry, self.peer_registry),
+            (
+                ContractKind::TrustedNotifierManager,
+                self.trusted_notifier_manager,
+            ),
+            (ContractKind::Evidence, self.evidence),
+            (ContractKind::Records, self.records),
+            (ContractKind::EntityManager, self.entity_manager),
+            (ContractKind::SocialVerifier, self.social_verifier),
+            (ContractKind::PaymentRouter, self.payment_router),
+        ]
     }
 
     /// Where following these contracts begins.

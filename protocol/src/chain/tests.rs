@@ -17,13 +17,19 @@ fn contracts() -> Contracts {
         chain_id: 1337,
         deployed_block: 1,
         snapshot_blocks: 1,
-        token: address(1),
-        service_type_manager: address(2),
-        staking: address(3),
-        service_provider_factory: address(4),
-        peer_registry: address(5),
-        records: address(6),
-        entity_manager: address(7),
+        registry: address(1),
+        token: address(2),
+        service_type_manager: address(3),
+        staking: address(4),
+        governance: address(5),
+        service_provider_factory: address(6),
+        peer_registry: address(7),
+        trusted_notifier_manager: address(8),
+        evidence: address(9),
+        records: address(10),
+        entity_manager: address(11),
+        social_verifier: address(12),
+        payment_router: address(13),
     }
 }
 
@@ -110,6 +116,25 @@ fn action_logs(contracts: &Contracts, signed: &SignedAction, log_index: u64) -> 
         ],
     );
     [manage, signed]
+}
+
+#[test]
+fn contracts_survive_text_and_an_older_form_names_its_remedy() {
+    let contracts = contracts();
+    let mut text = serde_json::to_value(contracts).unwrap();
+    assert_eq!(text["serviceProviderFactory"], json!(Address([6; 20])));
+    assert_eq!(
+        serde_json::from_value::<Contracts>(text.clone()).unwrap(),
+        contracts
+    );
+    text.as_object_mut().unwrap().remove("governance");
+    let error = serde_json::from_value::<Contracts>(text).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("missing field `governance`"), "{error}");
+    assert!(error.contains("`coliving chain info --json`"), "{error}");
+    let proxies = contracts.proxies().map(|(_, address)| address);
+    let distinct: std::collections::BTreeSet<Address> = proxies.into_iter().collect();
+    assert_eq!(distinct.len(), ContractKind::ALL.len() - 1);
 }
 
 #[test]

@@ -58,6 +58,8 @@ impl Plan {
             planner.proxy(kind, &arguments);
         }
         planner.wire();
+        planner.name_all();
+        planner.hand_over();
         Self {
             contracts: planner.contracts,
             steps: planner.steps,
@@ -84,13 +86,19 @@ impl Origin {
             chain_id: self.chain_id,
             deployed_block: self.block + 1,
             snapshot_blocks,
+            registry: self.proxy(ContractKind::Registry),
             token: self.proxy(ContractKind::ColivingToken),
             service_type_manager: self.proxy(ContractKind::ServiceTypeManager),
             staking: self.proxy(ContractKind::Staking),
+            governance: self.proxy(ContractKind::Governance),
             service_provider_factory: self.proxy(ContractKind::ServiceProviderFactory),
             peer_registry: self.proxy(ContractKind::PeerRegistry),
+            trusted_notifier_manager: self.proxy(ContractKind::TrustedNotifierManager),
+            evidence: self.proxy(ContractKind::Evidence),
             records: self.proxy(ContractKind::Records),
             entity_manager: self.proxy(ContractKind::EntityManager),
+            social_verifier: self.proxy(ContractKind::SocialVerifier),
+            payment_router: self.proxy(ContractKind::PaymentRouter),
         }
     }
 }
@@ -137,27 +145,49 @@ impl Planner {
         });
     }
 
+    /// Arguments of `initialize`: the deployer governs until the end, where it
+    /// is a contract's first argument.
     fn initialize(&self, kind: ContractKind, config: &DeployConfig) -> Vec<Token> {
         let (address, number) = (calls::address, calls::number);
-        let contracts = &self.contracts;
-        let mut arguments = vec![address(self.origin.deployer)];
-        arguments.extend(match kind {
-            ContractKind::ColivingToken => vec![address(config.treasury)],
-            ContractKind::Staking => vec![address(contracts.token)],
-            ContractKind::ServiceProviderFactory => vec![
+        let (contracts, periods) = (&self.contracts, &config.periods);
+        let governed = |rest: Vec<Token>| [vec![address(self.origin.deployer)], rest].concat();
+        match kind {
+            ContractKind::Governance => vec![
+                address(contracts.registry),
+                address(contracts.staking),
+                number(periods.voting),
+                number(periods.execution_delay),
+                number(VOTING_QUORUM_PERCENT),
+                number(IN_PROGRESS_PROPOSALS_MAX),
+                address(config.guardian),
+                number(self.origin.block + periods.guardianship),
+            ],
+            ContractKind::ColivingToken => governed(vec![address(config.treasury)]),
+            ContractKind::Staking => governed(vec![address(contracts.token)]),
+            ContractKind::ServiceProviderFactory => governed(vec![
                 address(contracts.staking),
                 address(contracts.service_type_manager),
-                number(config.periods.decrease_lockup),
-            ],
-            ContractKind::PeerRegistry => vec![
+                number(periods.decrease_lockup),
+            ]),
+            ContractKind::PeerRegistry => governed(vec![
                 address(contracts.service_provider_factory),
                 number(config.snapshot_blocks),
-            ],
-            ContractKind::Records => vec![address(contracts.peer_registry)],
-            ContractKind::EntityManager => vec![address(config.treasury)],
-            _ => Vec::new(),
-        });
-        arguments
+            ]),
+            ContractKind::Evidence | ContractKind::Records => {
+                governed(vec![address(contracts.peer_registry)])
+            }
+            ContractKind::EntityManager => governed(vec![address(contracts.social_verifier)]),
+            ContractKind::SocialVerifier => governed(vec![
+                address(contracts.entity_manager),
+                address(contracts.peer_registry),
+                number(config.attestations_min),
+            ]),
+            ContractKind::Registry
+            | ContractKind::ServiceTypeManager
+            | ContractKind::TrustedNotifierManager
+            | ContractKind::PaymentRouter
+            | ContractKind::Erc1967Proxy => governed(Vec::new()),
+        }
     }
 
     fn wire(&mut self) {
@@ -176,6 +206,30 @@ impl Planner {
             &[address(contracts.peer_registry)],
         );
     }
+
+    /// Lets `Registry` know every contract under its name.
+    fn name_all(&mut self) {
+        for (kind, proxy) in self.contracts.proxies() {
+            self.call(
+                format!("name {}", kind.name()),
+                ContractKind::Registry,
+                "addContract",
+                &[calls::registry_key(kind), calls::address(proxy)],
+            );
+        }
+    }
+
+    /// From here on proposals alone change anything.
+    fn hand_over(&mut self) {
+        let governance = [calls::address(self.contracts.governance)];
+        for kind in DEPLOYED {
+            // It governs itself from the start.
+            if kind != ContractKind::Governance {
+                let name = format!("hand {} to governance", kind.name());
+                self.call(name, kind, "setGovernance", &governance);
+            }
+        }
+    }
 }
 
 fn position(kind: ContractKind) -> usize {
@@ -186,12 +240,23 @@ fn position(kind: ContractKind) -> usize {
 }
 
 /// What is deployed, each after those that its `initialize` asks.
-const DEPLOYED: [ContractKind; 7] = [
+const DEPLOYED: [ContractKind; 13] = [
+    ContractKind::Registry,
     ContractKind::ColivingToken,
     ContractKind::ServiceTypeManager,
     ContractKind::Staking,
+    ContractKind::Governance,
     ContractKind::ServiceProviderFactory,
     ContractKind::PeerRegistry,
+    ContractKind::TrustedNotifierManager,
+    ContractKind::Evidence,
     ContractKind::Records,
     ContractKind::EntityManager,
+    ContractKind::SocialVerifier,
+    ContractKind::PaymentRouter,
 ];
+
+/// Share of the stake that must vote.
+const VOTING_QUORUM_PERCENT: u64 = 5;
+
+const IN_PROGRESS_PROPOSALS_MAX: u64 = 100;

@@ -8,6 +8,7 @@ use protocol::amount::U256;
 use protocol::id::{Address, Hash32};
 
 use super::DeployError;
+use crate::chain::fees::{Fees, gas_limit};
 use crate::chain::rpc::{CallRequest, Client, Receipt, RpcError};
 use crate::chain::wallet::{Transaction, Wallet};
 
@@ -89,18 +90,17 @@ impl<'a> Sender<'a> {
         }
         let step = call.step;
         let gas = estimate.map_err(at(step.clone()))?;
-        let head = self.client.latest().await.map_err(at(step.clone()))?;
-        let tip = self.client.max_priority_fee().await;
-        let tip = tip.map_err(at(step.clone()))?;
+        let fees = Fees::suggested(self.client).await;
+        let fees = fees.map_err(at(step.clone()))?;
         let raw = self.wallet.sign(&Transaction {
             chain_id: self.chain_id,
             nonce: self.nonce,
             to: request.to,
             value: request.value,
             data: request.data,
-            gas_limit: gas.saturating_add(gas / 4),
-            max_fee: U256::from(head.base_fee.unwrap_or_default()) * 2 + tip,
-            max_priority_fee: tip.into(),
+            gas_limit: gas_limit(gas),
+            max_fee: fees.max_fee,
+            max_priority_fee: fees.max_priority_fee,
         });
         let sent = self.client.send_raw(&raw.bytes).await;
         sent.map_err(at(step.clone()))?;

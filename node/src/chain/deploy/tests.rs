@@ -10,7 +10,7 @@ fn config() -> DeployConfig {
 /// Runs a deployment up to a step and drops it there.
 async fn stop_at(deployment: &Deployment, net: &TestChain, wallet: &Wallet, step: usize) {
     let reached = Notify::new();
-    let tell = |progress: Progress<'_>| {
+    let tell = |progress: DeployProgress<'_>| {
         if progress.done == step {
             reached.notify_one();
         }
@@ -34,13 +34,13 @@ async fn a_deployment_that_stopped_half_way_goes_on() {
     let kept = serde_json::to_string(&deployment).unwrap();
     let deployment: Deployment = serde_json::from_str(&kept).unwrap();
     let mut steps = Vec::new();
-    let tell = |progress: Progress<'_>| steps.push((progress.done, progress.total));
+    let tell = |progress: DeployProgress<'_>| steps.push((progress.done, progress.total));
     let contracts = within(deployment.run(&net.client, &wallet, tell)).await;
     let contracts = contracts.unwrap();
     assert_eq!(contracts, deployment.contracts());
     assert!(steps[0].0 >= 9, "{steps:?}");
     assert!(steps.iter().all(|(done, total)| done < total));
-    for address in contracts.watched() {
+    for address in contracts.proxies().map(|(_, address)| address) {
         assert!(!net.client.code(address).await.unwrap().is_empty());
     }
 
