@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
-use protocol::id::{Address, Hash32};
+use protocol::id::Address;
 use protocol::lease::{LeaseBook, PageView};
 use protocol::placement::Placement;
 use protocol::publish::{Holder, RequestId};
@@ -200,7 +200,7 @@ enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     Upload,
-    Repair { proof_root: Hash32, size: u64 },
+    Repair,
 }
 
 impl Actor {
@@ -310,9 +310,9 @@ impl Actor {
                     self.pulls.remove(&root);
                     self.handle_pulled(root, result).await;
                 }
-                Purpose::Repair { proof_root, size } => {
+                Purpose::Repair => {
                     self.repairing.remove(&root);
-                    self.handle_repaired(root, proof_root, size, result).await;
+                    self.handle_repaired(root, result).await;
                 }
             },
             Outcome::Listed { peer, response } => self.handle_listed(peer, response).await,

@@ -39,7 +39,8 @@ pub struct Repair {
     work: Work,
     /// Roots to fetch, those with the fewest live holders first.
     queue: BTreeSet<(usize, Cid)>,
-    fetching: BTreeSet<Cid>,
+    /// Roots that are being fetched, with the bytes taken from the bucket.
+    fetching: BTreeMap<Cid, u64>,
     /// Roots that failed, by the moment they may be tried again.
     retries: BTreeSet<(Moment, Cid)>,
     /// Held roots that others are wanted for, and hold as far as known.
@@ -92,7 +93,7 @@ pub trait Place: std::fmt::Debug + Send + Sync {
 }
 
 /// What is known of a root besides its holders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RootFacts {
     /// BLAKE3 of its blocks.
     pub proof_root: Hash32,
@@ -109,9 +110,10 @@ pub enum Event {
     Fetch {
         /// What.
         root: Cid,
-        /// What has to come out.
+        /// What is believed of it; the verified blocks are what counts.
         facts: RootFacts,
-        /// The live holders, in rank order where they are placed.
+        /// The live holders: those that agree with `facts` first, then in rank
+        /// order where they are placed.
         holders: Vec<Address>,
     },
     /// Read blocks of the root at the peer, drawn afresh, and call
@@ -164,11 +166,13 @@ pub struct Progress {
     pub is_scanning: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Root {
-    facts: RootFacts,
-    /// Sorted; at most [`HOLDERS_MAX`].
-    holders: Vec<Address>,
+    /// What was verified here, else what the published action says.
+    known: Option<RootFacts>,
+    /// Who claims to hold it, and what each says of it: sorted by peer, at most
+    /// [`HOLDERS_MAX`].
+    claims: Vec<(Address, RootFacts)>,
     failures: u32,
     /// Set while the root waits in the queue, with its key there.
     queued: Option<usize>,
@@ -252,7 +256,7 @@ impl Repair {
             deadlines: BTreeSet::new(),
             lost: BTreeSet::new(),
             queue: BTreeSet::new(),
-            fetching: BTreeSet::new(),
+            fetching: BTreeMap::new(),
             retries: BTreeSet::new(),
             surplus: BTreeSet::new(),
             checks: BTreeMap::new(),
@@ -312,29 +316,34 @@ impl Repair {
         }
     }
 
-    /// Notes that a root must exist, held by anybody or nobody.
+    /// Notes that a root must exist, held by anybody or nobody. What was verified
+    /// here outranks `facts`; they outrank what holders say.
     pub fn handle_required(&mut self, root: Cid, facts: RootFacts) {
-        if !self.roots.contains_key(&root) {
-            self.track(root, facts);
+        if let Some(known) = self.track(root)
+            && known.known.is_none()
+        {
+            known.known = Some(facts);
             self.touch(root);
         }
     }
 
     /// Notes that a peer (or this one) holds a root: a binding lease was seen.
     pub fn handle_holding(&mut self, peer: Address, root: Cid, facts: RootFacts) {
-        if !self.track(root, facts) {
+        let me = self.me;
+        let Some(known) = self.track(root) else {
             return;
+        };
+        if peer == me {
+            known.known = Some(facts);
         }
-        let known = self.roots.get_mut(&root).expect("the root is tracked");
-        // Facts come from the first lease; one that contradicts is not counted.
-        if known.facts != facts || known.holders.len() >= HOLDERS_MAX {
-            return;
+        match known.place_of(&peer) {
+            Ok(place) if known.claims[place].1 == facts => return,
+            Ok(place) => known.claims[place].1 = facts,
+            Err(_) if known.claims.len() >= HOLDERS_MAX => return,
+            Err(place) => known.claims.insert(place, (peer, facts)),
         }
-        if let Err(place) = known.holders.binary_search(&peer) {
-            known.holders.insert(place, peer);
-            self.holdings.entry(peer).or_default().insert(root);
-            self.touch(root);
-        }
+        self.holdings.entry(peer).or_default().insert(root);
+        self.touch(root);
     }
 
     /// Notes that a peer released a root or lost it.
@@ -342,8 +351,8 @@ impl Repair {
         let Some(known) = self.roots.get_mut(root) else {
             return;
         };
-        if let Ok(place) = known.holders.binary_search(peer) {
-            known.holders.remove(place);
+        if let Ok(place) = known.place_of(peer) {
+            known.claims.remove(place);
             if let Some(roots) = self.holdings.get_mut(peer) {
                 roots.remove(root);
                 if roots.is_empty() {
@@ -358,7 +367,7 @@ impl Repair {
     pub fn handle_unwanted(&mut self, root: &Cid) {
         self.dequeue(root);
         if let Some(known) = self.roots.remove(root) {
-            for holder in known.holders {
+            for (holder, _) in known.claims {
                 if let Some(roots) = self.holdings.get_mut(&holder) {
                     roots.remove(root);
                 }
@@ -384,13 +393,13 @@ impl Repair {
         }
     }
 
-    /// Notes that a fetch ended well: the root is durable here.
-    pub fn handle_fetched(&mut self, root: &Cid, now: Moment) {
-        if self.fetching.remove(root) {
+    /// Notes that a fetch ended well: the root is durable here. `facts` are of the
+    /// verified blocks, whatever others say of them.
+    pub fn handle_fetched(&mut self, root: &Cid, facts: RootFacts, now: Moment) {
+        if self.fetching.remove(root).is_some() {
             if let Some(known) = self.roots.get_mut(root) {
                 known.failures = 0;
                 known.is_owed = false;
-                let facts = known.facts;
                 self.handle_holding(self.me, *root, facts);
             } else {
                 self.events.push_back(Event::Release { root: *root });
@@ -399,9 +408,15 @@ impl Repair {
         self.start_fetches(now);
     }
 
-    /// Notes that a fetch failed; the root is tried again later.
+    /// Notes that a fetch failed; the root is tried again later, with what others
+    /// say of it if they disagree.
     pub fn handle_fetch_failed(&mut self, root: &Cid, now: Moment) {
-        if self.fetching.remove(root)
+        let charged = self.fetching.remove(root);
+        if let Some(bytes) = charged {
+            // Whoever lied about a size shall not stop the repair of other roots.
+            self.bucket.give_back(bytes);
+        }
+        if charged.is_some()
             && let Some(known) = self.roots.get_mut(root)
         {
             known.failures = (known.failures + 1).min(RETRY_FACTOR_MAX);
@@ -507,13 +522,13 @@ impl Repair {
         &self.lost
     }
 
-    /// The live holders of a root as far as known, this peer among them.
+    /// The live holders of a root as far as known, this peer among them. Claims
+    /// that contradict what is believed of the root are not counted.
     pub fn holders(&self, root: &Cid) -> impl Iterator<Item = Address> {
-        self.roots
-            .get(root)
-            .into_iter()
-            .flat_map(|known| known.holders.iter().copied())
-            .filter(|holder| self.is_live(holder))
+        let believed = self.candidates(root).first().copied();
+        self.claims(root)
+            .filter(move |(_, facts)| Some(*facts) == believed)
+            .map(|(holder, _)| holder)
     }
 
     /// How many distinct operators keep a root on live peers.
@@ -525,23 +540,39 @@ impl Repair {
             .len()
     }
 
-    fn track(&mut self, root: Cid, facts: RootFacts) -> bool {
-        if self.roots.contains_key(&root) {
-            return true;
+    /// The root's record; `None` when there is no room for another.
+    fn track(&mut self, root: Cid) -> Option<&mut Root> {
+        if self.roots.len() >= self.config.roots_max && !self.roots.contains_key(&root) {
+            return None;
         }
-        if self.roots.len() >= self.config.roots_max {
-            return false;
+        Some(self.roots.entry(root).or_default())
+    }
+
+    /// What live peers claim of a root.
+    fn claims(&self, root: &Cid) -> impl Iterator<Item = (Address, RootFacts)> {
+        self.roots
+            .get(root)
+            .into_iter()
+            .flat_map(|known| known.claims.iter().copied())
+            .filter(|(holder, _)| self.is_live(holder))
+    }
+
+    /// What the root may be, the likeliest first: what is known of it, then what
+    /// the most operators claim.
+    fn candidates(&self, root: &Cid) -> Vec<RootFacts> {
+        let known = self.roots.get(root).and_then(|known| known.known);
+        let mut votes: BTreeMap<RootFacts, BTreeSet<OperatorNumber>> = BTreeMap::new();
+        for (holder, facts) in self.claims(root) {
+            let operator = self.placement.operator_of(&holder);
+            votes.entry(facts).or_default().extend(operator);
         }
-        let known = Root {
-            facts,
-            holders: Vec::new(),
-            failures: 0,
-            queued: None,
-            retry_at: None,
-            is_owed: false,
-        };
-        self.roots.insert(root, known);
-        true
+        let mut claimed: Vec<RootFacts> = votes
+            .keys()
+            .filter(|facts| Some(**facts) != known)
+            .copied()
+            .collect();
+        claimed.sort_by_key(|facts| std::cmp::Reverse(votes[facts].len()));
+        known.into_iter().chain(claimed).collect()
     }
 
     fn touch(&mut self, root: Cid) {
@@ -626,22 +657,22 @@ impl Repair {
         let Some(known) = self.roots.get(root) else {
             return;
         };
-        let live = self.holders(root).count();
+        let live = self.claims(root).count();
         if live > 0 {
             self.starved.remove(root);
         } else if self.starved.insert(*root) {
             self.events.push_back(Event::Starved {
                 root: *root,
-                lost_holders: known.holders.clone(),
+                lost_holders: known.claims.iter().map(|(holder, _)| *holder).collect(),
             });
         }
-        if known.holders.binary_search(&self.me).is_ok() {
+        if known.place_of(&self.me).is_ok() {
             if self.surplus.len() < self.config.queue_max && self.wanted_keepers(root).is_some() {
                 self.surplus.insert(*root);
                 self.start_checks();
             }
         } else if live > 0
-            && !self.fetching.contains(root)
+            && !self.fetching.contains_key(root)
             && known.retry_at.is_none()
             && (known.is_owed || self.is_wanted(root))
         {
@@ -684,24 +715,27 @@ impl Repair {
         while self.fetching.len() < self.config.fetches_max
             && let Some(&(_, root)) = self.queue.first()
         {
-            let facts = self.roots[&root].facts;
-            if !self.bucket.take(facts.size, now) {
+            let Some(facts) = self.tried(&root) else {
+                // Its last holder went after it was queued.
+                self.dequeue(&root);
+                self.touch(root);
+                continue;
+            };
+            let Some(taken) = self.bucket.take(facts.size, now) else {
                 return;
-            }
+            };
             self.dequeue(&root);
             let wanted = self.wanted(&root);
-            let mut holders: Vec<Address> = self.holders(&root).collect();
-            holders.sort_by_key(|holder| {
-                wanted
-                    .iter()
-                    .position(|peer| peer == holder)
-                    .unwrap_or(usize::MAX)
+            let mut claims: Vec<(Address, RootFacts)> = self.claims(&root).collect();
+            claims.sort_by_key(|(holder, claimed)| {
+                let rank = wanted.iter().position(|peer| peer == holder);
+                (*claimed != facts, rank.unwrap_or(usize::MAX))
             });
-            self.fetching.insert(root);
+            self.fetching.insert(root, taken);
             self.events.push_back(Event::Fetch {
                 root,
                 facts,
-                holders,
+                holders: claims.into_iter().map(|(holder, _)| holder).collect(),
             });
         }
     }
@@ -711,20 +745,27 @@ impl Repair {
             return None;
         }
         let (_, root) = self.queue.first()?;
-        Some(self.bucket.ready_at(self.roots[root].facts.size))
+        let size = self.tried(root).map_or(0, |facts| facts.size);
+        Some(self.bucket.ready_at(size))
+    }
+
+    /// What the next fetch of a root expects: each failure goes on to the next
+    /// candidate.
+    fn tried(&self, root: &Cid) -> Option<RootFacts> {
+        let candidates = self.candidates(root);
+        let failures = usize::try_from(self.roots.get(root)?.failures).unwrap_or(usize::MAX);
+        candidates.get(failures % candidates.len().max(1)).copied()
     }
 
     /// The wanted peers, when this peer holds the root, is not one of them and
     /// all of them are believed to hold it.
     fn wanted_keepers(&self, root: &Cid) -> Option<Vec<Address>> {
-        let known = self.roots.get(root)?;
-        known.holders.binary_search(&self.me).ok()?;
+        self.roots.get(root)?.place_of(&self.me).ok()?;
         let wanted = self.wanted(root);
+        let holders: BTreeSet<Address> = self.holders(root).collect();
         let is_kept = !wanted.is_empty()
             && !wanted.contains(&self.me)
-            && wanted
-                .iter()
-                .all(|peer| known.holders.binary_search(peer).is_ok());
+            && wanted.iter().all(|peer| holders.contains(peer));
         is_kept.then_some(wanted)
     }
 
@@ -748,6 +789,13 @@ impl Repair {
             };
             self.checks.insert(root, check);
         }
+    }
+}
+
+impl Root {
+    fn place_of(&self, peer: &Address) -> Result<usize, usize> {
+        self.claims
+            .binary_search_by_key(peer, |(holder, _)| *holder)
     }
 }
 

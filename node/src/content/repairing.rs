@@ -3,8 +3,8 @@
 use cid::Cid;
 use cid::multihash::Multihash;
 use protocol::blocks::{Answer, Request, Response};
-use protocol::id::{Address, Hash32};
-use protocol::repair::Event;
+use protocol::id::Address;
+use protocol::repair::{Event, RootFacts};
 use protocol::unixfs::verify_block;
 use storage::blocks::BlockReader;
 
@@ -29,7 +29,7 @@ impl Actor {
                     return;
                 }
                 tracing::info!(%root, holders = holders.len(), "a root is repaired to here");
-                self.fetch_for_repair(root, facts.proof_root, facts.size, holders);
+                self.fetch_for_repair(root, facts.size, holders);
             }
             Event::CheckRead { peer, root } => {
                 let context = self.context.clone();
@@ -61,13 +61,7 @@ impl Actor {
         }
     }
 
-    fn fetch_for_repair(
-        &mut self,
-        root: Cid,
-        proof_root: Hash32,
-        size: u64,
-        holders: Vec<Address>,
-    ) {
+    fn fetch_for_repair(&mut self, root: Cid, size: u64, holders: Vec<Address>) {
         let exchange = self.exchange.clone();
         let options = FetchOptions {
             holders,
@@ -80,30 +74,30 @@ impl Actor {
             let result = fetch_at_most(&exchange, root, options, size, |_| {}).await;
             Outcome::Fetched {
                 root,
-                purpose: Purpose::Repair { proof_root, size },
+                purpose: Purpose::Repair,
                 result,
             }
         });
     }
 
-    pub(super) async fn handle_repaired(
-        &mut self,
-        root: Cid,
-        proof_root: Hash32,
-        size: u64,
-        result: Result<Fetched, FetchError>,
-    ) {
+    pub(super) async fn handle_repaired(&mut self, root: Cid, result: Result<Fetched, FetchError>) {
         let now = self.context.clock.now();
         match result {
-            Ok(fetched) if fetched.proof_root == Some(proof_root) && fetched.bytes == size => {
+            // Every block was verified: this is the root, whatever its holders say.
+            Ok(Fetched {
+                bytes: size,
+                proof_root: Some(proof_root),
+                ..
+            }) => {
                 if self.promise(root, proof_root, size).await.is_some() {
-                    self.repair.handle_fetched(&root, now);
+                    let facts = RootFacts { proof_root, size };
+                    self.repair.handle_fetched(&root, facts, now);
                 } else {
                     self.repair.handle_fetch_failed(&root, now);
                 }
             }
             Ok(_) => {
-                tracing::warn!(%root, "what was fetched is not what its holders promised");
+                tracing::warn!(%root, "a root is larger than its holders promised");
                 self.repair.handle_fetch_failed(&root, now);
             }
             Err(error) => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::time::Moment;
 
 /// Lets through a number of bytes a second. A taker larger than the burst waits
-/// for a full bucket and leaves it in debt, so that nothing waits for ever.
+/// for a full bucket and leaves it in debt, so that nothing waits for ever; the
+/// debt is at most `DEBT_BURSTS_MAX` bursts.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     bytes_per_second: u64,
@@ -25,13 +26,20 @@ impl TokenBucket {
         }
     }
 
-    /// Takes `bytes` if they are there at `now`.
-    pub fn take(&mut self, bytes: u64, now: Moment) -> bool {
+    /// Takes `bytes` if they are there at `now`, and says how many were counted.
+    pub fn take(&mut self, bytes: u64, now: Moment) -> Option<u64> {
         if self.ready_at(bytes) > now {
-            return false;
+            return None;
         }
-        self.full_at = self.full_at.max(now) + self.time_for(bytes);
-        true
+        let counted = bytes.min(self.burst_bytes_max.saturating_mul(DEBT_BURSTS_MAX));
+        self.full_at = self.full_at.max(now) + self.time_for(counted);
+        Some(counted)
+    }
+
+    /// Puts back what was taken in vain.
+    pub fn give_back(&mut self, bytes: u64) {
+        let early = u64::try_from(self.time_for(bytes).as_nanos()).unwrap_or(u64::MAX);
+        self.full_at = Moment::from_nanos(self.full_at.as_nanos().saturating_sub(early));
     }
 
     /// When `bytes` will be there.
@@ -47,3 +55,6 @@ impl TokenBucket {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
+
+/// What one taker may owe, in bursts: its size is somebody else's word.
+const DEBT_BURSTS_MAX: u64 = 64;

@@ -137,7 +137,7 @@ fn bandwidth_and_fetches_are_bounded() {
     // The burst is four roots, the bound on fetches three.
     assert_eq!(drain(&mut repair).len(), 3);
     for number in 0..3 {
-        repair.handle_fetched(&root(number), start());
+        repair.handle_fetched(&root(number), FACTS, start());
     }
     assert_eq!(drain(&mut repair).len(), 1);
     let (at, reason) = repair.poll_timeout().unwrap();
@@ -175,7 +175,7 @@ fn a_corrupt_root_is_fetched_again_even_where_it_is_not_wanted() {
     repair.handle_corrupt(&root(1));
     step(&mut repair, start() + Duration::from_secs(1));
     assert!(matches!(&drain(&mut repair)[..], [Event::Fetch { .. }]));
-    repair.handle_fetched(&root(1), start());
+    repair.handle_fetched(&root(1), FACTS, start());
     assert!(repair.holders(&root(1)).any(|holder| holder == ME));
 }
 
@@ -186,7 +186,7 @@ fn a_root_that_became_unwanted_is_forgotten() {
     step(&mut repair, start());
     drain(&mut repair);
     repair.handle_unwanted(&root(1));
-    repair.handle_fetched(&root(1), start());
+    repair.handle_fetched(&root(1), FACTS, start());
     assert_eq!(drain(&mut repair), [Event::Release { root: root(1) }]);
     assert_eq!(repair.progress().roots, 0);
 }
@@ -198,6 +198,91 @@ fn claims_that_contradict_the_facts_are_not_counted() {
     let other = RootFacts { size: 1, ..FACTS };
     repair.handle_holding(peer(2), root(1), other);
     assert_eq!(repair.holders(&root(1)).count(), 0);
+}
+
+#[test]
+fn a_lie_about_a_root_does_not_stop_its_repair() {
+    for lie in [
+        RootFacts { size: 1, ..FACTS },
+        RootFacts {
+            size: u64::MAX,
+            ..FACTS
+        },
+        RootFacts {
+            proof_root: Hash32([9; 32]),
+            ..FACTS
+        },
+    ] {
+        let mut repair = one(&[ME, peer(2), peer(3)], 3);
+        repair.handle_holding(peer(2), root(1), lie);
+        repair.handle_holding(peer(3), root(1), FACTS);
+        let mut now = start();
+        let mut tried = Vec::new();
+        while tried.len() < 2 {
+            step(&mut repair, now);
+            for event in drain(&mut repair) {
+                let Event::Fetch { root, facts, .. } = event else {
+                    continue;
+                };
+                tried.push(facts);
+                repair.handle_fetch_failed(&root, now);
+            }
+            now = repair.poll_timeout().unwrap().0;
+            assert!(now < start() + Duration::from_secs(120), "only {tried:?}");
+        }
+        tried.sort();
+        assert!(tried.contains(&FACTS) && tried.contains(&lie), "{tried:?}");
+    }
+}
+
+#[test]
+fn what_most_operators_claim_is_tried_first() {
+    let mut repair = one(&[ME, peer(2), peer(3), peer(4)], 4);
+    let lie = RootFacts { size: 1, ..FACTS };
+    repair.handle_holding(peer(2), root(1), lie);
+    repair.handle_holding(peer(3), root(1), FACTS);
+    repair.handle_holding(peer(4), root(1), FACTS);
+    step(&mut repair, start());
+    let fetch = Event::Fetch {
+        root: root(1),
+        facts: FACTS,
+        holders: vec![peer(3), peer(4), peer(2)],
+    };
+    assert_eq!(drain(&mut repair), [fetch]);
+}
+
+#[test]
+fn what_was_verified_outranks_every_claim() {
+    let mut repair = one(&[ME, peer(2), peer(3), peer(4)], 4);
+    let lie = RootFacts { size: 1, ..FACTS };
+    repair.handle_required(root(1), lie);
+    repair.handle_holding(peer(2), root(1), lie);
+    repair.handle_holding(peer(3), root(1), lie);
+    repair.handle_holding(peer(4), root(1), FACTS);
+    step(&mut repair, start());
+    assert_eq!(drain(&mut repair).len(), 1);
+    repair.handle_fetched(&root(1), FACTS, start());
+    let counted: Vec<Address> = repair.holders(&root(1)).collect();
+    assert_eq!(counted, [ME, peer(4)]);
+}
+
+#[test]
+fn a_claimed_size_holds_other_roots_up_for_a_bounded_time() {
+    let mut repair = one(&[ME, peer(2), peer(3)], 3);
+    let lie = RootFacts {
+        size: u64::MAX,
+        ..FACTS
+    };
+    repair.handle_holding(peer(2), root(1), lie);
+    step(&mut repair, start());
+    assert_eq!(drain(&mut repair).len(), 1);
+    repair.handle_holding(peer(3), root(2), FACTS);
+    step(&mut repair, start() + Duration::from_secs(1));
+    let hour = start() + Duration::from_secs(3600);
+    repair.handle_presence(peer(3), hour);
+    repair.handle_timeout(hour);
+    let is_fetch = |event: &Event| matches!(event, Event::Fetch { .. });
+    assert!(drain(&mut repair).iter().any(is_fetch));
 }
 
 #[test]
@@ -320,7 +405,7 @@ impl Net {
                         self.machines
                             .get_mut(&me)
                             .unwrap()
-                            .handle_fetched(&root, self.now);
+                            .handle_fetched(&root, FACTS, self.now);
                         self.tell(me, root, true);
                     } else {
                         self.machines

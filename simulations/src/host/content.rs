@@ -376,7 +376,7 @@ impl Host {
         match facts {
             Some(facts) => {
                 ctx.metrics.repairs += 1;
-                content.repair.handle_fetched(root, ctx.now);
+                content.repair.handle_fetched(root, facts, ctx.now);
                 self.grant(*root, facts, ctx);
             }
             None => content.repair.handle_fetch_failed(root, ctx.now),
