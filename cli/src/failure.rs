@@ -1,10 +1,12 @@
 //! Failures as people and programs read them.
 
+use node::backup::BackupError;
 use node::builder::StartError;
 use node::client::ClientError;
 use node::client::keystore::KeystoreError;
 use node::config::Problems;
 use node::devnet::DevnetError;
+use node::store::StoreError;
 
 /// A failure with a stable code and with what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +31,7 @@ impl Failure {
 
     /// What any error says, with the code of the first cause that has one.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
-        let message = format!("{error:#}");
+        let message = message_of(error);
         for cause in error.chain() {
             if let Some(failure) = cause.downcast_ref::<Self>() {
                 return failure.clone();
@@ -57,6 +59,24 @@ impl Failure {
     }
 }
 
+/// What all causes say, without those that an earlier one has quoted already.
+fn message_of(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if message.contains(&text) {
+            continue;
+        }
+        if message.ends_with(':') {
+            message.push('\n');
+        } else if !message.is_empty() {
+            message.push_str(": ");
+        }
+        message.push_str(&text);
+    }
+    message
+}
+
 fn code_of(
     cause: &(dyn std::error::Error + 'static),
 ) -> Option<(&'static str, Option<&'static str>)> {
@@ -82,11 +102,23 @@ fn code_of(
             Some("`coliving init --data DIR` writes a config.toml that explains every setting"),
         ));
     }
-    if cause.is::<DevnetError>() {
-        return Some(("devnet", None));
+    if let Some(error) = cause.downcast_ref::<DevnetError>() {
+        return Some(match error {
+            DevnetError::Config(_) => (USAGE, Some("see `coliving devnet --help`")),
+            _ => ("devnet", None),
+        });
     }
     if cause.is::<StartError>() {
         return Some(("start", None));
+    }
+    if cause.is::<BackupError>() {
+        return Some(("backup", None));
+    }
+    if cause.is::<StoreError>() {
+        return Some(("store", None));
+    }
+    if cause.is::<std::io::Error>() {
+        return Some(("file", None));
     }
     None
 }
@@ -107,3 +139,7 @@ pub(crate) fn fail<T>(
 ) -> anyhow::Result<T> {
     Err(Failure::new(code, message, hint).into())
 }
+
+/// The code of failures that the command line itself explains; they end with
+/// exit code 2.
+pub(crate) const USAGE: &str = "usage";

@@ -51,17 +51,20 @@ fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = std::env::args_os().any(|argument| argument == "--json");
     if wants_json && !is_help {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default();
+        // The first paragraph says what is wrong, the others how to write it.
+        let lines: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = lines.into_iter().map(str::trim).collect();
+        let message = lines.join(" ");
         let message = message.trim_start_matches("error: ");
-        output::print_failure("usage", message, Some("see `coliving --help`"));
-        return ExitCode::from(USAGE);
+        output::print_failure(failure::USAGE, message, Some("see `coliving --help`"));
+        return ExitCode::from(output::USAGE_EXIT);
     }
     // Nobody is left to tell when printing fails.
     let _ = error.print();
     if is_help {
         ExitCode::SUCCESS
     } else {
-        ExitCode::from(USAGE)
+        ExitCode::from(output::USAGE_EXIT)
     }
 }
 
@@ -81,5 +84,3 @@ fn start_logging(args: &Args) {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
 }
-
-const USAGE: u8 = 2;

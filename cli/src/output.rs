@@ -8,7 +8,7 @@ use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, USAGE};
 
 /// How a command speaks.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +72,10 @@ impl Output {
                 let _ = writeln!(io::stderr(), "hint: {hint}");
             }
         }
-        ExitCode::FAILURE
+        match failure.code == USAGE {
+            true => ExitCode::from(USAGE_EXIT),
+            false => ExitCode::FAILURE,
+        }
     }
 
     /// A bar of bytes, seen on a terminal only.
@@ -180,3 +183,6 @@ pub(crate) fn print_failure(code: &str, message: &str, hint: Option<&str>) {
     // Nobody is left to tell when stderr is closed.
     let _ = writeln!(io::stderr(), "{}", json!({ "error": error }));
 }
+
+/// What a command ends with that was not understood.
+pub(crate) const USAGE_EXIT: u8 = 2;

@@ -21,6 +21,7 @@ fn every_problem_is_told_at_once_with_its_line() {
     let error = bench.error(&["run", "--config", &file]);
     assert_eq!(error["code"], "config");
     let message = error["message"].as_str().unwrap();
+    assert!(!message.contains("::"), "{message}");
     for expected in [
         "line 1: `nmae`",
         "line 4: `http.listen`",
@@ -52,6 +53,9 @@ fn a_backup_needs_a_peer_and_a_folder_without_one() {
     let bench = Bench::new();
     let error = bench.error(&["backup", "file", "--data", "nowhere"]);
     assert!(error["message"].as_str().unwrap().contains("no file `key`"));
+    let error = bench.error(&["restore", "absent", "--data", "new"]);
+    let message = error["message"].as_str().unwrap();
+    assert_eq!(message.matches("os error").count(), 1, "{message}");
     write(&bench.path("broken"), b"coliving backup 1 00\n{}");
     let error = bench.error(&["restore", "broken", "--data", "new"]);
     assert!(error["message"].as_str().unwrap().contains("checksum"));

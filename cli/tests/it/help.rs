@@ -10,6 +10,10 @@ fn below(bench: &Bench, words: &[String]) -> Vec<Vec<String>> {
     assert!(output.status.success(), "{words:?}: {}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("Usage: coliving"), "{words:?}: {text}");
+    assert!(
+        !text.contains("see a summary with '-h'"),
+        "{words:?} is laid out unlike the others: {text}"
+    );
     let about = text.lines().next().unwrap_or_default();
     assert!(about.len() > 10, "{words:?} says nothing: `{about}`");
     let Some((_, commands)) = text.split_once("\nCommands:\n") else {
@@ -46,6 +50,35 @@ fn wrong_usage_is_exit_code_2() {
         let error = bench.error(arguments);
         assert_eq!(error["code"], "usage", "{arguments:?}");
     }
+}
+
+#[test]
+fn wrong_usage_says_what_is_wrong() {
+    let bench = Bench::new();
+    for (arguments, expected) in [
+        (&["publish"][..], "<FILE>"),
+        (&["devnet", "--operators", "0"], "--operators"),
+        (
+            &["devnet", "--peers", "3", "--http-port", "65534"],
+            "--http-port",
+        ),
+    ] {
+        let output = bench.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error = bench.error(arguments);
+        assert_eq!(error["code"], "usage", "{arguments:?}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn what_is_made_for_shells_and_readers_has_a_json_form() {
+    let bench = Bench::new();
+    let made = bench.json(&["completions", "fish"]);
+    assert!(made["script"].as_str().unwrap().contains("publish"));
+    let page = bench.json(&["man"]);
+    assert!(page["page"].as_str().unwrap().contains(".TH coliving"));
 }
 
 #[test]
