@@ -77,7 +77,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Chain(command) => network::chain(&context, command).await,
         Command::Stop => network::stop(&context).await,
         Command::Simulate(args) => simulate::run(&context, args).await,
-        Command::Completions(args) => generate::completions(&args),
+        Command::Completions(args) => generate::completions(&context, &args),
         Command::Man(args) => generate::man(&context, &args),
     }
 }

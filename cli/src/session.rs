@@ -124,11 +124,34 @@ pub(crate) fn wallet_file(global: &Global) -> anyhow::Result<WalletFile> {
 
 /// Opens the wallet that is meant.
 pub(crate) fn unlock(global: &Global) -> anyhow::Result<(WalletFile, UserWallet)> {
+    let (file, wallet, _) = unlock_with_password(global)?;
+    Ok((file, wallet))
+}
+
+/// As [`unlock`], with the password that opened it.
+pub(crate) fn unlock_with_password(
+    global: &Global,
+) -> anyhow::Result<(WalletFile, UserWallet, String)> {
     let file = wallet_file(global)?;
     let question = format!("Password of wallet `{}`: ", file.name);
     let password = password(global, &question, false)?;
-    let wallet = keystore::open(&wallets()?, &file.name, &password)?;
-    Ok((file, wallet))
+    let working = Output::new(global.json, global.quiet).spinner("opening the wallet");
+    let wallet = keystore::open(&wallets()?, &file.name, &password);
+    working.finish_and_clear();
+    Ok((file, wallet?, password))
+}
+
+/// Keeps a new wallet under a name.
+pub(crate) fn save_wallet(
+    global: &Global,
+    name: &str,
+    wallet: &UserWallet,
+    password: &str,
+) -> anyhow::Result<WalletFile> {
+    let working = Output::new(global.json, global.quiet).spinner("encrypting the wallet");
+    let file = keystore::save(&wallets()?, name, wallet, password);
+    working.finish_and_clear();
+    Ok(file?)
 }
 
 /// A password from a file or from the terminal, where a new one is asked twice.

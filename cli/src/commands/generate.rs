@@ -34,18 +34,22 @@ pub(crate) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+pub(crate) fn completions(context: &Context, args: &CompletionsArgs) -> anyhow::Result<()> {
     debug_assert!(clap_complete::Shell::value_variants().contains(&args.shell));
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "coliving", &mut text);
-    crate::output::line(String::from_utf8_lossy(&text).trim_end())
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let value = json!({ "shell": args.shell.to_string(), "script": text });
+    context.output.result(&value, || text)
 }
 
 pub(crate) fn man(context: &Context, args: &ManArgs) -> anyhow::Result<()> {
     let command = Args::command();
     let Some(folder) = &args.dir else {
         let page = page(command)?;
-        return crate::output::line(page.trim_end());
+        return context
+            .output
+            .result(&json!({ "page": page }), || page.clone());
     };
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot create `{}`", folder.display()))?;

@@ -193,7 +193,9 @@ pub(crate) fn backup(context: &Context, args: &BackupArgs) -> anyhow::Result<()>
             "choose another file; nothing is overwritten",
         );
     }
+    let working = context.output.spinner("copying");
     let written = backup::write(&args.data, &args.file)?;
+    working.finish_and_clear();
     let value = json!({ "file": args.file, "peer": written.peer, "bytes": written.bytes });
     context.output.result(&value, || {
         format!(
@@ -210,7 +212,9 @@ pub(crate) fn backup(context: &Context, args: &BackupArgs) -> anyhow::Result<()>
 }
 
 pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> anyhow::Result<()> {
+    let working = context.output.spinner("restoring");
     let restored = backup::restore(&args.file, &args.data)?;
+    working.finish_and_clear();
     let value = json!({ "data": args.data, "peer": restored.peer, "rows": restored.rows });
     context.output.result(&value, || {
         format!(

@@ -133,7 +133,7 @@ fn new(context: &Context, args: NewArgs) -> anyhow::Result<()> {
     let question = format!("New password for wallet `{name}`: ");
     let password = session::password(&context.global, &question, true)?;
     let wallet = UserWallet::from_entropy(Entropy::random());
-    let file = keystore::save(&wallets()?, &name, &wallet, &password)?;
+    let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
     print(context, &file)?;
     context
         .output
@@ -176,19 +176,13 @@ fn import(context: &Context, args: ImportArgs) -> anyhow::Result<()> {
     let name = new_wallet_name(&context.global);
     refuse_taken(&name)?;
     let text = match &args.file {
-        Some(path) => std::fs::read_to_string(path)
+        Some(path) => std::fs::File::open(path)
+            .and_then(read_import)
             .with_context(|| format!("cannot read `{}`", path.display()))?,
         None if std::io::stdin().is_terminal() => {
             rpassword::prompt_password("Recovery phrase or secret key: ")?
         }
-        None => {
-            let mut text = String::new();
-            std::io::stdin()
-                .take(IMPORT_BYTES_MAX)
-                .read_to_string(&mut text)
-                .context("cannot read a phrase or key from stdin")?;
-            text
-        }
+        None => read_import(std::io::stdin()).context("cannot read a phrase or key from stdin")?,
     };
     let is_keystore = text.trim_start().starts_with('{');
     let question = if is_keystore {
@@ -205,8 +199,14 @@ fn import(context: &Context, args: ImportArgs) -> anyhow::Result<()> {
     } else {
         UserWallet::from_hex(&text)?
     };
-    let file = keystore::save(&wallets()?, &name, &wallet, &password)?;
+    let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
     print(context, &file)
+}
+
+fn read_import(from: impl std::io::Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.take(IMPORT_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn export(context: &Context, args: &ExportArgs) -> anyhow::Result<()> {
@@ -236,10 +236,7 @@ fn export(context: &Context, args: &ExportArgs) -> anyhow::Result<()> {
 }
 
 async fn backup(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
-    let file = session::wallet_file(&context.global)?;
-    let question = format!("Password of wallet `{}`: ", file.name);
-    let password = session::password(&context.global, &question, false)?;
-    let wallet = keystore::open(&wallets()?, &file.name, &password)?;
+    let (file, wallet, password) = session::unlock_with_password(&context.global)?;
     vault::check_password(&args.username, &password)?;
     let Some(entropy) = wallet.entropy() else {
         return no_entropy(&file.name);
@@ -320,7 +317,7 @@ async fn recover(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
         );
     };
     let wallet = UserWallet::from_entropy(decrypt(&found, &password)?);
-    let file = keystore::save(&wallets()?, &name, &wallet, &password)?;
+    let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
     print(context, &file)
 }
 
