@@ -41,6 +41,20 @@ pub struct DevnetConfig {
     pub seed: u64,
     /// The chain id of the embedded chain.
     pub chain_id: u64,
+    /// Where to listen.
+    pub ports: Ports,
+}
+
+/// Ports that were asked for; the others are free ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// The chain's RPC.
+    pub rpc: Option<u16>,
+    /// The light peer's HTTP; the staked peers take the ports after it.
+    pub http: Option<u16>,
+    /// The light peer's libp2p, TCP and UDP; the staked peers take the ports
+    /// after it.
+    pub p2p: Option<u16>,
 }
 
 /// A running network.
@@ -145,6 +159,7 @@ impl Default for DevnetConfig {
             data: PathBuf::from("devnet-data"),
             seed: 1,
             chain_id: 1337,
+            ports: Ports::default(),
         }
     }
 }
@@ -288,6 +303,19 @@ impl DevnetConfig {
                 self.operators, self.peers
             ));
         }
+        for (flag, first) in [
+            ("--http-port", self.ports.http),
+            ("--p2p-port", self.ports.p2p),
+        ] {
+            if let Some(first) = first
+                && usize::from(u16::MAX - first) < self.peers
+            {
+                return refused(format!(
+                    "{flag} is {first}, which leaves no ports after it for {} peers",
+                    self.peers
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -327,29 +355,35 @@ impl DevnetConfig {
             && plan.operators == self.operators
             && plan.zones == self.zones
             && plan.seed == self.seed
-            && plan.chain_id == self.chain_id;
+            && plan.chain_id == self.chain_id
+            && self.ports.rpc.is_none_or(|port| port == plan.chain_port)
+            && self.ports.http.is_none_or(|port| port == plan.light_port);
         if is_same {
             return Ok(plan);
         }
         Err(DevnetError::Other {
             path: self.data.clone(),
             found: format!(
-                "--peers {} --operators {} --seed {}",
-                plan.peers, plan.operators, plan.seed
+                "--peers {} --operators {} --seed {} --rpc-port {} --http-port {}",
+                plan.peers, plan.operators, plan.seed, plan.chain_port, plan.light_port
             ),
         })
     }
 
     fn new_plan(&self) -> Result<Plan, DevnetError> {
         let mut ports = free_ports(self.peers + 2).map_err(|error| self.folder_error(&error))?;
-        let peer_ports = ports.split_off(2);
+        let mut peer_ports = ports.split_off(2);
+        if let Some(first) = self.ports.http {
+            ports[1] = first;
+            peer_ports = (first + 1..).take(self.peers).collect();
+        }
         Ok(Plan {
             peers: self.peers,
             operators: self.operators,
             zones: self.zones,
             seed: self.seed,
             chain_id: self.chain_id,
-            chain_port: ports[0],
+            chain_port: self.ports.rpc.unwrap_or(ports[0]),
             light_port: ports[1],
             peer_ports,
             contracts: None,
@@ -425,7 +459,7 @@ impl DevnetConfig {
         contracts: Contracts,
     ) -> Result<DevnetPeer, DevnetError> {
         let name = peer_name(idx);
-        let mut config = self.peer_config(&name, port, chain, contracts);
+        let mut config = self.peer_config(&name, port, idx + 1, chain, contracts);
         config.roles = BTreeSet::from(Role::ALL);
         config.url = Some(format!("http://127.0.0.1:{port}"));
         let started = Node::start_with_key(config, self.key(&name)).await;
@@ -448,7 +482,7 @@ impl DevnetConfig {
         chain: &DevChain,
         contracts: Contracts,
     ) -> Result<Node, DevnetError> {
-        let config = self.peer_config(LIGHT, port, chain, contracts);
+        let config = self.peer_config(LIGHT, port, 0, chain, contracts);
         Node::start_with_key(config, self.key(LIGHT))
             .await
             .map_err(|source| DevnetError::Peer {
@@ -457,17 +491,33 @@ impl DevnetConfig {
             })
     }
 
-    fn peer_config(&self, name: &str, port: u16, chain: &DevChain, contracts: Contracts) -> Config {
+    /// The settings of the peer of a number, 0 for the light one.
+    fn peer_config(
+        &self,
+        name: &str,
+        port: u16,
+        number: usize,
+        chain: &DevChain,
+        contracts: Contracts,
+    ) -> Config {
         let mut config = Config {
             data: self.data.join(name),
             name: name.to_owned(),
             ..Config::default()
         };
         config.http.listen = loopback(port);
-        config.net.listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
-            .into_iter()
-            .map(|text| text.parse().expect("a literal multiaddress"))
-            .collect();
+        // Port 0 takes a free one.
+        let p2p = self
+            .ports
+            .p2p
+            .map_or(0, |first| usize::from(first) + number);
+        config.net.listen = [
+            format!("/ip4/127.0.0.1/tcp/{p2p}"),
+            format!("/ip4/127.0.0.1/udp/{p2p}/quic-v1"),
+        ]
+        .iter()
+        .map(|text| text.parse().expect("a multiaddress of a checked port"))
+        .collect();
         config.chain.rpc = vec![chain.url()];
         config.chain.chain_id = self.chain_id;
         config.chain.contracts = contracts;

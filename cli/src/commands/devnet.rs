@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use node::builder::Node;
-use node::devnet::{Devnet, DevnetConfig, write_home};
+use node::devnet::{Devnet, DevnetConfig, Ports, write_home};
 use node::home;
 use serde_json::{Value, json};
 
@@ -22,6 +22,7 @@ by themselves. Ctrl-C stops.
 Examples:
   coliving devnet
   coliving devnet --peers 8 --operators 5
+  coliving devnet --rpc-port 8545 --http-port 4000
   coliving devnet --data my-network        starting again resumes it")]
 pub(crate) struct DevnetArgs {
     /// Staked peers
@@ -36,6 +37,15 @@ pub(crate) struct DevnetArgs {
     /// Draws all keys
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// Port of the chain's RPC [default: a free one]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    rpc_port: Option<u16>,
+    /// HTTP port of the light peer, before those of the staked peers [default: free ones]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    http_port: Option<u16>,
+    /// libp2p port of the light peer, before those of the staked peers [default: free ones]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    p2p_port: Option<u16>,
 }
 
 pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<()> {
@@ -60,6 +70,11 @@ pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<(
         operators: args.operators.unwrap_or(defaults.operators.min(args.peers)),
         data,
         seed: args.seed,
+        ports: Ports {
+            rpc: args.rpc_port,
+            http: args.http_port,
+            p2p: args.p2p_port,
+        },
         ..defaults
     };
     let mut stop = std::pin::pin!(stop_signal());
