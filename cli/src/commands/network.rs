@@ -144,29 +144,49 @@ pub(crate) async fn root(context: &Context, args: RootArgs) -> anyhow::Result<()
 /// Prints who holds a root.
 pub(crate) async fn show_root(context: &Context, cid: &str) -> anyhow::Result<()> {
     if cid.parse::<cid::Cid>().is_err() {
-        return fail("cid", format!("`{cid}` is not a CID"), "");
+        return fail(
+            "cid",
+            format!("`{cid}` is not a CID"),
+            "`coliving show ID` names the CID of a digital content",
+        );
     }
     let value = context
         .with_peer(async |session| Ok(session.client.root(cid).await?))
         .await?;
-    context.output.result(&value, || match &value {
-        Value::Object(rows) => fields(rows.iter().map(|(name, value)| {
-            let value = match value {
-                Value::String(text) => text.clone(),
-                Value::Array(items) => items
-                    .iter()
-                    .map(|item| {
-                        item.as_str()
-                            .map_or_else(|| item.to_string(), ToOwned::to_owned)
-                    })
-                    .collect::<Vec<_>>()
-                    .join(" "),
-                other => other.to_string(),
-            };
-            (name.as_str(), value)
-        })),
-        other => other.to_string(),
-    })
+    context.output.result(&value, || root_view(&value))
+}
+
+/// A root, and a line for each peer that should hold it or does.
+fn root_view(root: &Value) -> String {
+    let list = |name: &str| root[name].as_array().map_or(&[][..], Vec::as_slice);
+    let reasons = list("reasons").iter().filter_map(Value::as_str);
+    let head = fields([
+        ("cid", text(root, "cid")),
+        ("size", root["size"].as_u64().map(size).unwrap_or_default()),
+        ("held here for", reasons.collect::<Vec<_>>().join(" ")),
+        ("leases", text(root, "leases")),
+        ("target", text(root, "target")),
+        ("missing", text(root, "missing")),
+    ]);
+    let leases = list("lease_list");
+    let held = leases.iter().map(|lease| {
+        let is_placed = list("placed").contains(&lease["holder"]);
+        [
+            text(lease, "holder"),
+            if is_placed { "yes" } else { "no" }.to_owned(),
+            text(lease, "serial"),
+            text(lease, "to_epoch"),
+        ]
+    });
+    let is_held = |peer: &&Value| leases.iter().any(|lease| lease["holder"] == **peer);
+    let lacking = list("placed").iter().filter(|peer| !is_held(peer));
+    let lacking = lacking.map(|peer| {
+        let peer = peer.as_str().unwrap_or_default().to_owned();
+        [peer, "yes".to_owned(), String::new(), String::new()]
+    });
+    let rows = held.chain(lacking);
+    let header = ["peer", "placed", "lease", "until epoch"];
+    format!("{head}\n\n{}", table(&header, rows))
 }
 
 pub(crate) async fn relay(context: &Context, command: RelayCommand) -> anyhow::Result<()> {

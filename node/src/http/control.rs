@@ -1,6 +1,6 @@
 //! `/v1/control/…`: what the peer's owner may ask for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use cid::Cid;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use protocol::id::{Address, Hash32, Role};
 use protocol::lease::SignedLease;
 use protocol::placement::{Placement, REPLICAS_TARGET};
@@ -23,6 +23,7 @@ use storage::tables::{LEASES, LEASES_BY_HOLDER};
 use super::App;
 use super::error::ApiError;
 use super::reads::{self, Pairs};
+use crate::context::Context;
 use crate::publish::{
     ImportError, Imported, PublishError, PublishHandle, PublishRoot, PublishStatus,
 };
@@ -130,9 +131,17 @@ pub(super) async fn roots(
         .skip(wanted.offset)
         .take(wanted.limit)
         .collect();
+    let surveys = survey_roots(&app.context, &infos).await;
     let rows = on_a_thread(move || {
         let view = Replicas::new(&app);
-        let rows = infos.iter().map(|info| Ok(view.row(info)?.0));
+        let rows = infos.iter().map(|info| {
+            let (mut row, _) = view.row(info)?;
+            if let Some(survey) = surveys.get(&info.root) {
+                row["leases"] = json!(survey.leases.len());
+                row["holders"] = holders(&survey.leases);
+            }
+            Ok(row)
+        });
         rows.collect::<Result<Vec<Value>, ApiError>>()
     });
     Ok(Json(json!({ "data": rows.await? })))
@@ -160,9 +169,8 @@ pub(super) async fn root(
     let row = on_a_thread(move || {
         let view = Replicas::new(&app);
         let (mut row, _) = view.row(&info)?;
-        let holders: Vec<Address> = leases.iter().map(|lease| lease.record.holder).collect();
         row["leases"] = json!(leases.len());
-        row["holders"] = json!(holders);
+        row["holders"] = holders(&leases);
         let details = leases.iter().map(|lease| {
             json!({
                 "holder": lease.record.holder,
@@ -218,7 +226,6 @@ impl<'a> Replicas<'a> {
         let placed = self
             .placement
             .place(&info.root, REPLICAS_TARGET, &BTreeSet::new());
-        let holders: Vec<Address> = leases.iter().map(|lease| lease.record.holder).collect();
         let reasons: Vec<Value> = info.holdings.keys().map(|reason| json!(reason)).collect();
         let row = json!({
             "cid": info.root.to_string(),
@@ -226,7 +233,7 @@ impl<'a> Replicas<'a> {
             "reasons": reasons,
             "leases": leases.len(),
             "placed": placed,
-            "holders": holders,
+            "holders": holders(&leases),
             "target": self.target(),
         });
         Ok((row, leases))
@@ -261,6 +268,27 @@ impl<'a> Replicas<'a> {
             _ => node.file_size,
         }))
     }
+}
+
+fn holders(leases: &[SignedLease]) -> Value {
+    leases
+        .iter()
+        .map(|lease| json!(lease.record.holder))
+        .collect()
+}
+
+/// A peer without the content role keeps nobody's leases: it asks for those of
+/// the first [`SURVEYED_MAX`] roots.
+async fn survey_roots(context: &Context, infos: &[RootInfo]) -> BTreeMap<Cid, Survey> {
+    if context.config.roles.contains(&Role::Content) {
+        return BTreeMap::new();
+    }
+    let roots: Vec<Cid> = infos.iter().map(|info| info.root).collect();
+    futures::stream::iter(roots.into_iter().take(SURVEYED_MAX))
+        .map(|root| async move { (root, survey(context, root).await) })
+        .buffer_unordered(SURVEYS_MAX)
+        .collect()
+        .await
 }
 
 async fn on_a_thread<T: Send + 'static>(
@@ -318,6 +346,12 @@ impl From<StoreError> for ApiError {
 
 /// Roots of one answer.
 const ROOTS_MAX: usize = 1000;
+
+/// Roots whose holders are asked for in one answer.
+const SURVEYED_MAX: usize = 64;
+
+/// Roots whose holders are asked for at a time.
+const SURVEYS_MAX: usize = 8;
 
 /// Characters of a bad CID that an error repeats.
 const CID_CHARS_MAX: usize = 100;
