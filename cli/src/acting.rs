@@ -13,7 +13,7 @@ use protocol::id::UserId;
 use serde_json::{Value, json};
 
 use crate::args::Global;
-use crate::failure::fail;
+use crate::failure::{Failure, fail};
 use crate::output::Output;
 use crate::session::{self, Session, user_id_of};
 
@@ -95,7 +95,11 @@ impl<'a> Actor<'a> {
         action.check_size()?;
         let progress = self.output.spinner("sending");
         let signed = action.sign(&self.info.contracts.action_domain(), &self.wallet.key);
-        let sent = self.client.relay(&signed).await?;
+        let sent = self.client.relay(&signed).await;
+        let sent = sent.map_err(|error| match error.code() {
+            REFUSED_BY_RULES => Failure::new(REFUSED, error.to_string(), "").into(),
+            _ => anyhow::Error::new(error),
+        })?;
         if waiting.no_wait {
             progress.finish_and_clear();
             return Ok(sent);
@@ -285,6 +289,12 @@ fn remembered(path: &std::path::Path) -> BTreeMap<String, RememberedUser> {
         .and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default()
 }
+
+/// The code of actions that contradict what is on the chain.
+pub(crate) const REFUSED: &str = "refused";
+
+/// What relayers call them.
+const REFUSED_BY_RULES: &str = "simulation";
 
 const USERS_FILE: &str = "users.json";
 const POLL_INTERVAL: Duration = Duration::from_millis(100);

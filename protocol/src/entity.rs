@@ -196,7 +196,7 @@ pub enum Rejection {
     #[error("the metadata's `cid` is not the CID of its `data`")]
     MetadataCid,
     /// A needed field is missing.
-    #[error("field `{field}` is missing")]
+    #[error("field `{field}` is missing or empty")]
     Missing {
         /// Which.
         field: &'static str,
@@ -228,7 +228,7 @@ pub enum Rejection {
         field: &'static str,
     },
     /// The relation exists.
-    #[error("user {user} has done this to {target} already")]
+    #[error("this was done already")]
     Duplicate {
         /// Who.
         user: UserId,
@@ -236,7 +236,7 @@ pub enum Rejection {
         target: Target,
     },
     /// The relation does not exist.
-    #[error("user {user} has not done to {target} what it takes back")]
+    #[error("there is nothing to take back")]
     NotRelated {
         /// Who.
         user: UserId,
@@ -244,7 +244,7 @@ pub enum Rejection {
         target: Target,
     },
     /// Users do not follow, save or repost themselves.
-    #[error("user {user} cannot do this to itself or to what it owns")]
+    #[error("nobody follows, saves or reposts what is their own")]
     Oneself {
         /// Who.
         user: UserId,

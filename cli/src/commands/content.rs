@@ -14,17 +14,20 @@ use node::client::{
 };
 use protocol::action::SignedAction;
 use protocol::entity::build::ContentFields;
-use protocol::entity::{ContentKind, EntityType};
+use protocol::entity::{
+    ContentKind, DESCRIPTION_CHARS_MAX, EntityType, SHORT_TEXT_CHARS_MAX, TAGS_CHARS_MAX,
+    TITLE_CHARS_MAX,
+};
 use protocol::hashid;
 use protocol::id::EntityId;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use super::Context;
-use super::find::resolve_content;
+use super::find::{find_content, resolve_content};
 use super::social::content_id;
 use crate::acting::{self, Actor, Waiting, add_relayed};
-use crate::failure::fail;
+use crate::failure::{USAGE, fail};
 use crate::media::{HEAD_BYTES, mime_of};
 use crate::output::{fields, text};
 use crate::session::Session;
@@ -64,7 +67,7 @@ pub(crate) struct PublishArgs {
     /// Licence that it is under
     #[arg(long)]
     license: Option<String>,
-    /// What it is [default: guessed from the file]
+    /// Audio, video, image, document or other [default: guessed from the file]
     #[arg(long, value_name = "KIND", value_parser = parse_kind)]
     kind: Option<ContentKind>,
     /// Found by its link only: no lists, no feed, no search
@@ -132,7 +135,42 @@ fn parse_kind(text: &str) -> Result<ContentKind, String> {
         .ok_or_else(|| "use audio, video, image, document or other".to_owned())
 }
 
+/// Says before a byte is sent what the index would refuse at the end.
+fn check_texts(args: &PublishArgs) -> anyhow::Result<()> {
+    if args
+        .title
+        .as_ref()
+        .is_some_and(|title| title.trim().is_empty())
+    {
+        return fail(
+            USAGE,
+            "`--title` is empty",
+            "leave it out to use the file's name",
+        );
+    }
+    let tags = Some(args.tags.join(","));
+    for (flag, text, limit) in [
+        ("--title", &args.title, TITLE_CHARS_MAX),
+        ("--tag", &tags, TAGS_CHARS_MAX),
+        ("--genre", &args.genre, SHORT_TEXT_CHARS_MAX),
+        ("--mood", &args.mood, SHORT_TEXT_CHARS_MAX),
+        ("--license", &args.license, SHORT_TEXT_CHARS_MAX),
+        ("--description", &args.description, DESCRIPTION_CHARS_MAX),
+    ] {
+        let size = text.as_ref().map_or(0, |text| text.chars().count());
+        if size > limit {
+            return fail(
+                USAGE,
+                format!("`{flag}` has {size} characters, at most {limit} are allowed"),
+                "shorten it",
+            );
+        }
+    }
+    Ok(())
+}
+
 pub(crate) async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<()> {
+    check_texts(&args)?;
     let mime = look_at(&args.file)?;
     if let Some(image) = &args.image {
         let mime = look_at(image)?;
@@ -350,7 +388,13 @@ async fn resolve(client: &Client, what: &str) -> anyhow::Result<Wanted> {
             name: None,
         });
     }
-    let row = resolve_content(client, what).await?;
+    let Some(row) = find_content(client, what).await? else {
+        return fail(
+            "not_found",
+            format!("`{what}` is not a CID, and there is no digital content with this id"),
+            "find one with `coliving search WORDS`",
+        );
+    };
     let cid = text(&row, "cid");
     Ok(Wanted {
         path: cid.clone(),

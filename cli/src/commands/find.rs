@@ -25,7 +25,7 @@ pub(crate) struct SearchArgs {
     #[arg(value_name = "QUERY", required = true, num_args = 1..)]
     query: Vec<String>,
     /// Only this kind of result
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "KIND", value_enum)]
     kind: Option<ResultKind>,
     #[command(flatten)]
     page: PageArgs,
@@ -34,12 +34,9 @@ pub(crate) struct SearchArgs {
 /// A kind of search result; each has two names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum ResultKind {
-    /// Users
     Users,
-    /// Digital contents
     #[value(alias = "digital-contents")]
     Tracks,
-    /// Content lists
     #[value(alias = "content-lists")]
     Playlists,
 }
@@ -260,13 +257,17 @@ async fn find_user(client: &Client, what: &str) -> anyhow::Result<Option<Value>>
     Ok(client.user(what).await?)
 }
 
+/// A digital content by id, if there is one.
+pub(crate) async fn find_content(client: &Client, what: &str) -> anyhow::Result<Option<Value>> {
+    match hashid::parse(what) {
+        Some(_) => Ok(client.digital_content(what).await?),
+        None => Ok(None),
+    }
+}
+
 /// A digital content by id.
 pub(crate) async fn resolve_content(client: &Client, what: &str) -> anyhow::Result<Value> {
-    let found = match hashid::parse(what) {
-        Some(_) => client.digital_content(what).await?,
-        None => None,
-    };
-    match found {
+    match find_content(client, what).await? {
         Some(row) => Ok(row),
         None => fail(
             "not_found",

@@ -13,7 +13,7 @@ use super::Context;
 use super::find::{print_list, resolve_content, resolve_list};
 use super::social::content_id;
 use crate::acting::{Actor, Waiting, add_relayed};
-use crate::failure::fail;
+use crate::failure::{USAGE, fail};
 use crate::output::{fields, text};
 use crate::session::id_of;
 
@@ -115,6 +115,13 @@ pub(crate) async fn run(context: &Context, command: ListCommand) -> anyhow::Resu
 }
 
 async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
+    if args.name.trim().is_empty() {
+        return fail(
+            USAGE,
+            "the list has no name",
+            "see `coliving list create --help`",
+        );
+    }
     context
         .with_peer(async |session| {
             let mut items = Vec::new();

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::find::{resolve_content, resolve_item, resolve_user};
-use crate::acting::{Actor, Waiting, add_relayed};
-use crate::failure::fail;
+use crate::acting::{Actor, REFUSED, Waiting, add_relayed};
+use crate::failure::{Failure, USAGE, fail};
 use crate::output::{fields, table, text};
 use crate::session::{Session, id_of, user_id_of};
 
@@ -155,7 +155,8 @@ async fn relate(
     } else {
         actor.builder().unrelate(relation, target)
     };
-    let done = actor.act(action, waiting).await?;
+    let done = actor.act(action, waiting).await;
+    let done = done.map_err(|error| refused(error, verb, name))?;
     let mut value = json!({
         "action": verb,
         "target": hashid::encode(target.id.0),
@@ -168,6 +169,24 @@ async fn relate(
     })
 }
 
+/// Says what was refused by its name, and what undoes it.
+fn refused(error: anyhow::Error, verb: &str, name: &str) -> anyhow::Error {
+    let failure = Failure::of(&error);
+    if failure.code != REFUSED {
+        return error;
+    }
+    let opposite = match verb.strip_prefix("un") {
+        Some(verb) => verb.to_owned(),
+        None => format!("un{verb}"),
+    };
+    Failure::new(
+        REFUSED,
+        format!("cannot {verb} `{name}`: {}", failure.message),
+        format!("`coliving {opposite}` does the opposite"),
+    )
+    .into()
+}
+
 pub(crate) async fn comment(context: &Context, args: CommentArgs) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
@@ -176,6 +195,13 @@ pub(crate) async fn comment(context: &Context, args: CommentArgs) -> anyhow::Res
             let Some(body) = args.text.clone() else {
                 return comments(context, session, content).await;
             };
+            if body.trim().is_empty() {
+                return fail(
+                    USAGE,
+                    "the comment has no words",
+                    "write `coliving comment ID \"WORDS\"`; without a text the comments are printed",
+                );
+            }
             let actor = Actor::open(session, &context.global).await?;
             let id = EntityId(draw_id(EntityType::Comment));
             let mut comment = CommentFields::new(content, body);

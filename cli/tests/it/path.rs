@@ -74,6 +74,20 @@ fn from_a_landlords_file_to_a_residents_ears() {
         "exists"
     );
 
+    // Who holds it, as a peer says that keeps nobody's leases.
+    let roots = bench.json(&["roots"]);
+    let rows = roots["roots"].as_array().unwrap();
+    let row = rows.iter().find(|row| text(row, "cid") == cid).unwrap();
+    assert!(!row["holders"].as_array().unwrap().is_empty(), "{row}");
+    let shown = stdout(&bench.run(&["root", cid]));
+    assert!(!shown.contains(['{', '[']), "{shown}");
+
+    // What makes no sense is refused by its name.
+    let error = bench.error(&["save", id]);
+    assert_eq!(error["code"], "refused");
+    assert!(text(&error, "message").contains("`First light`"), "{error}");
+    assert_eq!(bench.error(&["comment", id, " "])["code"], "usage");
+
     // A second resident.
     bench.json(&["wallet", "new", "bob"]);
     let as_bob = |arguments: &[&str]| bench.json(&[arguments, &["--wallet", "bob"]].concat());
@@ -142,8 +156,15 @@ fn what_cannot_be_published_is_named() {
     let message = |arguments: &[&str]| text(&bench.error(arguments), "message").to_owned();
     assert!(message(&["publish", "nowhere.flac"]).contains("nowhere.flac"));
     assert!(message(&["publish", "home"]).contains("home"));
+    assert!(message(&["get", "badcid"]).contains("`badcid` is not a CID"));
     bench.json(&["wallet", "new"]);
     let file = write(&bench.path("notes.txt"), b"a few words");
     assert_eq!(bench.error(&["publish", &file])["code"], "user_missing");
+    let long = "x".repeat(300);
+    let error = bench.error(&["publish", &file, "--title", &long]);
+    assert!(
+        text(&error, "message").contains("300 characters"),
+        "{error}"
+    );
     net.stop();
 }
