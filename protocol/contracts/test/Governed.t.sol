@@ -11,7 +11,13 @@ import {Records} from "../eth/Records.sol";
 import {ServiceProviderFactory} from "../eth/ServiceProviderFactory.sol";
 import {ServiceTypeManager} from "../eth/ServiceTypeManager.sol";
 import {Staking} from "../eth/Staking.sol";
+import {Evidence} from "../eth/Evidence.sol";
+import {Governance} from "../eth/Governance.sol";
+import {Registry} from "../eth/Registry.sol";
+import {TrustedNotifierManager} from "../eth/TrustedNotifierManager.sol";
 import {EntityManager} from "../data/EntityManager.sol";
+import {PaymentRouter} from "../data/PaymentRouter.sol";
+import {SocialVerifier} from "../data/SocialVerifier.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// A next version of any contract here: it answers one more question.
@@ -24,6 +30,56 @@ contract NextVersion is Governed {
 /// What holds for every contract: locked initializers, governance alone upgrades and configures, namespaced state.
 contract GovernedTest is Fixture {
     bytes32 private constant IMPLEMENTATION_SLOT = 0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc;
+
+    Registry private names;
+    TrustedNotifierManager private notifiers;
+    Evidence private evidence;
+    SocialVerifier private socials;
+    PaymentRouter private router;
+
+    function setUp() public override {
+        super.setUp();
+        names = Registry(proxied(address(new Registry()), abi.encodeCall(Registry.initialize, (GOVERNANCE))));
+        notifiers = TrustedNotifierManager(
+            proxied(
+                address(new TrustedNotifierManager()),
+                abi.encodeCall(TrustedNotifierManager.initialize, (GOVERNANCE))
+            )
+        );
+        evidence = Evidence(
+            proxied(address(new Evidence()), abi.encodeCall(Evidence.initialize, (GOVERNANCE, address(registry))))
+        );
+        socials = SocialVerifier(
+            proxied(
+                address(new SocialVerifier()),
+                abi.encodeCall(SocialVerifier.initialize, (GOVERNANCE, address(entities), address(registry), 2))
+            )
+        );
+        router = PaymentRouter(
+            proxied(address(new PaymentRouter()), abi.encodeCall(PaymentRouter.initialize, (GOVERNANCE)))
+        );
+    }
+
+    /// For the proxy and for what is behind it, which nobody ever initialized.
+    function testNeitherProxyNorImplementationIsInitializedAgain() public {
+        refuses(names, abi.encodeCall(Registry.initialize, (STRANGER)));
+        refuses(notifiers, abi.encodeCall(TrustedNotifierManager.initialize, (STRANGER)));
+        refuses(evidence, abi.encodeCall(Evidence.initialize, (STRANGER, address(registry))));
+        refuses(socials, abi.encodeCall(SocialVerifier.initialize, (STRANGER, STRANGER, STRANGER, 1)));
+        refuses(router, abi.encodeCall(PaymentRouter.initialize, (STRANGER)));
+        bytes memory data = abi.encodeCall(
+            Governance.initialize, (address(names), address(staking), 1, 1, 1, 1, STRANGER, type(uint64).max)
+        );
+        refuses(Governed(proxied(address(new Governance()), data)), data);
+    }
+
+    function testAProxyTellsItsImplementation() public view {
+        Governed[] memory all = everything();
+        for (uint256 i = 0; i < all.length; i++) {
+            same(all[i].implementation(), implementationOf(all[i]), "implementation");
+            same(Governed(all[i].implementation()).implementation(), address(0), "there is nothing behind it");
+        }
+    }
 
     function testAProxyCannotBeInitializedAgain() public {
         bytes memory refusal = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
@@ -44,7 +100,7 @@ contract GovernedTest is Fixture {
     }
 
     function testAnImplementationCannotBeInitialized() public {
-        Governed[7] memory all = everything();
+        Governed[] memory all = everything();
         for (uint256 i = 0; i < all.length; i++) {
             address implementation = implementationOf(all[i]);
             same(Governed(implementation).governance(), address(0), "an implementation has no governance");
@@ -89,7 +145,7 @@ contract GovernedTest is Fixture {
     }
 
     function testOnlyGovernanceMovesGovernance() public {
-        Governed[7] memory all = everything();
+        Governed[] memory all = everything();
         for (uint256 i = 0; i < all.length; i++) {
             same(all[i].governance(), GOVERNANCE, "governance is what initialize was given");
             vm.prank(STRANGER);
@@ -110,7 +166,7 @@ contract GovernedTest is Fixture {
 
     function testOnlyGovernanceUpgradesAndStateStays() public {
         address next = address(new NextVersion());
-        Governed[7] memory all = everything();
+        Governed[] memory all = everything();
         for (uint256 i = 0; i < all.length; i++) {
             vm.prank(STRANGER);
             vm.expectRevert(abi.encodeWithSelector(Governed.CallerIsNotGovernance.selector, STRANGER));
@@ -133,7 +189,7 @@ contract GovernedTest is Fixture {
     }
 
     function testStateLiesInItsNamespace() public view {
-        Governed[7] memory all = everything();
+        Governed[] memory all = everything();
         for (uint256 i = 0; i < all.length; i++) {
             same(loadAddress(all[i], namespace("coliving.storage.Governed")), GOVERNANCE, "governed");
         }
@@ -144,8 +200,30 @@ contract GovernedTest is Fixture {
         same(loadAddress(registry, namespace("coliving.storage.PeerRegistry")), address(factory), "registry");
         same(loadAddress(records, namespace("coliving.storage.Records")), address(registry), "records");
         same(loadAddress(entities, namespace("coliving.storage.EntityManager")), VERIFIER, "entity manager");
-        bytes32 names = bytes32(uint256(namespace("coliving.storage.ServiceTypeManager")) + 1);
-        same(uint256(vm.load(address(types), names)), 3, "service type manager");
+        same(loadAddress(evidence, namespace("coliving.storage.Evidence")), address(registry), "evidence");
+        // The threshold of 2 shares the word of the entity manager's address.
+        same(loadAddress(socials, namespace("coliving.storage.SocialVerifier")), address(entities), "social verifier");
+        bytes32 typeNames = bytes32(uint256(namespace("coliving.storage.ServiceTypeManager")) + 1);
+        same(uint256(vm.load(address(types), typeNames)), 3, "service type manager");
+    }
+
+    function testTheStateOfGovernanceLiesInItsNamespace() public {
+        bytes memory data = abi.encodeCall(
+            Governance.initialize, (address(names), address(staking), 1, 1, 1, 1, ADA, type(uint64).max)
+        );
+        Governed governance = Governed(proxied(address(new Governance()), data));
+        same(loadAddress(governance, namespace("coliving.storage.Governance")), address(names), "governance");
+        vm.startPrank(GOVERNANCE);
+        names.addContract("Name", ADA);
+        notifiers.registerNotifier(ADA, "endpoint", "email");
+        vm.stopPrank();
+        bytes32 count = bytes32(uint256(namespace("coliving.storage.Registry")) + 1);
+        same(uint256(vm.load(address(names), count)), 1, "registry");
+        same(
+            uint256(vm.load(address(notifiers), namespace("coliving.storage.TrustedNotifierManager"))),
+            1,
+            "notifiers"
+        );
     }
 
     function testTheTokensStateLiesInItsNamespace() public {
@@ -154,8 +232,24 @@ contract GovernedTest is Fixture {
         same(loadAddress(token, namespace("coliving.storage.ColivingToken")), BOB, "token");
     }
 
-    function everything() private view returns (Governed[7] memory) {
-        return [Governed(token), types, staking, factory, registry, records, entities];
+    function everything() private view returns (Governed[] memory all) {
+        Governed[12] memory list = [
+            Governed(token), types, staking, factory, registry, records, entities, names, notifiers, evidence, socials, router
+        ];
+        all = new Governed[](list.length);
+        for (uint256 i = 0; i < list.length; i++) {
+            all[i] = list[i];
+        }
+    }
+
+    function refuses(Governed proxy, bytes memory initialization) private {
+        bytes memory refusal = abi.encodeWithSelector(Initializable.InvalidInitialization.selector);
+        address[2] memory both = [address(proxy), implementationOf(proxy)];
+        for (uint256 i = 0; i < 2; i++) {
+            (bool done, bytes memory answer) = both[i].call(initialization);
+            yes(!done, "initialized again");
+            same(answer, refusal, "refused for another reason");
+        }
     }
 
     function implementationOf(Governed proxy) private view returns (address) {
