@@ -1,8 +1,8 @@
-//! Small signed statements of a peer about itself.
+//! Small signed statements of a peer: about itself, and about what it saw.
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Address, Hash32};
+use crate::id::{Address, Hash32, UserId};
 use crate::signing::{Record, Signature, Signed, StructEncoder};
 use crate::time::UnixSeconds;
 
@@ -69,6 +69,22 @@ pub struct Reply {
     pub time: UnixSeconds,
 }
 
+/// An identity peer saw that an account elsewhere belongs to a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attestation {
+    /// The user.
+    pub user_id: UserId,
+    /// The user's wallet.
+    pub wallet: Address,
+    /// Where the account is, 1 to 64 bytes.
+    pub provider: String,
+    /// keccak256 of the account's identifier, as the provider writes it.
+    pub subject: Hash32,
+    /// When the peer saw it.
+    pub time: UnixSeconds,
+}
+
 impl Record for Presence {
     const TYPE: &'static str = "Presence(address peer,uint64 time,uint64 pageSerial,bytes32 pageHash,uint64 capacity,uint64 used)";
 
@@ -119,3 +135,20 @@ impl Record for Reply {
             .uint(self.time.0);
     }
 }
+
+impl Record for Attestation {
+    const TYPE: &'static str =
+        "Attestation(uint256 userId,address wallet,string provider,bytes32 subject,uint64 time)";
+
+    fn encode(&self, encoder: &mut StructEncoder) {
+        encoder
+            .uint(self.user_id.0)
+            .address(&self.wallet)
+            .bytes(self.provider.as_bytes())
+            .bytes32(&self.subject)
+            .uint(self.time.0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

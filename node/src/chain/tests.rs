@@ -11,7 +11,7 @@ use protocol::entry::EntryId;
 use protocol::head::Head;
 use protocol::id::{EntityId, OperatorNumber, Role, ServiceId, UserId, Zone};
 use protocol::lease::{Lease, Page};
-use protocol::presence::{Endpoint, PendingAction, Presence, Reply};
+use protocol::presence::{Attestation, Endpoint, PendingAction, Presence, Reply};
 use protocol::signing::{Record, Signature};
 use protocol::time::Epoch;
 use protocol::vault::{Iv, VaultRecord};
@@ -468,6 +468,22 @@ impl TestChain {
             number(5),
         ];
         self.compare("hashEndpoint", &endpoint, tokens).await;
+
+        let attestation = Attestation {
+            user_id: UserId(1),
+            wallet: peer,
+            provider: "x".into(),
+            subject: hash(2),
+            time: UnixSeconds(3),
+        };
+        let tokens = vec![
+            number(1),
+            address(peer),
+            calls::text(&attestation.provider),
+            word(hash(2)),
+            number(3),
+        ];
+        self.compare("hashAttestation", &attestation, tokens).await;
     }
 
     /// Compares struct hash and digest of a record with the contract's.
