@@ -12,6 +12,8 @@ const DEPLOYABLES = [
   ['eth/ServiceTypeManager.sol', 'ServiceTypeManager'],
   ['eth/Staking.sol', 'Staking'],
   ['eth/ServiceProviderFactory.sol', 'ServiceProviderFactory'],
+  ['eth/DelegateManager.sol', 'DelegateManager'],
+  ['eth/ClaimsManager.sol', 'ClaimsManager'],
   ['eth/PeerRegistry.sol', 'PeerRegistry'],
   ['eth/Records.sol', 'Records'],
   ['eth/Registry.sol', 'Registry'],

@@ -74,7 +74,8 @@ pub struct Confirmation {
 /// What the eth contracts report, in chain order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegistryEvent {
-    /// An operator's stake (own and delegated) is a new total.
+    /// An operator's active stake (own and delegated, without what is on its
+    /// way out) is a new total.
     StakeChanged {
         /// Whose.
         operator: Address,

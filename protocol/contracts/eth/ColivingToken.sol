@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {ERC20BurnableUpgradeable} from
+    "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20BurnableUpgradeable.sol";
 import {ERC20PermitUpgradeable} from
     "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20PermitUpgradeable.sol";
 import {Governed} from "../common/Governed.sol";
 
 /// @title The Coliving token, DGC.
-/// @notice 10^9 tokens of 18 decimals go to the treasury; only the claims manager can mint more.
-contract ColivingToken is ERC20PermitUpgradeable, Governed {
+/// @notice 10^9 tokens of 18 decimals go to the treasury; only the claims manager can mint more. Anybody may burn its own.
+contract ColivingToken is ERC20PermitUpgradeable, ERC20BurnableUpgradeable, Governed {
     /// @custom:storage-location erc7201:coliving.storage.ColivingToken
     struct ColivingTokenStorage {
         address claimsManager;

@@ -2,15 +2,19 @@
 pragma solidity ^0.8.30;
 
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Governed} from "../common/Governed.sol";
+import {ClaimsManager} from "./ClaimsManager.sol";
+import {Lockups} from "./Lockups.sol";
 import {PeerRegistry} from "./PeerRegistry.sol";
 import {ServiceTypeManager} from "./ServiceTypeManager.sol";
 import {Staking} from "./Staking.sol";
 
-/// @title Where operators register their services and manage the stake behind them.
-/// @notice An operator's active stake (its stake without a requested decrease) lies between the sum of the minima and
-/// the sum of the maxima of its services. Services are numbered from 1 within their type, and a number never comes back.
+/// @title Where operators register their services, manage their own stake behind them and set their cut of rewards.
+/// @notice When an operator changes its stake or services, its own active stake (its stake without a requested
+/// decrease) reaches the sum of its services' minima, and all active stake behind it, delegations included, stays
+/// within the sum of the maxima. Services are numbered from 1 within their type, and a number never comes back.
 contract ServiceProviderFactory is Governed {
     using EnumerableSet for EnumerableSet.UintSet;
 
@@ -23,12 +27,17 @@ contract ServiceProviderFactory is Governed {
         string endpoint;
     }
 
+    /// A request is pending while it has an unlock block.
     struct Operator {
-        uint256 serviceCount;
-        uint256 minStake;
-        uint256 maxStake;
-        uint256 pendingDecrease;
-        uint256 decreaseUnlockBlock;
+        uint128 ownStake;
+        uint128 pendingDecrease;
+        uint128 minStake;
+        uint128 maxStake;
+        uint64 decreaseUnlockBlock;
+        uint64 cutUnlockBlock;
+        uint32 serviceCount;
+        uint8 deployerCut;
+        uint8 newDeployerCut;
     }
 
     /// An endpoint serves several types, but one operator.
@@ -42,7 +51,11 @@ contract ServiceProviderFactory is Governed {
         Staking staking;
         ServiceTypeManager serviceTypeManager;
         PeerRegistry peerRegistry;
+        address delegateManager;
+        ClaimsManager claimsManager;
+        address votingGovernance;
         uint256 decreaseStakeLockupBlocks;
+        uint256 deployerCutLockupBlocks;
         mapping(bytes32 serviceType => uint256) lastServiceId;
         mapping(bytes32 serviceType => mapping(uint256 serviceId => Service)) services;
         mapping(bytes32 serviceType => mapping(bytes32 endpointHash => uint256)) serviceIdOfEndpoint;
@@ -56,6 +69,9 @@ contract ServiceProviderFactory is Governed {
 
     /// @notice Longest endpoint.
     uint256 public constant ENDPOINT_BYTES_MAX = 256;
+
+    /// @notice A deployer cut of this many parts is all of the delegators' rewards.
+    uint256 public constant DEPLOYER_CUT_BASE = 100;
 
     /// @notice An operator registered a service.
     event ServiceRegistered(
@@ -88,6 +104,30 @@ contract ServiceProviderFactory is Governed {
     /// @notice The operator took stake out.
     event StakeDecreased(address indexed operator, uint256 amount);
 
+    /// @notice The operator's cut of its delegators' rewards, in hundredths, can change from `unlockBlock` on.
+    event DeployerCutUpdateRequested(address indexed operator, uint256 newCut, uint256 unlockBlock);
+
+    /// @notice The operator keeps its cut.
+    event DeployerCutUpdateCancelled(address indexed operator, uint256 newCut);
+
+    /// @notice The operator takes this cut of its delegators' rewards, in hundredths.
+    event DeployerCutUpdated(address indexed operator, uint256 newCut);
+
+    /// @notice Decreases requested from now on are locked for this many blocks.
+    event DecreaseStakeLockupDurationUpdated(uint256 lockupBlocks);
+
+    /// @notice Changes of the deployer cut requested from now on are locked for this many blocks.
+    event DeployerCutLockupDurationUpdated(uint256 lockupBlocks);
+
+    /// @notice The contract that moves delegations was named.
+    event DelegateManagerChanged(address indexed previousManager, address indexed delegateManager);
+
+    /// @notice The contract that knows which claims are pending was named.
+    event ClaimsManagerChanged(address indexed previousManager, address indexed claimsManager);
+
+    /// @notice The contract whose votes lock-ups must outlast was named.
+    event VotingGovernanceChanged(address indexed previousGovernance, address indexed votingGovernance);
+
     /// @notice The registry that is told of lapses was named.
     event PeerRegistryChanged(address indexed previousRegistry, address indexed peerRegistry);
 
@@ -112,7 +152,8 @@ contract ServiceProviderFactory is Governed {
     /// @notice The service has this delegate owner wallet already.
     error DelegateOwnerWalletIsUnchanged(address wallet);
 
-    /// @notice The active stake would be outside what the operator's services ask for and allow.
+    /// @notice The operator's own active stake would be less than its services ask for, or all active stake behind it
+    /// more than they allow.
     error StakeIsOutOfBounds(uint256 activeStake, uint256 minStake, uint256 maxStake);
 
     /// @notice A change of stake must be more than zero.
@@ -133,27 +174,86 @@ contract ServiceProviderFactory is Governed {
     /// @notice Services cannot be registered before governance named the peer registry.
     error PeerRegistryIsNotSet();
 
-    /// @notice A decrease must be locked for at least one block.
-    error LockupIsZero();
+    /// @notice Rewards of the round must be claimed first (`DelegateManager.claimRewards`, by anybody).
+    error ClaimIsPending(address operator);
+
+    /// @notice A cut is at most 100 hundredths.
+    error DeployerCutIsTooLarge(uint256 cut, uint256 cutMax);
+
+    /// @notice A change of the cut is pending; it must be made or cancelled first.
+    error DeployerCutUpdateIsPending(uint256 newCut, uint256 unlockBlock);
+
+    /// @notice No change of the cut is pending.
+    error NoDeployerCutUpdateIsPending(address operator);
+
+    /// @notice The change of the cut is locked for some more blocks.
+    error DeployerCutUpdateIsLocked(uint256 unlockBlock, uint256 currentBlock);
+
+    /// @notice A change of the cut must be locked for longer than a funding round.
+    error DeployerCutLockupIsTooShort(uint256 lockupBlocks, uint256 fundingRoundBlocks);
+
+    /// @notice Only the delegate manager may do this.
+    error CallerIsNotDelegateManager(address caller);
 
     /// @param initialGovernance the governance address
     /// @param stakingProxy the contract that holds the stake
     /// @param serviceTypeManagerProxy the contract that knows the service types
-    /// @param lockupBlocks how many blocks a decrease of stake is locked
+    /// @param votes the contract whose votes the lock-up of a decrease must outlast
+    /// @param decreaseLockupBlocks how many blocks a decrease of stake is locked
+    /// @param cutLockupBlocks how many blocks a change of the deployer cut is locked
     function initialize(
         address initialGovernance,
         address stakingProxy,
         address serviceTypeManagerProxy,
-        uint256 lockupBlocks
+        address votes,
+        uint256 decreaseLockupBlocks,
+        uint256 cutLockupBlocks
     ) external initializer {
         _initializeGoverned(initialGovernance);
         _requireNonZero(stakingProxy, "staking");
         _requireNonZero(serviceTypeManagerProxy, "service type manager");
-        if (lockupBlocks == 0) revert LockupIsZero();
         ServiceProviderFactoryStorage storage $ = _factory();
         $.staking = Staking(stakingProxy);
         $.serviceTypeManager = ServiceTypeManager(serviceTypeManagerProxy);
+        $.decreaseStakeLockupBlocks = decreaseLockupBlocks;
+        _setVotingGovernance(votes);
+        emit DecreaseStakeLockupDurationUpdated(decreaseLockupBlocks);
+        _setCutLockup(cutLockupBlocks);
+    }
+
+    /// @notice Names the contract that moves delegations and slashes.
+    function setDelegateManager(address newManager) external onlyGovernance {
+        _requireNonZero(newManager, "delegate manager");
+        ServiceProviderFactoryStorage storage $ = _factory();
+        emit DelegateManagerChanged($.delegateManager, newManager);
+        $.delegateManager = newManager;
+    }
+
+    /// @notice Names the contract that knows which claims are pending.
+    function setClaimsManager(address newManager) external onlyGovernance {
+        _requireNonZero(newManager, "claims manager");
+        ServiceProviderFactoryStorage storage $ = _factory();
+        emit ClaimsManagerChanged(address($.claimsManager), newManager);
+        $.claimsManager = ClaimsManager(newManager);
+        _requireCutLockup($.deployerCutLockupBlocks);
+    }
+
+    /// @notice Names the contract whose votes the lock-up of a decrease must outlast.
+    function setVotingGovernance(address newGovernance) external onlyGovernance {
+        _setVotingGovernance(newGovernance);
+    }
+
+    /// @notice Changes how many blocks decreases requested from now on are locked.
+    function updateDecreaseStakeLockupDuration(uint256 lockupBlocks) external onlyGovernance {
+        ServiceProviderFactoryStorage storage $ = _factory();
+        Lockups.requireLongerThanVote($.votingGovernance, lockupBlocks);
         $.decreaseStakeLockupBlocks = lockupBlocks;
+        emit DecreaseStakeLockupDurationUpdated(lockupBlocks);
+    }
+
+    /// @notice Changes how many blocks changes of the deployer cut requested from now on are locked.
+    function updateDeployerCutLockupDuration(uint256 lockupBlocks) external onlyGovernance {
+        _setCutLockup(lockupBlocks);
     }
 
     /// @notice Names the registry that is told when a confirmation lapses.
@@ -178,31 +278,17 @@ contract ServiceProviderFactory is Governed {
         ServiceProviderFactoryStorage storage $ = _factory();
         if (address($.peerRegistry) == address(0)) revert PeerRegistryIsNotSet();
         _requireNonZero(delegateOwnerWallet, "delegate owner wallet");
-        (bool isValid, uint256 minStake, uint256 maxStake) = $.serviceTypeManager.getServiceTypeInfo(serviceType);
-        if (!isValid) revert ServiceTypeIsUnknown(serviceType);
-
         serviceId = ++$.lastServiceId[serviceType];
         _claimEndpoint(serviceType, serviceId, endpoint);
-        $.services[serviceType][serviceId] = Service({
-            operator: msg.sender,
-            registeredAt: SafeCast.toUint64(block.number),
-            delegateOwnerWallet: delegateOwnerWallet,
-            minStake: SafeCast.toUint128(minStake),
-            maxStake: SafeCast.toUint128(maxStake),
-            endpoint: endpoint
-        });
-        $.serviceIds[msg.sender][serviceType].add(serviceId);
-        Operator storage operator = $.operators[msg.sender];
-        operator.serviceCount += 1;
-        operator.minStake += minStake;
-        operator.maxStake += maxStake;
+        _addService(serviceType, serviceId, endpoint, delegateOwnerWallet);
         emit ServiceRegistered(serviceType, serviceId, msg.sender, endpoint, delegateOwnerWallet);
-        if (stakeAmount > 0) $.staking.stakeFor(msg.sender, stakeAmount);
+        if (stakeAmount > 0) _stake(stakeAmount);
         _requireBounds(msg.sender);
     }
 
     /// @notice Gives up a service of the caller; its confirmation lapses.
-    /// @dev Stake above what the remaining services allow (all of it after the last one) becomes a requested decrease.
+    /// @dev Own stake above what the remaining services allow (all of it after the last one) becomes a requested
+    /// decrease, together with one that is pending. Delegations stay until their owners take them out.
     /// @return serviceId the number that the service had
     function deregister(bytes32 serviceType, string calldata endpoint) external returns (uint256 serviceId) {
         serviceId = _requireOwn(serviceType, endpoint);
@@ -218,10 +304,10 @@ contract ServiceProviderFactory is Governed {
         emit ServiceDeregistered(serviceType, serviceId, msg.sender);
         $.peerRegistry.lapse(serviceType, serviceId);
 
-        uint256 staked = $.staking.totalStakedFor(msg.sender);
-        if (staked > operator.maxStake && staked - operator.maxStake > operator.pendingDecrease) {
-            _requestDecrease(staked - operator.maxStake);
-        }
+        uint256 excess = Math.saturatingSub(_active(msg.sender), operator.maxStake);
+        uint256 spare = Math.saturatingSub(operator.ownStake - operator.pendingDecrease, operator.minStake);
+        uint256 decrease = Math.min(excess, spare);
+        if (decrease > 0) _requestDecrease(operator.pendingDecrease + decrease);
     }
 
     /// @notice Moves a service of the caller to another endpoint; its confirmation stays.
@@ -249,13 +335,12 @@ contract ServiceProviderFactory is Governed {
     }
 
     /// @notice Adds to the caller's stake; the caller approves the staking contract first.
-    /// @return the caller's stake after it
+    /// @return the caller's own stake after it
     function increaseStake(uint256 amount) external returns (uint256) {
         if (amount == 0) revert AmountIsZero();
-        Staking stakes = _factory().staking;
-        stakes.stakeFor(msg.sender, amount);
+        _stake(amount);
         _requireBounds(msg.sender);
-        return stakes.totalStakedFor(msg.sender);
+        return _factory().operators[msg.sender].ownStake;
     }
 
     /// @notice Locks part of the caller's stake, to be taken out after the lock-up.
@@ -267,34 +352,89 @@ contract ServiceProviderFactory is Governed {
         if (operator.pendingDecrease != 0) {
             revert DecreaseIsPending(operator.pendingDecrease, operator.decreaseUnlockBlock);
         }
-        uint256 staked = $.staking.totalStakedFor(msg.sender);
-        if (amount > staked) revert StakeIsTooSmall(staked, amount);
+        if (amount > operator.ownStake) revert StakeIsTooSmall(operator.ownStake, amount);
+        _requireNoClaim(msg.sender);
         unlockBlock = _requestDecrease(amount);
         _requireBounds(msg.sender);
     }
 
     /// @notice Takes the requested decrease out, once its lock-up is over.
-    /// @return the caller's stake after it
+    /// @return the caller's own stake after it
     function decreaseStake() external returns (uint256) {
         Operator storage operator = _requirePending();
         uint256 amount = operator.pendingDecrease;
         if (block.number < operator.decreaseUnlockBlock) {
             revert DecreaseIsLocked(operator.decreaseUnlockBlock, block.number);
         }
-        _clearDecrease(operator);
+        _requireNoClaim(msg.sender);
+        operator.ownStake -= uint128(amount);
+        operator.pendingDecrease = 0;
+        operator.decreaseUnlockBlock = 0;
         emit StakeDecreased(msg.sender, amount);
-        Staking stakes = _factory().staking;
-        stakes.unstakeFor(msg.sender, amount);
-        return stakes.totalStakedFor(msg.sender);
+        // This gives up the lock too, and what was locked had no vote.
+        _factory().staking.unstakeFor(msg.sender, amount);
+        return operator.ownStake;
     }
 
     /// @notice Keeps the stake that was to be taken out.
     /// @dev An operator without services may keep any stake, to register with it again.
     function cancelDecreaseStakeRequest() external {
         Operator storage operator = _requirePending();
-        emit DecreaseStakeRequestCancelled(msg.sender, operator.pendingDecrease);
-        _clearDecrease(operator);
+        _cancelDecrease(msg.sender);
         if (operator.serviceCount > 0) _requireBounds(msg.sender);
+    }
+
+    /// @notice Cancels an operator's requested decrease, if there is one; the delegate manager slashes after it.
+    function dropDecreaseStakeRequest(address operator) external {
+        _requireDelegateManager();
+        if (_factory().operators[operator].pendingDecrease != 0) _cancelDecrease(operator);
+    }
+
+    /// @notice Sets an operator's own stake after rewards or a slash; the delegate manager calls it.
+    function updateServiceProviderStake(address operator, uint256 amount) external {
+        _requireDelegateManager();
+        Operator storage info = _factory().operators[operator];
+        info.ownStake = SafeCast.toUint128(amount);
+        _updateVotes(operator, info);
+    }
+
+    /// @notice Asks for another cut of the delegators' rewards; the operator and governance can.
+    /// @param operator whose cut it is
+    /// @param cut hundredths, 0 to 100
+    /// @return unlockBlock the first block at which the change can be made
+    function requestUpdateDeployerCut(address operator, uint256 cut) external returns (uint256 unlockBlock) {
+        Operator storage info = _requireOperatorOrGovernance(operator);
+        if (cut > DEPLOYER_CUT_BASE) revert DeployerCutIsTooLarge(cut, DEPLOYER_CUT_BASE);
+        if (info.cutUnlockBlock != 0) revert DeployerCutUpdateIsPending(info.newDeployerCut, info.cutUnlockBlock);
+        unlockBlock = block.number + _factory().deployerCutLockupBlocks;
+        info.newDeployerCut = uint8(cut);
+        info.cutUnlockBlock = SafeCast.toUint64(unlockBlock);
+        emit DeployerCutUpdateRequested(operator, cut, unlockBlock);
+    }
+
+    /// @notice Keeps the cut as it is.
+    function cancelUpdateDeployerCut(address operator) external {
+        Operator storage info = _requirePendingCut(operator);
+        emit DeployerCutUpdateCancelled(operator, info.newDeployerCut);
+        info.newDeployerCut = 0;
+        info.cutUnlockBlock = 0;
+    }
+
+    /// @notice Changes the cut as requested, once its lock-up is over.
+    /// @dev Rewards that were earned under the old cut are claimed first.
+    function updateDeployerCut(address operator) external {
+        Operator storage info = _requirePendingCut(operator);
+        if (block.number < info.cutUnlockBlock) revert DeployerCutUpdateIsLocked(info.cutUnlockBlock, block.number);
+        _requireNoClaim(operator);
+        emit DeployerCutUpdated(operator, info.newDeployerCut);
+        info.deployerCut = info.newDeployerCut;
+        info.newDeployerCut = 0;
+        info.cutUnlockBlock = 0;
+    }
+
+    /// @notice Reverts unless the stake behind an operator, own and delegated, is within its services' bounds.
+    function validateAccountStakeBalance(address operator) external view {
+        _requireBounds(operator);
     }
 
     /// @notice A service by its number; all zero when there is none.
@@ -340,16 +480,39 @@ contract ServiceProviderFactory is Governed {
         return _factory().serviceIds[operator][serviceType].values();
     }
 
-    /// @notice An operator's stake, what of it is active, what its services ask for and allow, and how many they are.
+    /// @notice What is known of an operator.
+    /// @return ownStake its own stake, in wei
+    /// @return deployerCut its cut of its delegators' rewards, in hundredths
+    /// @return validBounds whether it has services and all active stake behind it is within their bounds
+    /// @return numberOfEndpoints how many services it has
+    /// @return minAccountStake the sum of their minima, in wei
+    /// @return maxAccountStake the sum of their maxima, in wei
     function getServiceProviderDetails(address operator)
         external
         view
-        returns (uint256 staked, uint256 activeStake, uint256 minStake, uint256 maxStake, uint256 serviceCount)
+        returns (
+            uint256 ownStake,
+            uint256 deployerCut,
+            bool validBounds,
+            uint256 numberOfEndpoints,
+            uint256 minAccountStake,
+            uint256 maxAccountStake
+        )
     {
-        ServiceProviderFactoryStorage storage $ = _factory();
-        Operator storage info = $.operators[operator];
-        staked = $.staking.totalStakedFor(operator);
-        return (staked, staked - info.pendingDecrease, info.minStake, info.maxStake, info.serviceCount);
+        Operator storage info = _factory().operators[operator];
+        uint256 active = _active(operator);
+        validBounds = info.serviceCount > 0 && active >= info.minStake && active <= info.maxStake;
+        return (info.ownStake, info.deployerCut, validBounds, info.serviceCount, info.minStake, info.maxStake);
+    }
+
+    /// @notice The change of the deployer cut that is pending, and the first block at which it can be made.
+    function getPendingUpdateDeployerCutRequest(address operator)
+        external
+        view
+        returns (uint256 newCut, uint256 unlockBlock)
+    {
+        Operator storage info = _factory().operators[operator];
+        return (info.newDeployerCut, info.cutUnlockBlock);
     }
 
     /// @notice The decrease that an operator asked for, and the first block at which it can be taken out.
@@ -365,6 +528,26 @@ contract ServiceProviderFactory is Governed {
     /// @notice How many blocks a decrease of stake is locked.
     function getDecreaseStakeLockupDuration() external view returns (uint256) {
         return _factory().decreaseStakeLockupBlocks;
+    }
+
+    /// @notice How many blocks a change of the deployer cut is locked.
+    function getDeployerCutLockupDuration() external view returns (uint256) {
+        return _factory().deployerCutLockupBlocks;
+    }
+
+    /// @notice The contract that moves delegations, or zero before it is named.
+    function delegateManager() external view returns (address) {
+        return _factory().delegateManager;
+    }
+
+    /// @notice The contract that knows which claims are pending, or zero before it is named.
+    function claimsManager() external view returns (address) {
+        return address(_factory().claimsManager);
+    }
+
+    /// @notice The contract whose votes the lock-up of a decrease must outlast.
+    function votingGovernance() external view returns (address) {
+        return _factory().votingGovernance;
     }
 
     /// @notice The contract that holds the stake.
@@ -404,18 +587,105 @@ contract ServiceProviderFactory is Governed {
         if (use.count == 0) delete $.endpointUses[endpointHash];
     }
 
+    function _addService(
+        bytes32 serviceType,
+        uint256 serviceId,
+        string calldata endpoint,
+        address delegateOwnerWallet
+    ) private {
+        ServiceProviderFactoryStorage storage $ = _factory();
+        (bool isValid, uint256 minStake, uint256 maxStake) = $.serviceTypeManager.getServiceTypeInfo(serviceType);
+        if (!isValid) revert ServiceTypeIsUnknown(serviceType);
+        $.services[serviceType][serviceId] = Service({
+            operator: msg.sender,
+            registeredAt: SafeCast.toUint64(block.number),
+            delegateOwnerWallet: delegateOwnerWallet,
+            minStake: SafeCast.toUint128(minStake),
+            maxStake: SafeCast.toUint128(maxStake),
+            endpoint: endpoint
+        });
+        $.serviceIds[msg.sender][serviceType].add(serviceId);
+        Operator storage operator = $.operators[msg.sender];
+        operator.serviceCount += 1;
+        operator.minStake += SafeCast.toUint128(minStake);
+        operator.maxStake += SafeCast.toUint128(maxStake);
+    }
+
+    function _stake(uint256 amount) private {
+        _requireNoClaim(msg.sender);
+        ServiceProviderFactoryStorage storage $ = _factory();
+        Operator storage operator = $.operators[msg.sender];
+        operator.ownStake += SafeCast.toUint128(amount);
+        _updateVotes(msg.sender, operator);
+        $.staking.stakeFor(msg.sender, amount);
+    }
+
     function _requestDecrease(uint256 amount) private returns (uint256 unlockBlock) {
         ServiceProviderFactoryStorage storage $ = _factory();
         unlockBlock = block.number + $.decreaseStakeLockupBlocks;
         Operator storage operator = $.operators[msg.sender];
-        operator.pendingDecrease = amount;
-        operator.decreaseUnlockBlock = unlockBlock;
+        operator.pendingDecrease = SafeCast.toUint128(amount);
+        operator.decreaseUnlockBlock = SafeCast.toUint64(unlockBlock);
         emit DecreaseStakeRequested(msg.sender, amount, unlockBlock);
+        _updateLock(msg.sender, operator);
     }
 
-    function _clearDecrease(Operator storage operator) private {
+    function _cancelDecrease(address account) private {
+        Operator storage operator = _factory().operators[account];
+        emit DecreaseStakeRequestCancelled(account, operator.pendingDecrease);
         operator.pendingDecrease = 0;
         operator.decreaseUnlockBlock = 0;
+        _updateLock(account, operator);
+    }
+
+    function _updateLock(address account, Operator storage operator) private {
+        _factory().staking.setLocked(account, operator.pendingDecrease);
+        _updateVotes(account, operator);
+    }
+
+    function _updateVotes(address account, Operator storage operator) private {
+        _factory().staking.setVotingStake(account, operator.ownStake - operator.pendingDecrease);
+    }
+
+    function _setVotingGovernance(address newGovernance) private {
+        _requireNonZero(newGovernance, "voting governance");
+        ServiceProviderFactoryStorage storage $ = _factory();
+        Lockups.requireLongerThanVote(newGovernance, $.decreaseStakeLockupBlocks);
+        emit VotingGovernanceChanged($.votingGovernance, newGovernance);
+        $.votingGovernance = newGovernance;
+    }
+
+    function _setCutLockup(uint256 lockupBlocks) private {
+        _requireCutLockup(lockupBlocks);
+        _factory().deployerCutLockupBlocks = lockupBlocks;
+        emit DeployerCutLockupDurationUpdated(lockupBlocks);
+    }
+
+    function _requireCutLockup(uint256 lockupBlocks) private view {
+        if (lockupBlocks == 0) revert Lockups.LockupIsZero();
+        ClaimsManager claims = _factory().claimsManager;
+        if (address(claims) == address(0)) return;
+        uint256 roundBlocks = claims.getFundingRoundBlockDiff();
+        if (lockupBlocks <= roundBlocks) revert DeployerCutLockupIsTooShort(lockupBlocks, roundBlocks);
+    }
+
+    function _requireNoClaim(address operator) private view {
+        ClaimsManager claims = _factory().claimsManager;
+        if (address(claims) != address(0) && claims.claimPending(operator)) revert ClaimIsPending(operator);
+    }
+
+    function _requireDelegateManager() private view {
+        if (msg.sender != _factory().delegateManager) revert CallerIsNotDelegateManager(msg.sender);
+    }
+
+    function _requireOperatorOrGovernance(address operator) private view returns (Operator storage) {
+        if (msg.sender != operator && msg.sender != governance()) revert CallerIsNotOperator(msg.sender, operator);
+        return _factory().operators[operator];
+    }
+
+    function _requirePendingCut(address operator) private view returns (Operator storage info) {
+        info = _requireOperatorOrGovernance(operator);
+        if (info.cutUnlockBlock == 0) revert NoDeployerCutUpdateIsPending(operator);
     }
 
     function _requireOwn(bytes32 serviceType, string calldata endpoint) private view returns (uint256 serviceId) {
@@ -432,12 +702,18 @@ contract ServiceProviderFactory is Governed {
     }
 
     function _requireBounds(address account) private view {
-        ServiceProviderFactoryStorage storage $ = _factory();
-        Operator storage operator = $.operators[account];
-        uint256 active = $.staking.totalStakedFor(account) - operator.pendingDecrease;
-        if (active < operator.minStake || active > operator.maxStake) {
-            revert StakeIsOutOfBounds(active, operator.minStake, operator.maxStake);
-        }
+        Operator storage operator = _factory().operators[account];
+        (uint256 minStake, uint256 maxStake) = (operator.minStake, operator.maxStake);
+        uint256 ownActive = operator.ownStake - operator.pendingDecrease;
+        if (ownActive < minStake) revert StakeIsOutOfBounds(ownActive, minStake, maxStake);
+        uint256 active = _active(account);
+        if (active > maxStake) revert StakeIsOutOfBounds(active, minStake, maxStake);
+    }
+
+    /// All stake behind an operator, without what is on its way out.
+    function _active(address operator) private view returns (uint256) {
+        Staking stakes = _factory().staking;
+        return stakes.totalStakedFor(operator) - stakes.lockedFor(operator);
     }
 
     function _factory() private pure returns (ServiceProviderFactoryStorage storage $) {

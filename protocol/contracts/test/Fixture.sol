@@ -2,7 +2,10 @@
 pragma solidity ^0.8.30;
 
 import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
+import {ClaimsManager} from "../eth/ClaimsManager.sol";
 import {ColivingToken} from "../eth/ColivingToken.sol";
+import {DelegateManager} from "../eth/DelegateManager.sol";
+import {IVotingPeriods} from "../eth/Lockups.sol";
 import {PeerRegistry} from "../eth/PeerRegistry.sol";
 import {Records} from "../eth/Records.sol";
 import {ServiceProviderFactory} from "../eth/ServiceProviderFactory.sol";
@@ -10,6 +13,17 @@ import {ServiceTypeManager} from "../eth/ServiceTypeManager.sol";
 import {Staking} from "../eth/Staking.sol";
 import {EntityManager} from "../data/EntityManager.sol";
 import {Vm} from "./Vm.sol";
+
+/// Stands in for the contract that takes votes.
+contract VotingPeriods is IVotingPeriods {
+    uint256 public getVotingPeriod = 50;
+    uint256 public getExecutionDelay = 40;
+
+    function set(uint256 votingPeriod, uint256 executionDelay) external {
+        getVotingPeriod = votingPeriod;
+        getExecutionDelay = executionDelay;
+    }
+}
 
 /// @title Every contract, deployed and wired as the README's list says, and the assertions of these tests.
 abstract contract Fixture {
@@ -22,6 +36,10 @@ abstract contract Fixture {
     uint256 internal constant CONTENT_MIN = 200_000 ether;
     uint256 internal constant CONTENT_MAX = 3_000_000 ether;
     uint256 internal constant LOCKUP = 100;
+    uint256 internal constant CUT_LOCKUP = 300;
+    uint256 internal constant ROUND_BLOCKS = 200;
+    uint256 internal constant EVAL_BLOCKS = 60;
+    uint256 internal constant FUNDING = 1342465753420000000000000;
     uint256 internal constant CURVE_ORDER = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
 
     address internal constant GOVERNANCE = address(0x60);
@@ -29,12 +47,17 @@ abstract contract Fixture {
     address internal constant VERIFIER = address(0x80);
     address internal constant ADA = address(0xada);
     address internal constant BOB = address(0xb0b);
+    address internal constant CORA = address(0xc0ca);
+    address internal constant DAN = address(0xda17);
     address internal constant STRANGER = address(0x5747);
 
     ColivingToken internal token;
     ServiceTypeManager internal types;
     Staking internal staking;
+    VotingPeriods internal votes;
     ServiceProviderFactory internal factory;
+    DelegateManager internal delegates;
+    ClaimsManager internal claims;
     PeerRegistry internal registry;
     Records internal records;
     EntityManager internal entities;
@@ -50,14 +73,10 @@ abstract contract Fixture {
         staking = Staking(
             proxied(address(new Staking()), abi.encodeCall(Staking.initialize, (GOVERNANCE, address(token))))
         );
-        factory = ServiceProviderFactory(
-            proxied(
-                address(new ServiceProviderFactory()),
-                abi.encodeCall(
-                    ServiceProviderFactory.initialize, (GOVERNANCE, address(staking), address(types), LOCKUP)
-                )
-            )
-        );
+        votes = new VotingPeriods();
+        factory = newFactory(address(votes), LOCKUP, CUT_LOCKUP);
+        delegates = newDelegateManager(address(votes), LOCKUP, LOCKUP, EVAL_BLOCKS);
+        claims = newClaimsManager(ROUND_BLOCKS, FUNDING, address(0), 0);
         registry = PeerRegistry(
             proxied(
                 address(new PeerRegistry()), abi.encodeCall(PeerRegistry.initialize, (GOVERNANCE, address(factory), 256))
@@ -69,12 +88,77 @@ abstract contract Fixture {
         entities = EntityManager(
             proxied(address(new EntityManager()), abi.encodeCall(EntityManager.initialize, (GOVERNANCE, VERIFIER)))
         );
-        vm.prank(GOVERNANCE);
-        staking.setServiceProviderFactory(address(factory));
-        vm.prank(GOVERNANCE);
-        factory.setPeerRegistry(address(registry));
+        wire();
         fund(ADA, 20_000_000 ether);
         fund(BOB, 20_000_000 ether);
+    }
+
+    function newFactory(address voting, uint256 decreaseLockup, uint256 cutLockup)
+        internal
+        returns (ServiceProviderFactory)
+    {
+        return ServiceProviderFactory(
+            proxied(
+                address(new ServiceProviderFactory()),
+                abi.encodeCall(
+                    ServiceProviderFactory.initialize,
+                    (GOVERNANCE, address(staking), address(types), voting, decreaseLockup, cutLockup)
+                )
+            )
+        );
+    }
+
+    function newDelegateManager(address voting, uint256 undelegateLockup, uint256 removeLockup, uint256 evalBlocks)
+        internal
+        returns (DelegateManager)
+    {
+        return DelegateManager(
+            proxied(
+                address(new DelegateManager()),
+                abi.encodeCall(
+                    DelegateManager.initialize,
+                    (GOVERNANCE, address(staking), address(factory), voting, undelegateLockup, removeLockup, evalBlocks)
+                )
+            )
+        );
+    }
+
+    function newClaimsManager(uint256 roundBlocks, uint256 funding, address pool, uint256 poolFunding)
+        internal
+        returns (ClaimsManager)
+    {
+        return ClaimsManager(
+            proxied(
+                address(new ClaimsManager()),
+                abi.encodeCall(
+                    ClaimsManager.initialize,
+                    (
+                        GOVERNANCE,
+                        address(token),
+                        address(staking),
+                        address(factory),
+                        address(delegates),
+                        roundBlocks,
+                        funding,
+                        pool,
+                        poolFunding
+                    )
+                )
+            )
+        );
+    }
+
+    function wire() private {
+        vm.startPrank(GOVERNANCE);
+        staking.setServiceProviderFactory(address(factory));
+        staking.setDelegateManager(address(delegates));
+        staking.setClaimsManager(address(claims));
+        factory.setPeerRegistry(address(registry));
+        factory.setDelegateManager(address(delegates));
+        factory.setClaimsManager(address(claims));
+        delegates.setClaimsManager(address(claims));
+        token.setClaimsManager(address(claims));
+        vm.stopPrank();
     }
 
     /// Tokens for an operator, with the staking contract approved for all of them.

@@ -5,7 +5,9 @@ import {Initializable} from "@openzeppelin/contracts/proxy/utils/Initializable.s
 import {ERC1967Proxy} from "@openzeppelin/contracts/proxy/ERC1967/ERC1967Proxy.sol";
 import {UUPSUpgradeable} from "@openzeppelin/contracts/proxy/utils/UUPSUpgradeable.sol";
 import {Governed} from "../common/Governed.sol";
+import {ClaimsManager} from "../eth/ClaimsManager.sol";
 import {ColivingToken} from "../eth/ColivingToken.sol";
+import {DelegateManager} from "../eth/DelegateManager.sol";
 import {PeerRegistry} from "../eth/PeerRegistry.sol";
 import {Records} from "../eth/Records.sol";
 import {ServiceProviderFactory} from "../eth/ServiceProviderFactory.sol";
@@ -90,7 +92,13 @@ contract GovernedTest is Fixture {
         vm.expectRevert(refusal);
         staking.initialize(STRANGER, address(token));
         vm.expectRevert(refusal);
-        factory.initialize(STRANGER, address(staking), address(types), 1);
+        factory.initialize(STRANGER, address(staking), address(types), STRANGER, 1, 1);
+        vm.expectRevert(refusal);
+        delegates.initialize(STRANGER, address(staking), address(factory), STRANGER, 1, 1, 1);
+        vm.expectRevert(refusal);
+        claims.initialize(
+            STRANGER, address(token), address(staking), address(factory), address(delegates), 1, 1, STRANGER, 1
+        );
         vm.expectRevert(refusal);
         registry.initialize(STRANGER, address(factory), 1);
         vm.expectRevert(refusal);
@@ -117,7 +125,13 @@ contract GovernedTest is Fixture {
         Staking(locked).initialize(STRANGER, STRANGER);
         locked = implementationOf(factory);
         vm.expectRevert(refusal);
-        ServiceProviderFactory(locked).initialize(STRANGER, STRANGER, STRANGER, 1);
+        ServiceProviderFactory(locked).initialize(STRANGER, STRANGER, STRANGER, STRANGER, 1, 1);
+        locked = implementationOf(delegates);
+        vm.expectRevert(refusal);
+        DelegateManager(locked).initialize(STRANGER, STRANGER, STRANGER, STRANGER, 1, 1, 1);
+        locked = implementationOf(claims);
+        vm.expectRevert(refusal);
+        ClaimsManager(locked).initialize(STRANGER, STRANGER, STRANGER, STRANGER, STRANGER, 1, 1, STRANGER, 1);
         locked = implementationOf(registry);
         vm.expectRevert(refusal);
         PeerRegistry(locked).initialize(STRANGER, STRANGER, 1);
@@ -197,6 +211,8 @@ contract GovernedTest is Fixture {
         same(
             loadAddress(factory, namespace("coliving.storage.ServiceProviderFactory")), address(staking), "factory"
         );
+        same(loadAddress(delegates, namespace("coliving.storage.DelegateManager")), address(staking), "delegates");
+        same(loadAddress(claims, namespace("coliving.storage.ClaimsManager")), address(token), "claims");
         same(loadAddress(registry, namespace("coliving.storage.PeerRegistry")), address(factory), "registry");
         same(loadAddress(records, namespace("coliving.storage.Records")), address(registry), "records");
         same(loadAddress(entities, namespace("coliving.storage.EntityManager")), VERIFIER, "entity manager");
@@ -233,8 +249,8 @@ contract GovernedTest is Fixture {
     }
 
     function everything() private view returns (Governed[] memory all) {
-        Governed[12] memory list = [
-            Governed(token), types, staking, factory, registry, records, entities, names, notifiers, evidence, socials, router
+        Governed[14] memory list = [
+            Governed(token), types, staking, factory, delegates, claims, registry, records, entities, names, notifiers, evidence, socials, router
         ];
         all = new Governed[](list.length);
         for (uint256 i = 0; i < list.length; i++) {

@@ -13,7 +13,6 @@ contract PaymentRouterTest is Fixture {
     bytes32 private constant PERMIT_TYPEHASH =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
     address private constant CLEO = address(0xc1e0);
-    address private constant DAN = address(0xda4);
 
     PaymentRouter private router;
     Vm.Wallet private payer;

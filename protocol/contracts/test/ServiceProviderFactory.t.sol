@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {Governed} from "../common/Governed.sol";
+import {Lockups} from "../eth/Lockups.sol";
 import {ServiceProviderFactory} from "../eth/ServiceProviderFactory.sol";
 import {Staking} from "../eth/Staking.sol";
 import {Fixture} from "./Fixture.sol";
@@ -16,7 +17,7 @@ contract ServiceProviderFactoryTest is Fixture {
         expectEvent(address(factory));
         emit ServiceProviderFactory.ServiceRegistered(CONTENT, 1, ADA, ONE, WALLET);
         expectEvent(address(staking));
-        emit Staking.StakeChanged(ADA, CONTENT_MIN);
+        emit Staking.StakeChanged(ADA, CONTENT_MIN, 0);
         same(register(ADA, CONTENT, ONE, CONTENT_MIN, WALLET), 1, "first id");
         same(register(ADA, CONTENT, TWO, CONTENT_MIN, WALLET), 2, "second id");
         same(register(BOB, DISCOVERY, "https://three.example", CONTENT_MIN, WALLET), 1, "ids count per type");
@@ -130,14 +131,7 @@ contract ServiceProviderFactoryTest is Fixture {
     }
 
     function testRegisteringNeedsThePeerRegistry() public {
-        ServiceProviderFactory fresh = ServiceProviderFactory(
-            proxied(
-                address(new ServiceProviderFactory()),
-                abi.encodeCall(
-                    ServiceProviderFactory.initialize, (GOVERNANCE, address(staking), address(types), LOCKUP)
-                )
-            )
-        );
+        ServiceProviderFactory fresh = newFactory(address(votes), LOCKUP, CUT_LOCKUP);
         vm.expectRevert(abi.encodeWithSelector(ServiceProviderFactory.PeerRegistryIsNotSet.selector));
         fresh.register(CONTENT, ONE, CONTENT_MIN, WALLET);
     }
@@ -370,10 +364,11 @@ contract ServiceProviderFactoryTest is Fixture {
         for (uint256 i = 0; i < choices.length; i++) {
             act(choices[i]);
             vm.roll(block.number + 1 + choices[i] % 60);
-            (uint256 staked, uint256 active, uint256 minStake, uint256 maxStake, uint256 count) =
+            (uint256 staked,, bool valid, uint256 count, uint256 minStake, uint256 maxStake) =
                 factory.getServiceProviderDetails(ADA);
-            yes(count == 0 || (active >= minStake && active <= maxStake), "active stake is out of bounds");
-            yes(count != 0 || (minStake == 0 && maxStake == 0), "bounds without a service");
+            yes(count == 0 || valid, "active stake is out of bounds");
+            yes(count != 0 || (!valid && minStake == 0 && maxStake == 0), "bounds without a service");
+            same(staking.totalStakedFor(ADA), staked, "own stake is all there is");
             same(token.balanceOf(ADA) + staked, supplied, "tokens");
             same(token.balanceOf(address(staking)), staked, "tokens held");
         }
@@ -401,18 +396,36 @@ contract ServiceProviderFactoryTest is Fixture {
         vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "staking"));
         proxied(
             implementation,
-            abi.encodeCall(ServiceProviderFactory.initialize, (GOVERNANCE, address(0), address(types), LOCKUP))
+            abi.encodeCall(
+                ServiceProviderFactory.initialize, (GOVERNANCE, address(0), address(types), STRANGER, LOCKUP, LOCKUP)
+            )
         );
         vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "service type manager"));
         proxied(
             implementation,
-            abi.encodeCall(ServiceProviderFactory.initialize, (GOVERNANCE, address(staking), address(0), LOCKUP))
+            abi.encodeCall(
+                ServiceProviderFactory.initialize,
+                (GOVERNANCE, address(staking), address(0), STRANGER, LOCKUP, LOCKUP)
+            )
         );
-        vm.expectRevert(abi.encodeWithSelector(ServiceProviderFactory.LockupIsZero.selector));
+        vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "voting governance"));
         proxied(
             implementation,
-            abi.encodeCall(ServiceProviderFactory.initialize, (GOVERNANCE, address(staking), address(types), 0))
+            abi.encodeCall(
+                ServiceProviderFactory.initialize,
+                (GOVERNANCE, address(staking), address(types), address(0), LOCKUP, LOCKUP)
+            )
         );
+        for (uint256 i = 0; i < 2; i++) {
+            vm.expectRevert(abi.encodeWithSelector(Lockups.LockupIsZero.selector));
+            proxied(
+                implementation,
+                abi.encodeCall(
+                    ServiceProviderFactory.initialize,
+                    (GOVERNANCE, address(staking), address(types), STRANGER, i, 1 - i)
+                )
+            );
+        }
     }
 
     /// One attempt, which may be refused.
@@ -457,12 +470,14 @@ contract ServiceProviderFactoryTest is Fixture {
         uint256 maxStake,
         uint256 count
     ) private view {
-        (uint256 nowStaked, uint256 nowActive, uint256 nowMin, uint256 nowMax, uint256 nowCount) =
+        (uint256 nowStaked,, bool valid, uint256 nowCount, uint256 nowMin, uint256 nowMax) =
             factory.getServiceProviderDetails(operator);
         same(nowStaked, staked, "staked");
-        same(nowActive, active, "active");
+        same(staking.totalStakedFor(operator) - staking.lockedFor(operator), active, "active");
+        same(staking.votingStakeFor(operator), active, "votes");
         same(nowMin, minStake, "minimum");
         same(nowMax, maxStake, "maximum");
         same(nowCount, count, "services");
+        same(valid ? 1 : 0, count > 0 && active >= minStake && active <= maxStake ? 1 : 0, "valid bounds");
     }
 }

@@ -9,7 +9,7 @@ import {Fixture} from "./Fixture.sol";
 contract StakingTest is Fixture {
     function testStakeIsTakenAndGivenBack() public {
         expectEvent(address(staking));
-        emit Staking.StakeChanged(ADA, 70);
+        emit Staking.StakeChanged(ADA, 70, 0);
         stake(ADA, 70);
         stake(BOB, 5);
         same(staking.totalStakedFor(ADA), 70, "ada");
@@ -18,8 +18,13 @@ contract StakingTest is Fixture {
 
         uint256 before = token.balanceOf(ADA);
         expectEvent(address(staking));
-        emit Staking.StakeChanged(ADA, 40);
-        unstake(ADA, 30);
+        emit Staking.StakeChanged(ADA, 70, 30);
+        vm.prank(address(factory));
+        staking.setLocked(ADA, 30);
+        expectEvent(address(staking));
+        emit Staking.StakeChanged(ADA, 40, 0);
+        vm.prank(address(factory));
+        staking.unstakeFor(ADA, 30);
         same(token.balanceOf(ADA), before + 30, "given back");
         same(staking.totalStaked(), 45, "all");
         same(token.balanceOf(address(staking)), 45, "tokens held");
@@ -104,9 +109,12 @@ contract StakingTest is Fixture {
     function testMoreThanTheStakeIsRefused() public {
         stake(ADA, 10);
         stake(BOB, 10);
-        vm.prank(address(factory));
-        vm.expectRevert(abi.encodeWithSelector(Staking.StakeIsTooSmall.selector, ADA, 10, 11));
-        staking.unstakeFor(ADA, 11);
+        vm.startPrank(address(factory));
+        vm.expectRevert(abi.encodeWithSelector(Staking.LockIsTooLarge.selector, ADA, 10, 11));
+        staking.setLocked(ADA, 11);
+        staking.setLocked(ADA, 9);
+        vm.expectRevert(abi.encodeWithSelector(Staking.StakeIsNotLocked.selector, ADA, 9, 10));
+        staking.unstakeFor(ADA, 10);
     }
 
     function testStakeNeedsAnApproval() public {
@@ -149,7 +157,9 @@ contract StakingTest is Fixture {
     }
 
     function unstake(address operator, uint256 amount) private {
-        vm.prank(address(factory));
+        vm.startPrank(address(factory));
+        staking.setLocked(operator, amount);
         staking.unstakeFor(operator, amount);
+        vm.stopPrank();
     }
 }

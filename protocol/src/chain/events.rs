@@ -201,9 +201,12 @@ fn staking_event(log: &Log) -> Result<Option<RegistryEvent>, LogError> {
         return Ok(None);
     }
     let mut fields = Fields::read(KIND, "StakeChanged", log)?;
+    let operator = fields.address()?;
+    let (total, locked) = (fields.amount()?, fields.amount()?);
+    // What is on its way out does not count.
     Ok(Some(RegistryEvent::StakeChanged {
-        operator: fields.address()?,
-        total: fields.amount()?,
+        operator,
+        total: Dgc(total.0.saturating_sub(locked.0)),
     }))
 }
 

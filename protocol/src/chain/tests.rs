@@ -344,8 +344,11 @@ fn registry_logs_become_events() {
         log(
             contracts.staking,
             0,
-            vec![topic("StakeChanged(address,uint256)"), word(operator)],
-            &[Token::Uint(Dgc::whole(5).0)],
+            vec![
+                topic("StakeChanged(address,uint256,uint256)"),
+                word(operator),
+            ],
+            &[Token::Uint(Dgc::whole(7).0), Token::Uint(Dgc::whole(2).0)],
         ),
         RegistryEvent::StakeChanged {
             operator,
@@ -360,8 +363,11 @@ fn logs_of_others_and_of_no_role_are_no_events() {
     let mut foreign = log(
         Address([0xee; 20]),
         0,
-        vec![topic("StakeChanged(address,uint256)"), word(Address::ZERO)],
-        &[Token::Uint(Dgc::whole(5).0)],
+        vec![
+            topic("StakeChanged(address,uint256,uint256)"),
+            word(Address::ZERO),
+        ],
+        &[Token::Uint(Dgc::whole(5).0), Token::Uint(Dgc::ZERO.0)],
     );
     assert_eq!(registry_event_from_log(&contracts, &foreign), Ok(None));
     foreign.address = contracts.staking;
@@ -478,7 +484,7 @@ proptest! {
             "Confirmed(bytes32,uint256,address,address,bytes,bytes32)",
             "Lapsed(bytes32,uint256,address,address)",
             "OperatorNumbered(address,uint64)",
-            "StakeChanged(address,uint256)",
+            "StakeChanged(address,uint256,uint256)",
         ][event];
         let mut all = vec![topic(signature)];
         all.extend(std::iter::repeat_n(Role::Content.service_type_bytes(), topics));
