@@ -38,7 +38,7 @@ pub(crate) fn registry(stakes: &[u64]) -> Registry {
         });
         registry.apply(&RegistryEvent::StakeChanged {
             operator,
-            total: Dgc::whole(stake * 1000),
+            active: Dgc::whole(stake * 1000),
         });
         for role in Role::ALL {
             let wallet = key(idx).address();

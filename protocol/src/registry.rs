@@ -74,13 +74,12 @@ pub struct Confirmation {
 /// What the eth contracts report, in chain order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RegistryEvent {
-    /// An operator's active stake (own and delegated, without what is on its
-    /// way out) is a new total.
+    /// The active stake behind an operator has changed.
     StakeChanged {
         /// Whose.
         operator: Address,
-        /// The new total.
-        total: Dgc,
+        /// Own and delegated, less what was asked back.
+        active: Dgc,
     },
     /// `PeerRegistry` numbered an operator.
     OperatorNumbered {
@@ -182,8 +181,8 @@ impl Registry {
     /// ignored: the contracts do not emit them, a lying endpoint might.
     pub fn apply(&mut self, event: &RegistryEvent) {
         match event {
-            RegistryEvent::StakeChanged { operator, total } => {
-                self.operators.entry(*operator).or_default().stake = *total;
+            RegistryEvent::StakeChanged { operator, active } => {
+                self.operators.entry(*operator).or_default().stake = *active;
             }
             RegistryEvent::OperatorNumbered { operator, number } => {
                 self.operators.entry(*operator).or_default().number = Some(*number);

@@ -6,7 +6,7 @@ mod sender;
 
 use std::time::Duration;
 
-use protocol::amount::U256;
+use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
 use protocol::chain::calls::AnswerError;
 use protocol::id::Address;
@@ -33,6 +33,20 @@ pub struct DeployConfig {
     pub attestations_min: u64,
     /// The contracts' periods in blocks of this chain.
     pub periods: Periods,
+    /// What each round of claims mints.
+    pub funding: Funding,
+}
+
+/// What each round of claims mints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Funding {
+    /// For operators and delegators together, at most.
+    pub round: Dgc,
+    /// For the community pool.
+    pub community: Dgc,
+    /// Where the community's part goes; zero while there is no pool.
+    pub community_pool: Address,
 }
 
 /// A deployment that may have begun: keep it, and what stopped half-way can go on.
@@ -121,6 +135,17 @@ pub enum DeployError {
     },
 }
 
+impl Default for Funding {
+    /// Seven percent of the first supply in a year, nothing for a pool.
+    fn default() -> Self {
+        Self {
+            round: Dgc(U256::from(FUNDING_ROUND_WEI)),
+            community: Dgc::ZERO,
+            community_pool: Address::ZERO,
+        }
+    }
+}
+
 impl DeployConfig {
     /// For a development chain: one wallet holds the tokens and may veto,
     /// blocks come every second and each has a snapshot.
@@ -133,6 +158,7 @@ impl DeployConfig {
             attestations_min: 2,
             periods: Periods::from_block_time(Duration::from_secs(1))
                 .expect("a second is a possible block time"),
+            funding: Funding::default(),
         }
     }
 }
@@ -266,6 +292,9 @@ pub async fn deploy(
     let deployment = Deployment::begin(client, wallet, *config).await?;
     deployment.run(client, wallet, |_| {}).await
 }
+
+/// 7 % of 10^9 DGC over 52.14 weeks.
+const FUNDING_ROUND_WEI: u128 = 1_342_465_753_420_000_000_000_000;
 
 #[cfg(test)]
 #[cfg(feature = "devchain")]

@@ -50,6 +50,10 @@ contract_kinds! {
     Governance = "Governance",
     /// Registered services.
     ServiceProviderFactory = "ServiceProviderFactory",
+    /// Delegations, claims and slashes.
+    DelegateManager = "DelegateManager",
+    /// Rounds of rewards.
+    ClaimsManager = "ClaimsManager",
     /// Confirmed peers.
     PeerRegistry = "PeerRegistry",
     /// Trusted notifiers.

@@ -30,6 +30,10 @@ pub struct Contracts {
     pub governance: Address,
     /// `ServiceProviderFactory`.
     pub service_provider_factory: Address,
+    /// `DelegateManager`.
+    pub delegate_manager: Address,
+    /// `ClaimsManager`.
+    pub claims_manager: Address,
     /// `PeerRegistry`.
     pub peer_registry: Address,
     /// `TrustedNotifierManager`.
@@ -85,7 +89,7 @@ impl Contracts {
 
     /// Every proxy with the contract behind it.
     #[must_use]
-    pub const fn proxies(&self) -> [(ContractKind, Address); 13] {
+    pub const fn proxies(&self) -> [(ContractKind, Address); 15] {
         [
             (ContractKind::Registry, self.registry),
             (ContractKind::ColivingToken, self.token),
@@ -96,6 +100,8 @@ impl Contracts {
                 ContractKind::ServiceProviderFactory,
                 self.service_provider_factory,
             ),
+            (ContractKind::DelegateManager, self.delegate_manager),
+            (ContractKind::ClaimsManager, self.claims_manager),
             (ContractKind::PeerRegistry, self.peer_registry),
             (
                 ContractKind::TrustedNotifierManager,

@@ -203,10 +203,9 @@ fn staking_event(log: &Log) -> Result<Option<RegistryEvent>, LogError> {
     let mut fields = Fields::read(KIND, "StakeChanged", log)?;
     let operator = fields.address()?;
     let (total, locked) = (fields.amount()?, fields.amount()?);
-    // What is on its way out does not count.
     Ok(Some(RegistryEvent::StakeChanged {
         operator,
-        total: Dgc(total.0.saturating_sub(locked.0)),
+        active: total.saturating_sub(locked),
     }))
 }
 

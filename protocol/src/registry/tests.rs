@@ -103,7 +103,7 @@ fn weight_counts_thousands_up_to_the_cap() {
         let mut registry = Registry::default();
         registry.apply(&RegistryEvent::StakeChanged {
             operator: OPERATOR,
-            total: stake.parse().unwrap(),
+            active: stake.parse().unwrap(),
         });
         assert_eq!(registry.weight(&OPERATOR), weight, "{stake}");
     }
@@ -159,7 +159,7 @@ fn the_root_follows_every_change() {
         },
         RegistryEvent::StakeChanged {
             operator: OPERATOR,
-            total: Dgc::whole(1000),
+            active: Dgc::whole(1000),
         },
     ] {
         registry.apply(&event);
@@ -186,7 +186,7 @@ pub(crate) fn registry_of(peers: &[(u64, u64, &str)]) -> Registry {
         });
         registry.apply(&RegistryEvent::StakeChanged {
             operator,
-            total: Dgc::whole(*stake),
+            active: Dgc::whole(*stake),
         });
         for role in Role::ALL {
             registry.apply(&RegistryEvent::Registered {

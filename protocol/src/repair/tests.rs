@@ -568,7 +568,7 @@ fn registry(peers: u8) -> Registry {
         for event in [
             RegistryEvent::StakeChanged {
                 operator,
-                total: Dgc::whole(200_000 * u64::from(number)),
+                active: Dgc::whole(200_000 * u64::from(number)),
             },
             RegistryEvent::OperatorNumbered {
                 operator,

@@ -120,7 +120,7 @@ fn registry(rows: &[OperatorRow]) -> Registry {
         operator.0[..8].copy_from_slice(&number.to_be_bytes());
         registry.apply(&RegistryEvent::StakeChanged {
             operator,
-            total: stake.parse().unwrap(),
+            active: stake.parse().unwrap(),
         });
         registry.apply(&RegistryEvent::OperatorNumbered {
             operator,

@@ -244,7 +244,7 @@ fn registration(member: &Staked, idx: usize, block_number: u64) -> Vec<RegistryE
     let mut events = vec![
         RegistryEvent::StakeChanged {
             operator,
-            total: Dgc::whole(member.stake),
+            active: Dgc::whole(member.stake),
         },
         RegistryEvent::OperatorNumbered {
             operator,

@@ -92,6 +92,8 @@ impl Origin {
             staking: self.proxy(ContractKind::Staking),
             governance: self.proxy(ContractKind::Governance),
             service_provider_factory: self.proxy(ContractKind::ServiceProviderFactory),
+            delegate_manager: self.proxy(ContractKind::DelegateManager),
+            claims_manager: self.proxy(ContractKind::ClaimsManager),
             peer_registry: self.proxy(ContractKind::PeerRegistry),
             trusted_notifier_manager: self.proxy(ContractKind::TrustedNotifierManager),
             evidence: self.proxy(ContractKind::Evidence),
@@ -167,7 +169,27 @@ impl Planner {
             ContractKind::ServiceProviderFactory => governed(vec![
                 address(contracts.staking),
                 address(contracts.service_type_manager),
+                address(contracts.governance),
                 number(periods.decrease_lockup),
+                number(periods.deployer_cut_lockup),
+            ]),
+            ContractKind::DelegateManager => governed(vec![
+                address(contracts.staking),
+                address(contracts.service_provider_factory),
+                address(contracts.governance),
+                number(periods.undelegate_lockup),
+                number(periods.remove_delegator_lockup),
+                number(periods.remove_delegator_evaluation),
+            ]),
+            ContractKind::ClaimsManager => governed(vec![
+                address(contracts.token),
+                address(contracts.staking),
+                address(contracts.service_provider_factory),
+                address(contracts.delegate_manager),
+                number(periods.funding_round),
+                Token::Uint(config.funding.round.0),
+                address(config.funding.community_pool),
+                Token::Uint(config.funding.community.0),
             ]),
             ContractKind::PeerRegistry => governed(vec![
                 address(contracts.service_provider_factory),
@@ -190,21 +212,52 @@ impl Planner {
         }
     }
 
+    /// Tells the contracts of each other.
     fn wire(&mut self) {
+        use ContractKind::{
+            ClaimsManager, ColivingToken, DelegateManager, PeerRegistry, ServiceProviderFactory,
+            Staking,
+        };
+
         let contracts = self.contracts;
-        let address = calls::address;
-        self.call(
-            "let the factory move stake",
-            ContractKind::Staking,
-            "setServiceProviderFactory",
-            &[address(contracts.service_provider_factory)],
+        let (factory, delegates, claims) = (
+            contracts.service_provider_factory,
+            contracts.delegate_manager,
+            contracts.claims_manager,
         );
-        self.call(
-            "let the factory end confirmations",
-            ContractKind::ServiceProviderFactory,
-            "setPeerRegistry",
-            &[address(contracts.peer_registry)],
-        );
+        for (who, of, function, address) in [
+            (
+                Staking,
+                ServiceProviderFactory,
+                "setServiceProviderFactory",
+                factory,
+            ),
+            (Staking, DelegateManager, "setDelegateManager", delegates),
+            (Staking, ClaimsManager, "setClaimsManager", claims),
+            (
+                ServiceProviderFactory,
+                PeerRegistry,
+                "setPeerRegistry",
+                contracts.peer_registry,
+            ),
+            (
+                ServiceProviderFactory,
+                DelegateManager,
+                "setDelegateManager",
+                delegates,
+            ),
+            (
+                ServiceProviderFactory,
+                ClaimsManager,
+                "setClaimsManager",
+                claims,
+            ),
+            (DelegateManager, ClaimsManager, "setClaimsManager", claims),
+            (ColivingToken, ClaimsManager, "setClaimsManager", claims),
+        ] {
+            let name = format!("tell {} of {}", who.name(), of.name());
+            self.call(name, who, function, &[calls::address(address)]);
+        }
     }
 
     /// Lets `Registry` know every contract under its name.
@@ -240,13 +293,15 @@ fn position(kind: ContractKind) -> usize {
 }
 
 /// What is deployed, each after those that its `initialize` asks.
-const DEPLOYED: [ContractKind; 13] = [
+const DEPLOYED: [ContractKind; 15] = [
     ContractKind::Registry,
     ContractKind::ColivingToken,
     ContractKind::ServiceTypeManager,
     ContractKind::Staking,
     ContractKind::Governance,
     ContractKind::ServiceProviderFactory,
+    ContractKind::DelegateManager,
+    ContractKind::ClaimsManager,
     ContractKind::PeerRegistry,
     ContractKind::TrustedNotifierManager,
     ContractKind::Evidence,

@@ -13,7 +13,7 @@ async fn the_registry_survives_a_restart_and_belongs_to_one_deployment() {
     let mut registry = Registry::default();
     registry.apply(&RegistryEvent::StakeChanged {
         operator: Address([1; 20]),
-        total: protocol::amount::Dgc::whole(7),
+        active: protocol::amount::Dgc::whole(7),
     });
     let registry = Arc::new(registry);
     file.keep(&registry, &Arc::default()).await;
