@@ -19,7 +19,7 @@ contract PeerRegistry is Governed {
         bytes publicKey;
     }
 
-    /// A wallet belongs to one operator as long as a confirmation of it lives.
+    /// A wallet belongs to one operator as long as a confirmation of it lives; its last one stays known.
     struct WalletUse {
         address operator;
         uint96 count;
@@ -35,7 +35,6 @@ contract PeerRegistry is Governed {
         mapping(address wallet => uint256) nonces;
         mapping(address operator => uint64) numbers;
         mapping(uint64 number => address) operators;
-        mapping(address wallet => address) lastOperators;
         mapping(address wallet => mapping(bytes32 serviceType => uint256)) confirmedCounts;
     }
 
@@ -144,9 +143,7 @@ contract PeerRegistry is Governed {
         emit Lapsed(serviceType, serviceId, present.operator, wallet);
         delete $.confirmations[serviceType][serviceId];
         $.confirmedCounts[wallet][serviceType] -= 1;
-        WalletUse storage use = $.walletUses[wallet];
-        use.count -= 1;
-        if (use.count == 0) delete $.walletUses[wallet];
+        $.walletUses[wallet].count -= 1;
     }
 
     /// @notice A service's confirmation; all zero when it has none.
@@ -181,12 +178,13 @@ contract PeerRegistry is Governed {
 
     /// @notice The operator that a wallet is confirmed for; zero when it is confirmed for none.
     function operatorOfWallet(address wallet) external view returns (address) {
-        return _registry().walletUses[wallet].operator;
+        WalletUse storage use = _registry().walletUses[wallet];
+        return use.count == 0 ? address(0) : use.operator;
     }
 
     /// @notice The operator that a wallet was last confirmed for, also after it lapsed; zero when it never was.
     function lastOperatorOfWallet(address wallet) external view returns (address) {
-        return _registry().lastOperators[wallet];
+        return _registry().walletUses[wallet].operator;
     }
 
     /// @notice Whether a wallet is confirmed for a service of this type.
@@ -242,7 +240,6 @@ contract PeerRegistry is Governed {
         if (use.count != 0 && use.operator != operator) revert WalletIsAnotherOperators(wallet, use.operator);
         use.operator = operator;
         use.count += 1;
-        $.lastOperators[wallet] = operator;
         $.confirmedCounts[wallet][serviceType] += 1;
     }
 
