@@ -28,6 +28,8 @@ contract EntityManager is Governed {
     uint256 public constant ARGUMENT_BYTES_MAX = 16 * 1024;
 
     /// @notice An action by `_signer`. Metadata comes before action here, and after it in the call.
+    // Its form is that of the system whose readers read it, so nothing is indexed.
+    // slither-disable-next-line unindexed-event-address
     event ManageEntity(
         uint256 _userId, address _signer, string _entityType, uint256 _entityId, string _metadata, string _action
     );
@@ -166,6 +168,8 @@ contract EntityManager is Governed {
     }
 
     function _encodedSize(uint256 length) private pure returns (uint256) {
+        // Rounds up to whole words.
+        // slither-disable-next-line divide-before-multiply
         return 32 + (length + 31) / 32 * 32;
     }
 

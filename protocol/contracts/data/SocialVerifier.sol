@@ -213,6 +213,8 @@ contract SocialVerifier is Governed {
         }
     }
 
+    /// Days and an hour; what a block's proposer can shift is seconds.
+    // slither-disable-next-line timestamp
     function _requireTime(SignedRecords.Attestation memory attestation) private view {
         uint256 earliest = _verifier().revokedUntil[attestation.userId] + 1;
         if (block.timestamp > ATTESTATION_SECONDS_MAX && earliest < block.timestamp - ATTESTATION_SECONDS_MAX) {
@@ -226,7 +228,10 @@ contract SocialVerifier is Governed {
 
     function _operatorOf(address signer) private view returns (address) {
         PeerRegistry registry = _verifier().peerRegistry;
+        // Our own registry is asked about each of at most 32 attesters; a refusal refuses the whole.
+        // slither-disable-next-line calls-loop
         if (!registry.isConfirmed(signer, IDENTITY_NODE)) revert SignerIsNotIdentityPeer(signer);
+        // slither-disable-next-line calls-loop
         return registry.operatorOfWallet(signer);
     }
 
