@@ -33,13 +33,12 @@ use protocol::amount::U256;
 use protocol::id::Address;
 use protocol::time::Moment;
 use revm::primitives::{Address as EvmAddress, U256 as EvmU256};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tower_http::cors::CorsLayer;
 
 use crate::clock::Clock;
 use error::ChainError;
 use executor::{Chain, ChainConfig, Command, Outcome, ReplayError, STATES_MAX};
-use filters::{EVENTS_MAX, Event};
 use journal::{Journal, JournalError};
 use view::View;
 
@@ -143,9 +142,6 @@ struct Actor {
     journal: Option<Journal>,
     clock: Clock,
     views: watch::Sender<Arc<View>>,
-    events: broadcast::Sender<Event>,
-    /// Position of the first event that was not sent yet.
-    position: u64,
 }
 
 impl DevChain {
@@ -172,7 +168,6 @@ impl DevChain {
 
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (views, latest) = watch::channel(Arc::new(chain.view().clone()));
-        let events = broadcast::Sender::new(EVENTS_MAX);
         let control = DevControl {
             requests,
             views: latest,
@@ -180,7 +175,6 @@ impl DevChain {
         };
         let module = rpc::module(rpc::Context {
             control: control.clone(),
-            events: events.downgrade(),
         })?;
         let server = Server::builder()
             .set_config(server_config())
@@ -189,12 +183,10 @@ impl DevChain {
             .map_err(failed)?
             .start(module);
         let actor = Actor {
-            position: chain.events_end(),
             chain,
             journal,
             clock,
             views,
-            events,
         };
         let (stop, stopping) = oneshot::channel();
         let (done, stopped) = oneshot::channel();
@@ -257,7 +249,22 @@ impl DevControl {
     ///
     /// [`ChainError`].
     pub async fn mine(&self, count: u64) -> Result<u64, ChainError> {
-        self.number(Command::Mine { count }).await
+        self.number(Command::mine(count)).await
+    }
+
+    /// Mines blocks that are `interval` seconds apart, the first one at the
+    /// chain's time, and gives the height.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`].
+    pub async fn mine_spaced(&self, count: u64, interval: u64) -> Result<u64, ChainError> {
+        let command = Command::Mine {
+            count,
+            timestamp: None,
+            interval: Some(interval),
+        };
+        self.number(command).await
     }
 
     /// Replaces the last `depth` blocks by a longer branch, with their
@@ -366,16 +373,21 @@ impl Actor {
     fn handle_request(&mut self, request: Request) {
         let before = self.chain.clone();
         let now = self.clock.now();
-        let outcome = self.chain.handle_command(request.command, now);
-        let outcome = self.settle(before).and(outcome);
+        let outcome = match self.chain.handle_command(request.command, now) {
+            Ok(outcome) => self.settle(before).map(|()| outcome),
+            Err(error) => {
+                self.chain = before;
+                Err(error)
+            }
+        };
         // The asker may have left.
         let _ = request.reply.send(outcome);
     }
 
     fn handle_timeout(&mut self) {
         let before = self.chain.clone();
-        self.chain.handle_timeout(self.clock.now());
-        if let Err(error) = self.settle(before) {
+        let mined = self.chain.handle_timeout(self.clock.now());
+        if let Err(error) = self.settle(before).and(mined) {
             tracing::error!(%error, "no block was mined");
             // Mining again at once would fail again at once.
             let _ = self
@@ -396,11 +408,6 @@ impl Actor {
             return Err(ChainError::Journal { path, error });
         }
         self.views.send_replace(Arc::new(self.chain.view().clone()));
-        for event in self.chain.events_since(self.position) {
-            // Nobody may be listening.
-            let _ = self.events.send(event.clone());
-        }
-        self.position = self.chain.events_end();
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ethers_core::utils::rlp::RlpStream;
 use revm::primitives::alloy_primitives::Bloom;
-use revm::primitives::{Address, B256, Log, b256, keccak256};
+use revm::primitives::{Address, B256, KECCAK_EMPTY, Log, b256, keccak256};
 
 use super::transaction::Transaction;
 
@@ -19,8 +19,9 @@ pub struct Header {
     pub transactions_root: B256,
     /// keccak256 over the encoded receipts.
     pub receipts_root: B256,
-    /// Filter over addresses and topics of all logs.
-    pub bloom: Bloom,
+    /// Filter over addresses and topics of all logs; none without logs, which
+    /// keeps the many empty blocks small.
+    pub bloom: Option<Box<Bloom>>,
     /// Height.
     pub number: u64,
     /// Gas used by all transactions.
@@ -83,14 +84,21 @@ impl Block {
         let mut hashes = Vec::with_capacity(transactions.len() * 32);
         let mut receipts = Vec::new();
         let mut raw_bytes = 0;
+        let mut bloom = Bloom::ZERO;
         for included in &transactions {
             hashes.extend(included.transaction.hash);
             receipts.extend(included.receipt.encode());
             raw_bytes += included.transaction.raw.len();
-            header.bloom.accrue_bloom(&included.receipt.bloom);
+            bloom.accrue_bloom(&included.receipt.bloom);
         }
-        header.transactions_root = keccak256(hashes);
-        header.receipts_root = keccak256(receipts);
+        header.bloom = (!bloom.is_zero()).then(|| Box::new(bloom));
+        // Long runs of empty blocks are mined at once: nothing is hashed twice.
+        let root = |bytes: Vec<u8>| match bytes.is_empty() {
+            true => KECCAK_EMPTY,
+            false => keccak256(bytes),
+        };
+        header.transactions_root = root(hashes);
+        header.receipts_root = root(receipts);
         let encoded = header.encode();
         Self {
             hash: keccak256(&encoded),
@@ -102,6 +110,12 @@ impl Block {
 }
 
 impl Header {
+    /// The filter over addresses and topics of all logs.
+    #[must_use]
+    pub fn bloom(&self) -> Bloom {
+        self.bloom.as_deref().copied().unwrap_or_default()
+    }
+
     /// What `prevrandao` gives in the block: unpredictable enough for tests.
     #[must_use]
     pub fn mix_hash(&self) -> B256 {
@@ -127,7 +141,7 @@ impl Header {
             .append(&self.state_root.as_slice())
             .append(&self.transactions_root.as_slice())
             .append(&self.receipts_root.as_slice())
-            .append(&self.bloom.as_slice())
+            .append(&self.bloom().as_slice())
             .append(&0u8) // difficulty
             .append(&self.number)
             .append(&GAS_LIMIT)

@@ -6,7 +6,8 @@ use revm::context_interface::result::{EVMError, ExecutionResult, HaltReason, Inv
 use revm::primitives::{B256, Bytes, U256};
 
 use super::executor::{
-    FILTERS_MAX, MINED_BLOCKS_MAX, NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SNAPSHOTS_MAX,
+    BLOCKS_MAX, FILTERS_MAX, MINED_BLOCKS_MAX, NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SNAPSHOTS_MAX,
+    TIMESTAMP_MAX,
 };
 use super::transaction::TransactionError;
 use super::view::{LOG_BLOCKS_MAX, LOGS_MAX};
@@ -53,6 +54,16 @@ pub enum ChainError {
         /// Of the next block, in wei.
         base_fee: u64,
     },
+    /// A tip beyond the fee cap.
+    #[error(
+        "max priority fee per gas higher than max fee per gas: maxPriorityFeePerGas {tip}, maxFeePerGas {max_fee}"
+    )]
+    TipAboveFee {
+        /// The transaction's, in wei.
+        tip: u128,
+        /// The transaction's, in wei.
+        max_fee: u128,
+    },
     /// Never executable.
     #[error("{0}")]
     Invalid(String),
@@ -82,8 +93,18 @@ pub enum ChainError {
         /// How many were asked for.
         count: u64,
     },
+    /// The chain is as long as it may get.
+    #[error(
+        "cannot add {count} blocks to a chain of {height}, at most {BLOCKS_MAX} are allowed; start a new chain"
+    )]
+    Full {
+        /// The newest block.
+        height: u64,
+        /// How many were to follow.
+        count: u64,
+    },
     /// Deeper than the kept states.
-    #[error("cannot rewind {depth} blocks, the states of the last {max} are kept")]
+    #[error("cannot rewind {depth} blocks, at most {max} can be at this height")]
     ReorgDepth {
         /// How many were asked for.
         depth: u64,
@@ -97,6 +118,20 @@ pub enum ChainError {
         timestamp: u64,
         /// The newest block's.
         parent: u64,
+    },
+    /// Beyond what programs can show.
+    #[error("timestamp {timestamp} is after the year 9999, at most {TIMESTAMP_MAX} is allowed")]
+    TimestampFar {
+        /// What was asked for.
+        timestamp: u64,
+    },
+    /// Named, but not offered.
+    #[error("{method} is not supported: {reason}")]
+    Unsupported {
+        /// The method.
+        method: &'static str,
+        /// Why, and what to do instead.
+        reason: &'static str,
     },
     /// No such block, or it fell out of the chain.
     #[error("header not found")]
@@ -164,9 +199,34 @@ impl ChainError {
     #[must_use]
     pub fn code(&self) -> i32 {
         match self {
-            Self::Reverted { .. } => 3,
-            Self::RangeTooWide { .. } | Self::TooManyLogs { .. } => -32005,
-            _ => -32000,
+            Self::Reverted { .. } => REVERTED,
+            Self::RangeTooWide { .. } | Self::TooManyLogs { .. } => LIMIT_EXCEEDED,
+            Self::Unsupported { .. } => METHOD_UNSUPPORTED,
+            Self::Transaction(error) if error.is_malformed() => INVALID_PARAMS,
+            Self::Transaction(_)
+            | Self::NonceTooLow { .. }
+            | Self::NonceTooHigh { .. }
+            | Self::Funds { .. }
+            | Self::FeeTooLow { .. }
+            | Self::TipAboveFee { .. }
+            | Self::Invalid(_)
+            | Self::AlreadyKnown { .. }
+            | Self::Underpriced { .. }
+            | Self::PoolFull => TRANSACTION_REJECTED,
+            Self::Stalled
+            | Self::MineCount { .. }
+            | Self::Full { .. }
+            | Self::ReorgDepth { .. }
+            | Self::Timestamp { .. }
+            | Self::TimestampFar { .. }
+            | Self::UnknownBlock
+            | Self::StatePruned { .. }
+            | Self::UnknownFilter
+            | Self::FiltersFull
+            | Self::SnapshotsFull
+            | Self::Halted { .. }
+            | Self::Journal { .. }
+            | Self::Stopped => SERVER_ERROR,
         }
     }
 
@@ -222,9 +282,25 @@ fn reason(output: &Bytes) -> String {
             .map(|text| format!(": {text}"))
             .unwrap_or_default(),
         PANIC_SELECTOR => U256::try_from_be_slice(body)
-            .map(|code| format!(": panic code {code:#04x}"))
+            .map(|code| format!(": panic: {} ({code:#04x})", panic(&code)))
             .unwrap_or_default(),
         _ => String::new(),
+    }
+}
+
+/// What Solidity means by the code of a `Panic(uint256)`.
+fn panic(code: &U256) -> &'static str {
+    match code.saturating_to::<u64>() {
+        0x01 => "assertion failed",
+        0x11 => "arithmetic underflow or overflow",
+        0x12 => "division or modulo by zero",
+        0x21 => "failed to convert value into enum type",
+        0x22 => "storage byte array incorrectly encoded",
+        0x31 => "called `.pop()` on an empty array",
+        0x32 => "array out-of-bounds access",
+        0x41 => "memory allocation error",
+        0x51 => "called an invalid internal function",
+        _ => "unknown code",
     }
 }
 
@@ -234,6 +310,24 @@ fn halt(reason: &HaltReason) -> String {
         other => format!("execution failed: {other:?}"),
     }
 }
+
+/// JSON-RPC 2.0: invalid method parameters.
+pub(super) const INVALID_PARAMS: i32 = -32602;
+
+/// Of a call that reverted, as geth has it.
+const REVERTED: i32 = 3;
+
+/// EIP-1474: the transaction was not taken.
+const TRANSACTION_REJECTED: i32 = -32003;
+
+/// EIP-1474: the method is known and not offered.
+const METHOD_UNSUPPORTED: i32 = -32004;
+
+/// EIP-1474: more than one query may ask for.
+const LIMIT_EXCEEDED: i32 = -32005;
+
+/// JSON-RPC 2.0: anything else.
+const SERVER_ERROR: i32 = -32000;
 
 /// Selector of `Error(string)`.
 const ERROR_SELECTOR: &[u8] = &[0x08, 0xc3, 0x79, 0xa0];

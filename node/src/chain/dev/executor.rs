@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::time::Moment;
-use revm::primitives::alloy_primitives::Bloom;
 use revm::primitives::{Address, B256, Bytes, U256};
 
 use super::block::{Block, GENESIS_BASE_FEE, Header};
 use super::error::ChainError;
-use super::filters::{Changes, Event, Filters, Interest};
+use super::filters::{Changes, Filters, Interest};
 use super::journal::Op;
 use super::state::World;
 use super::transaction::Transaction;
 use super::view::View;
+
+pub(super) use mining::Draft;
 
 /// The development chain as a pure machine.
 ///
@@ -51,7 +52,7 @@ pub struct ChainConfig {
     pub mining: Mining,
     /// Who has how many wei in the first block.
     pub funded: Vec<(Address, U256)>,
-    /// How many of the latest blocks keep their state.
+    /// How many of the latest states are kept; blocks that change nothing share one.
     pub states_max: usize,
 }
 
@@ -75,6 +76,10 @@ pub enum Command {
     Mine {
         /// How many.
         count: u64,
+        /// Timestamp of the first, in Unix seconds.
+        timestamp: Option<u64>,
+        /// By how many seconds the chain's clock runs ahead after each.
+        interval: Option<u64>,
     },
     /// Let the chain's clock run further ahead.
     IncreaseTime {
@@ -86,12 +91,45 @@ pub enum Command {
         /// Unix seconds.
         timestamp: u64,
     },
+    /// Set the chain's clock.
+    SetTime {
+        /// Unix seconds.
+        timestamp: u64,
+    },
+    /// Let blocks follow each other by so many seconds, or by the clock.
+    SetTimestampInterval {
+        /// Seconds.
+        interval: Option<u64>,
+    },
     /// Set a balance, as part of the newest block.
     SetBalance {
         /// Whose.
         address: Address,
         /// In wei.
         balance: U256,
+    },
+    /// Set a nonce, as part of the newest block.
+    SetNonce {
+        /// Whose.
+        address: Address,
+        /// The next one.
+        nonce: u64,
+    },
+    /// Set the code at an address, as part of the newest block.
+    SetCode {
+        /// Where.
+        address: Address,
+        /// Bytecode.
+        code: Bytes,
+    },
+    /// Set a storage word, as part of the newest block.
+    SetWord {
+        /// Of which contract.
+        address: Address,
+        /// Which.
+        key: U256,
+        /// Its value.
+        word: U256,
     },
     /// Remember the chain as it is.
     Snapshot,
@@ -112,6 +150,8 @@ pub enum Command {
     Stall(bool),
     /// Change when blocks are mined.
     SetMining(Mining),
+    /// When blocks are mined.
+    InspectMining,
     /// Start a polling filter.
     InstallFilter(Interest),
     /// What happened since a filter was last polled.
@@ -138,8 +178,12 @@ pub enum Outcome {
     Done,
     /// Hash of the transaction that was taken.
     Hash(B256),
-    /// A height, a snapshot, a filter or seconds, as the command says.
+    /// A height, a snapshot or a filter, as the command says.
     Number(u64),
+    /// By how much the chain's clock runs ahead.
+    Seconds(i64),
+    /// When blocks are mined.
+    Mining(Mining),
     /// Whether there was something to revert or to uninstall.
     Found(bool),
     /// What a filter saw.
@@ -227,16 +271,34 @@ impl Chain {
     pub fn handle_command(&mut self, command: Command, now: Moment) -> Result<Outcome, ChainError> {
         let outcome = match command {
             Command::Send(raw) => self.handle_send(&raw, now),
-            Command::Mine { count } => self.handle_mine(count, now),
-            Command::IncreaseTime { seconds } => {
-                let offset = self.view.time_offset.saturating_add(seconds);
-                self.view.time_offset = offset;
-                self.ops.push(Op::TimeOffset { seconds: offset });
-                Ok(Outcome::Number(offset))
-            }
+            Command::Mine {
+                count,
+                timestamp,
+                interval,
+            } => self.handle_mine(count, timestamp, interval.unwrap_or(0), now),
+            Command::IncreaseTime { seconds } => self.handle_increase(seconds, now),
+            Command::SetTime { timestamp } => self.handle_time(timestamp, now),
             Command::SetTimestampNext { timestamp } => self.handle_timestamp(timestamp),
+            Command::SetTimestampInterval { interval } => {
+                let interval = interval.map(|seconds| seconds.min(INTERVAL_SECONDS_MAX));
+                let had_one = self.view.timestamp_interval.is_some();
+                self.view.timestamp_interval = interval;
+                Ok(Outcome::Found(had_one))
+            }
             Command::SetBalance { address, balance } => {
-                self.set_balance(address, balance);
+                self.set(Op::SetBalance { address, balance });
+                Ok(Outcome::Done)
+            }
+            Command::SetNonce { address, nonce } => {
+                self.set(Op::SetNonce { address, nonce });
+                Ok(Outcome::Done)
+            }
+            Command::SetCode { address, code } => {
+                self.set(Op::SetCode { address, code });
+                Ok(Outcome::Done)
+            }
+            Command::SetWord { address, key, word } => {
+                self.set(Op::SetWord { address, key, word });
                 Ok(Outcome::Done)
             }
             Command::Snapshot => self.handle_snapshot(),
@@ -244,18 +306,20 @@ impl Chain {
             Command::Reorg { depth, keep } => self.handle_reorg(depth, keep, now),
             Command::Stall(stalled) => {
                 self.stalled = stalled;
-                self.resume(now);
-                Ok(Outcome::Done)
+                self.resume(now).map(|()| Outcome::Done)
             }
             Command::SetMining(mining) => {
                 self.mining = mining;
-                self.resume(now);
-                Ok(Outcome::Done)
+                self.resume(now).map(|()| Outcome::Done)
             }
-            Command::InstallFilter(interest) => {
-                self.filters.install(interest, now).map(Outcome::Number)
+            Command::InspectMining => Ok(Outcome::Mining(self.mining)),
+            Command::InstallFilter(interest) => self
+                .filters
+                .install(interest, &self.view, now)
+                .map(Outcome::Number),
+            Command::PollFilter { id } => {
+                self.filters.poll(id, &self.view, now).map(Outcome::Changes)
             }
-            Command::PollFilter { id } => self.filters.poll(id, now).map(Outcome::Changes),
             Command::InspectFilter { id } => self.filters.inspect(id, now).map(Outcome::Interest),
             Command::UninstallFilter { id } => Ok(Outcome::Found(self.filters.uninstall(id))),
         };
@@ -264,15 +328,20 @@ impl Chain {
     }
 
     /// Mines the block that is due.
-    pub fn handle_timeout(&mut self, now: Moment) {
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError::Full`].
+    pub fn handle_timeout(&mut self, now: Moment) -> Result<(), ChainError> {
         let Mining::Interval(interval) = self.mining else {
-            return;
+            return Ok(());
         };
         if self.stalled || self.block_due.is_none_or(|due| now < due) {
-            return;
+            return Ok(());
         }
-        self.mine_pool(now);
+        self.mine_pool(now)?;
         self.block_due = Some(now + interval);
+        Ok(())
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -295,17 +364,6 @@ impl Chain {
         &self.view
     }
 
-    /// Position after the newest event.
-    #[must_use]
-    pub fn events_end(&self) -> u64 {
-        self.filters.end()
-    }
-
-    /// The events from a position on, as far back as they are kept.
-    pub fn events_since(&self, position: u64) -> impl Iterator<Item = &Event> {
-        self.filters.since(position)
-    }
-
     fn genesis(
         config: &ChainConfig,
         chain_id: u64,
@@ -321,7 +379,7 @@ impl Chain {
             state_root: world.digest(),
             transactions_root: B256::ZERO,
             receipts_root: B256::ZERO,
-            bloom: Bloom::ZERO,
+            bloom: None,
             number: 0,
             gas_used: 0,
             timestamp,
@@ -334,11 +392,14 @@ impl Chain {
                 chain_id,
                 numbers: imbl::HashMap::unit(block.hash, 0),
                 blocks: imbl::Vector::unit(block),
-                worlds: imbl::Vector::unit(world),
+                worlds: imbl::OrdMap::unit(0, world),
                 included: imbl::HashMap::new(),
                 pool: imbl::OrdMap::new(),
+                sent: imbl::Vector::new(),
+                sent_start: 0,
                 time_offset: 0,
                 timestamp_next: None,
+                timestamp_interval: None,
                 forks_count: 0,
             },
             snapshots: BTreeMap::new(),
@@ -364,12 +425,14 @@ impl Chain {
                 hash,
                 transactions,
             } => {
-                let mut draft = self.draft(Moment::ZERO);
+                self.check_room(1).map_err(failed)?;
+                let mut draft = self.view.draft(Moment::ZERO);
                 draft.header.timestamp = timestamp;
                 for raw in transactions {
                     let transaction = Transaction::decode(&raw, self.view.chain_id)
                         .map_err(|error| failed(error.into()))?;
-                    self.include(&mut draft, &Arc::new(transaction))
+                    self.view
+                        .include(&mut draft, &Arc::new(transaction))
                         .map_err(failed)?;
                 }
                 let found = self.push(draft);
@@ -381,12 +444,36 @@ impl Chain {
                     });
                 }
             }
+            Op::Run {
+                count,
+                first,
+                interval,
+                hash,
+            } => {
+                self.check_room(count).map_err(failed)?;
+                let mut found = self.view.tip().hash;
+                for idx in 0..count {
+                    let mut draft = self.view.draft(Moment::ZERO);
+                    draft.header.timestamp = first.saturating_add(interval.saturating_mul(idx));
+                    found = self.push(draft);
+                }
+                if found != hash {
+                    return Err(ReplayError::Hash {
+                        number: number + count,
+                        found,
+                        expected: hash,
+                    });
+                }
+            }
             Op::Truncate { height } => {
                 let depth = number.saturating_sub(height);
                 self.check_depth(depth).map_err(failed)?;
                 self.rewind(depth);
             }
-            Op::SetBalance { address, balance } => self.set_balance(address, balance),
+            Op::SetBalance { .. }
+            | Op::SetNonce { .. }
+            | Op::SetCode { .. }
+            | Op::SetWord { .. } => self.set(op),
             Op::TimeOffset { seconds } => self.view.time_offset = seconds,
             Op::Snapshot => {
                 self.handle_snapshot().map_err(failed)?;
@@ -417,36 +504,77 @@ impl Chain {
         if self.view.pool.get(&key).is_none() && transaction.nonce == self.view.world().nonce(key.0)
         {
             // What can never run is refused here instead of waiting for ever.
-            let mut draft = self.draft(now);
-            self.include(&mut draft, &transaction)?;
+            let mut draft = self.view.draft(now);
+            self.view.include(&mut draft, &transaction)?;
         }
+        self.note_sent(hash);
         self.pool(transaction);
         if self.mining == Mining::Instant && !self.stalled {
-            self.mine_ready(now);
+            self.mine_ready(now)?;
         }
         Ok(Outcome::Hash(hash))
     }
 
-    fn handle_mine(&mut self, count: u64, now: Moment) -> Result<Outcome, ChainError> {
+    fn handle_mine(
+        &mut self,
+        count: u64,
+        timestamp: Option<u64>,
+        interval: u64,
+        now: Moment,
+    ) -> Result<Outcome, ChainError> {
         if self.stalled {
             return Err(ChainError::Stalled);
         }
         if count > MINED_BLOCKS_MAX {
             return Err(ChainError::MineCount { count });
         }
+        self.check_room(count)?;
+        let seconds = interval.saturating_mul(count);
+        let first = timestamp.unwrap_or_else(|| self.view.next_header(now).timestamp);
+        self.check_time(first.saturating_add(seconds))?;
+        if let Some(timestamp) = timestamp {
+            self.handle_timestamp(timestamp)?;
+        }
         for _ in 0..count {
-            self.mine_pool(now);
+            self.mine_pool(now)?;
+            self.view.time_offset = self.view.time_offset.saturating_add_unsigned(interval);
+        }
+        if interval > 0 {
+            self.set_time_offset(self.view.time_offset);
         }
         Ok(Outcome::Number(self.view.height()))
     }
 
+    fn handle_increase(&mut self, seconds: u64, now: Moment) -> Result<Outcome, ChainError> {
+        let next = self.view.next_header(now).timestamp;
+        self.check_time(next.saturating_add(seconds))?;
+        self.set_time_offset(self.view.time_offset.saturating_add_unsigned(seconds));
+        Ok(Outcome::Seconds(self.view.time_offset))
+    }
+
+    fn handle_time(&mut self, timestamp: u64, now: Moment) -> Result<Outcome, ChainError> {
+        self.check_time(timestamp)?;
+        let clock = i128::from(now.unix().0);
+        let offset = i64::try_from(i128::from(timestamp) - clock).unwrap_or(i64::MAX);
+        self.set_time_offset(offset);
+        Ok(Outcome::Seconds(offset))
+    }
+
     fn handle_timestamp(&mut self, timestamp: u64) -> Result<Outcome, ChainError> {
+        self.check_time(timestamp)?;
+        self.view.timestamp_next = Some(timestamp);
+        Ok(Outcome::Done)
+    }
+
+    fn check_time(&self, timestamp: u64) -> Result<(), ChainError> {
         let parent = self.view.tip().header.timestamp;
         if timestamp < parent {
             return Err(ChainError::Timestamp { timestamp, parent });
         }
-        self.view.timestamp_next = Some(timestamp);
-        Ok(Outcome::Done)
+        if timestamp > TIMESTAMP_MAX {
+            return Err(ChainError::TimestampFar { timestamp });
+        }
+        Ok(())
     }
 
     fn handle_snapshot(&mut self) -> Result<Outcome, ChainError> {
@@ -465,14 +593,16 @@ impl Chain {
             return Err(ChainError::Stalled);
         }
         self.check_depth(depth)?;
+        self.check_room(1)?;
         let dropped = self.rewind(depth);
-        let empty = self.draft(now);
+        let empty = self.view.draft(now);
         self.push(empty);
         for block in dropped {
-            let mut draft = self.draft(now);
+            let mut draft = self.view.draft(now);
             if keep {
                 for included in &block.transactions {
-                    if self.include(&mut draft, &included.transaction).is_err() {
+                    let transaction = &included.transaction;
+                    if self.view.include(&mut draft, transaction).is_err() {
                         self.pool(Arc::clone(&included.transaction));
                     }
                 }
@@ -484,17 +614,26 @@ impl Chain {
 
     fn check_depth(&self, depth: u64) -> Result<(), ChainError> {
         let max = self.view.height() - self.view.oldest_state();
+        let max = max.min(REORG_BLOCKS_MAX);
         if depth > max {
             return Err(ChainError::ReorgDepth { depth, max });
         }
         Ok(())
     }
 
-    fn set_balance(&mut self, address: Address, balance: U256) {
-        if let Some(world) = self.view.worlds.back_mut() {
-            world.set_balance(address, balance);
+    /// Changes the state after the newest block from outside.
+    fn set(&mut self, op: Op) {
+        let mut world = self.view.world().clone();
+        match &op {
+            Op::SetBalance { address, balance } => world.set_balance(*address, *balance),
+            Op::SetNonce { address, nonce } => world.set_nonce(*address, *nonce),
+            Op::SetCode { address, code } => world.set_code(*address, code.clone()),
+            Op::SetWord { address, key, word } => world.set_word(*address, *key, *word),
+            _ => return,
         }
-        self.ops.push(Op::SetBalance { address, balance });
+        self.keep_world(self.view.height(), world);
+        self.ops.push(op);
+        self.prune_pool();
     }
 
     fn schedule(&mut self, now: Moment) {
@@ -504,16 +643,41 @@ impl Chain {
         };
     }
 
-    fn resume(&mut self, now: Moment) {
+    fn resume(&mut self, now: Moment) -> Result<(), ChainError> {
         self.schedule(now);
         if self.mining == Mining::Instant && !self.stalled {
-            self.mine_ready(now);
+            self.mine_ready(now)?;
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    /// To mine so many blocks by the clock.
+    #[must_use]
+    pub fn mine(count: u64) -> Self {
+        Self::Mine {
+            count,
+            timestamp: None,
+            interval: None,
         }
     }
 }
 
 /// Most blocks that one command may mine.
-pub const MINED_BLOCKS_MAX: u64 = 100_000;
+pub const MINED_BLOCKS_MAX: u64 = 1_000_000;
+
+/// Most blocks of a chain: an empty one costs about 400 bytes of memory.
+pub const BLOCKS_MAX: u64 = 4_000_000;
+
+/// Most blocks that one command may replace.
+pub const REORG_BLOCKS_MAX: u64 = 100_000;
+
+/// The end of the year 9999: what other programs can still show.
+pub const TIMESTAMP_MAX: u64 = 253_402_300_799;
+
+/// Most seconds from block to block: a year.
+const INTERVAL_SECONDS_MAX: u64 = 31_536_000;
 
 /// Most transactions that wait for a block.
 pub const POOL_TRANSACTIONS_MAX: usize = 4_096;
@@ -527,5 +691,9 @@ pub const SNAPSHOTS_MAX: usize = 256;
 /// Most polling filters at once.
 pub const FILTERS_MAX: usize = 1_024;
 
-/// How many of the latest blocks keep their state unless configured: 4 to 14 KiB each.
+/// Most hashes of sent transactions that are kept for those who ask late.
+pub const SENT_MAX: usize = 16_384;
+
+/// How many of the latest states are kept unless configured, 4 to 14 KiB each. A
+/// block without transactions adds none.
 pub const STATES_MAX: usize = 4_096;

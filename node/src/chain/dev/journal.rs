@@ -40,6 +40,17 @@ pub enum Op {
         /// Raw transactions.
         transactions: Vec<Bytes>,
     },
+    /// Blocks without transactions were mined.
+    Run {
+        /// How many.
+        count: u64,
+        /// Timestamp of the first, in Unix seconds.
+        first: u64,
+        /// Seconds from each to the next.
+        interval: u64,
+        /// What a replay must give for the last.
+        hash: B256,
+    },
     /// The newest blocks fell out.
     Truncate {
         /// The height that is left.
@@ -52,10 +63,33 @@ pub enum Op {
         /// In wei.
         balance: U256,
     },
-    /// The chain's clock was set ahead.
+    /// A nonce was set.
+    SetNonce {
+        /// Whose.
+        address: Address,
+        /// The next one.
+        nonce: u64,
+    },
+    /// The code of a contract was set.
+    SetCode {
+        /// Where.
+        address: Address,
+        /// Bytecode.
+        code: Bytes,
+    },
+    /// A storage word was set.
+    SetWord {
+        /// Of which contract.
+        address: Address,
+        /// Which.
+        key: U256,
+        /// Its value.
+        word: U256,
+    },
+    /// The chain's clock was set.
     TimeOffset {
-        /// By how much in all.
-        seconds: u64,
+        /// By how much it runs ahead.
+        seconds: i64,
     },
     /// A snapshot was taken; they are numbered from 1.
     Snapshot,
@@ -323,7 +357,9 @@ fn encode(ops: &[Op]) -> Vec<u8> {
                 append_number(&mut rlp, *balance);
             }
             Op::TimeOffset { seconds } => {
-                rlp.begin_list(2).append(&4u8).append(seconds);
+                rlp.begin_list(2)
+                    .append(&4u8)
+                    .append(&seconds.cast_unsigned());
             }
             Op::Snapshot => {
                 rlp.begin_list(1).append(&5u8);
@@ -333,6 +369,28 @@ fn encode(ops: &[Op]) -> Vec<u8> {
             }
             Op::Queue { raw } => {
                 rlp.begin_list(2).append(&7u8).append(&raw.as_ref());
+            }
+            Op::Run {
+                count,
+                first,
+                interval,
+                hash,
+            } => {
+                rlp.begin_list(5).append(&8u8).append(count).append(first);
+                rlp.append(interval).append(&hash.as_slice());
+            }
+            Op::SetNonce { address, nonce } => {
+                rlp.begin_list(3).append(&9u8).append(&address.as_slice());
+                rlp.append(nonce);
+            }
+            Op::SetCode { address, code } => {
+                rlp.begin_list(3).append(&10u8).append(&address.as_slice());
+                rlp.append(&code.as_ref());
+            }
+            Op::SetWord { address, key, word } => {
+                rlp.begin_list(4).append(&11u8).append(&address.as_slice());
+                append_number(&mut rlp, *key);
+                append_number(&mut rlp, *word);
             }
         }
     }
@@ -353,8 +411,7 @@ fn decode(payload: &[u8], ops: &mut Vec<Op>) -> Result<(), DecoderError> {
             },
             1 => Op::Block {
                 timestamp: item.val_at(1)?,
-                hash: B256::try_from(item.at(2)?.data()?)
-                    .map_err(|_| DecoderError::RlpInvalidLength)?,
+                hash: read_hash(&item.at(2)?)?,
                 transactions: item
                     .at(3)?
                     .iter()
@@ -369,7 +426,7 @@ fn decode(payload: &[u8], ops: &mut Vec<Op>) -> Result<(), DecoderError> {
                 balance: read_number(&item.at(2)?)?,
             },
             4 => Op::TimeOffset {
-                seconds: item.val_at(1)?,
+                seconds: item.val_at::<u64>(1)?.cast_signed(),
             },
             5 => Op::Snapshot,
             6 => Op::Revert {
@@ -378,10 +435,33 @@ fn decode(payload: &[u8], ops: &mut Vec<Op>) -> Result<(), DecoderError> {
             7 => Op::Queue {
                 raw: Bytes::copy_from_slice(item.at(1)?.data()?),
             },
+            8 => Op::Run {
+                count: item.val_at(1)?,
+                first: item.val_at(2)?,
+                interval: item.val_at(3)?,
+                hash: read_hash(&item.at(4)?)?,
+            },
+            9 => Op::SetNonce {
+                address: read_address(&item.at(1)?)?,
+                nonce: item.val_at(2)?,
+            },
+            10 => Op::SetCode {
+                address: read_address(&item.at(1)?)?,
+                code: Bytes::copy_from_slice(item.at(2)?.data()?),
+            },
+            11 => Op::SetWord {
+                address: read_address(&item.at(1)?)?,
+                key: read_number(&item.at(2)?)?,
+                word: read_number(&item.at(3)?)?,
+            },
             _ => return Err(DecoderError::Custom("an operation of unknown kind")),
         });
     }
     Ok(())
+}
+
+fn read_hash(rlp: &Rlp<'_>) -> Result<B256, DecoderError> {
+    B256::try_from(rlp.data()?).map_err(|_| DecoderError::RlpInvalidLength)
 }
 
 const FILE_NAME: &str = "chain.journal";

@@ -10,7 +10,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::block::{Block, EMPTY_REQUESTS_HASH, EMPTY_ROOT, GAS_LIMIT, Header, UNCLES_HASH};
+use super::block::{Block, EMPTY_REQUESTS_HASH, EMPTY_ROOT, GAS_LIMIT, UNCLES_HASH};
 use super::transaction::Transaction;
 use super::view::{At, LogAt, LogFilter};
 
@@ -276,7 +276,7 @@ pub fn block(block: &Arc<Block>, full: bool) -> Value {
             false => bytes(included.transaction.hash),
         })
         .collect();
-    let mut value = header(&block.header, Some(block.hash));
+    let mut value = head(block);
     value["size"] = quantity(block.size_bytes);
     value["transactions"] = Value::Array(transactions);
     value["uncles"] = json!([]);
@@ -284,38 +284,19 @@ pub fn block(block: &Arc<Block>, full: bool) -> Value {
     value
 }
 
-/// The block that would be mined next.
+/// A block's header as `newHeads` shows it.
 #[must_use]
-pub fn pending_block<'a>(
-    next: &Header,
-    pool: impl Iterator<Item = &'a Arc<Transaction>>,
-    full: bool,
-) -> Value {
-    let mut value = header(next, None);
-    let transactions = pool.map(|waiting| match full {
-        true => transaction(waiting, None),
-        false => bytes(waiting.hash),
-    });
-    value["size"] = quantity(0);
-    value["transactions"] = transactions.collect();
-    value["uncles"] = json!([]);
-    value["withdrawals"] = json!([]);
-    value["nonce"] = Value::Null;
-    value
-}
-
-/// A header as `newHeads` shows it.
-#[must_use]
-pub fn header(header: &Header, hash: Option<B256>) -> Value {
+pub fn head(block: &Block) -> Value {
+    let header = &block.header;
     json!({
-        "hash": hash.map(bytes),
+        "hash": bytes(block.hash),
         "parentHash": bytes(header.parent_hash),
         "sha3Uncles": bytes(UNCLES_HASH),
         "miner": bytes(Address::ZERO),
         "stateRoot": bytes(header.state_root),
         "transactionsRoot": bytes(header.transactions_root),
         "receiptsRoot": bytes(header.receipts_root),
-        "logsBloom": bytes(header.bloom),
+        "logsBloom": bytes(header.bloom()),
         "difficulty": "0x0",
         "totalDifficulty": "0x0",
         "number": quantity(header.number),
@@ -361,21 +342,28 @@ pub fn transaction(transaction: &Transaction, place: Option<(&Arc<Block>, usize)
     });
     if transaction.type_id != 0 {
         value["yParity"] = quantity(transaction.v);
-        value["accessList"] = transaction
-            .access_list
-            .0
-            .iter()
-            .map(|item| {
-                let keys: Vec<Value> = item.storage_keys.iter().map(bytes).collect();
-                json!({ "address": bytes(item.address), "storageKeys": keys })
-            })
-            .collect();
+        value["accessList"] = access_list(&transaction.access_list);
+    }
+    if let Some((block, _)) = place {
+        value["blockTimestamp"] = quantity(block.header.timestamp);
     }
     if let Some(tip) = transaction.max_priority_fee {
         value["maxFeePerGas"] = quantity(transaction.max_fee);
         value["maxPriorityFeePerGas"] = quantity(tip);
     }
     value
+}
+
+/// Addresses and words as transactions carry them.
+#[must_use]
+pub fn access_list(list: &AccessList) -> Value {
+    list.0
+        .iter()
+        .map(|item| {
+            let keys: Vec<Value> = item.storage_keys.iter().map(bytes).collect();
+            json!({ "address": bytes(item.address), "storageKeys": keys })
+        })
+        .collect()
 }
 
 /// The receipt of transaction `idx` of a block.
@@ -407,6 +395,8 @@ pub fn receipt(block: &Arc<Block>, idx: usize) -> Value {
         "gasUsed": quantity(receipt.gas_used),
         "cumulativeGasUsed": quantity(receipt.cumulative_gas_used),
         "effectiveGasPrice": quantity(receipt.effective_gas_price),
+        "blobGasPrice": "0x1",
+        "blockTimestamp": quantity(block.header.timestamp),
         "contractAddress": receipt.contract_address.map(bytes),
         "logsBloom": bytes(receipt.bloom),
         "logs": logs,

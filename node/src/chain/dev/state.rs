@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use revm::primitives::{Address, AddressMap, B256, StorageKey, StorageValue, U256, keccak256};
+use revm::primitives::{
+    Address, AddressMap, B256, Bytes, StorageKey, StorageValue, U256, keccak256,
+};
 use revm::state::{Account, AccountInfo, Bytecode};
 use revm::{DatabaseCommit, DatabaseRef};
 
@@ -81,6 +83,40 @@ impl World {
         let mut trace = self.digest.to_vec();
         trace.extend(address.as_slice());
         trace.extend(balance.to_be_bytes::<32>());
+        self.digest = keccak256(trace);
+    }
+
+    /// Sets the next nonce of `address`.
+    pub fn set_nonce(&mut self, address: Address, nonce: u64) {
+        self.accounts.entry(address).or_default().info.nonce = nonce;
+        self.trace(&[b"nonce", address.as_slice(), &nonce.to_be_bytes()]);
+    }
+
+    /// Sets the code at `address`.
+    pub fn set_code(&mut self, address: Address, code: Bytes) {
+        self.trace(&[b"code", address.as_slice(), &code]);
+        let info = &mut self.accounts.entry(address).or_default().info;
+        info.code_hash = keccak256(&code);
+        info.code = Some(Bytecode::new_legacy(code));
+    }
+
+    /// Sets one storage word of `address`.
+    pub fn set_word(&mut self, address: Address, key: U256, word: U256) {
+        let storage = &mut self.accounts.entry(address).or_default().storage;
+        if word.is_zero() {
+            storage.remove(&key);
+        } else {
+            storage.insert(key, word);
+        }
+        let (key, word) = (key.to_be_bytes::<32>(), word.to_be_bytes::<32>());
+        self.trace(&[b"word", address.as_slice(), &key, &word]);
+    }
+
+    fn trace(&mut self, parts: &[&[u8]]) {
+        let mut trace = self.digest.to_vec();
+        for part in parts {
+            trace.extend_from_slice(part);
+        }
         self.digest = keccak256(trace);
     }
 

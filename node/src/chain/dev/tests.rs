@@ -22,6 +22,8 @@ use super::view::{At, LOG_BLOCKS_MAX, LogFilter};
 use super::*;
 
 mod journal;
+mod readers;
+mod time;
 
 const CHAIN_ID: u64 = 1337;
 const GWEI: u64 = 1_000_000_000;
@@ -291,8 +293,21 @@ fn a_transaction_is_refused_for_each_way_of_being_wrong() {
         "nonce too high",
     );
     check(
-        &sign(&rich, &transfer(0).max_fee_per_gas(1).into()),
+        &sign(
+            &rich,
+            &transfer(0)
+                .max_fee_per_gas(1)
+                .max_priority_fee_per_gas(1)
+                .into(),
+        ),
         "max fee per gas less than block base fee",
+    );
+    check(
+        &sign(
+            &rich,
+            &transfer(0).max_priority_fee_per_gas(5 * GWEI).into(),
+        ),
+        "max priority fee per gas higher than max fee per gas",
     );
     check(
         &sign(&rich, &transfer(0).gas(GAS_LIMIT + 1).into()),
@@ -419,11 +434,7 @@ fn logs_are_found_by_contract_topic_and_range() {
 #[test]
 fn a_query_over_too_many_blocks_is_refused_by_number() {
     let mut fixture = Fixture::new(Mining::Manual);
-    fixture
-        .command(Command::Mine {
-            count: LOG_BLOCKS_MAX,
-        })
-        .unwrap();
+    fixture.command(Command::mine(LOG_BLOCKS_MAX)).unwrap();
     let view = fixture.chain.view();
     let filter = LogFilter::default();
     assert!(view.logs(&filter, 1, LOG_BLOCKS_MAX).is_ok());
@@ -480,7 +491,7 @@ fn interval_mining_puts_what_waits_into_one_block() {
         (due, reason),
         (start() + Duration::from_secs(5), "block interval")
     );
-    fixture.chain.handle_timeout(due);
+    fixture.chain.handle_timeout(due).unwrap();
     let block = fixture.chain.view().tip();
     let mined: Vec<&Bytes> = block
         .transactions
@@ -512,7 +523,7 @@ fn a_higher_fee_replaces_what_waits() {
     let Outcome::Hash(hash) = send(&mut fixture, fee(5 * GWEI)).unwrap() else {
         panic!("no hash");
     };
-    fixture.command(Command::Mine { count: 1 }).unwrap();
+    fixture.command(Command::mine(1)).unwrap();
     assert_eq!(fixture.chain.view().tip().transactions.len(), 1);
     assert!(fixture.chain.view().included(hash).is_some());
 }
@@ -533,7 +544,7 @@ fn a_stalled_chain_takes_and_keeps_transactions() {
     let mut fixture = Fixture::new(Mining::Instant);
     fixture.command(Command::Stall(true)).unwrap();
     let hash = fixture.send(transfer(0));
-    let refused = fixture.command(Command::Mine { count: 1 });
+    let refused = fixture.command(Command::mine(1));
     assert!(matches!(refused, Err(ChainError::Stalled)));
     assert_eq!(fixture.chain.view().height(), 0);
     assert!(fixture.chain.view().pooled(hash).is_some());
@@ -565,7 +576,14 @@ fn a_reorganisation_gives_other_hashes_and_keeps_or_drops_transactions() {
 #[test]
 fn a_rewind_beyond_the_kept_states_is_refused() {
     let mut fixture = Fixture::new(Mining::Manual);
-    fixture.command(Command::Mine { count: 100 }).unwrap();
+    for balance in 0..100_u64 {
+        let set = Command::SetBalance {
+            address: Address::repeat_byte(8),
+            balance: U256::from(balance),
+        };
+        fixture.command(Command::mine(1)).unwrap();
+        fixture.command(set).unwrap();
+    }
     let deep = fixture.command(Command::Reorg {
         depth: 64,
         keep: true,
@@ -590,6 +608,26 @@ fn a_rewind_beyond_the_kept_states_is_refused() {
         })
         .unwrap();
     assert_eq!(fixture.chain.view().height(), 101);
+}
+
+#[test]
+fn blocks_that_change_nothing_push_no_state_out() {
+    let mut fixture = Fixture::new(Mining::Instant);
+    let contract = fixture.deploy();
+    fixture.store(contract, 5);
+    fixture.command(Command::mine(500)).unwrap();
+    fixture.store(contract, 6);
+    let check = |number, expected| {
+        assert_eq!(
+            fixture.word(contract, At::Number(number)).unwrap(),
+            expected
+        );
+    };
+    check(1, 0);
+    check(2, 5);
+    check(250, 5);
+    check(502, 5);
+    check(503, 6);
 }
 
 #[test]
@@ -628,18 +666,18 @@ fn a_snapshot_restores_state_time_and_base_fee() {
 fn time_goes_forward_only() {
     let mut fixture = Fixture::new(Mining::Manual);
     let timestamp = |fixture: &Fixture| fixture.chain.view().tip().header.timestamp;
-    fixture.command(Command::Mine { count: 2 }).unwrap();
+    fixture.command(Command::mine(2)).unwrap();
     assert_eq!(timestamp(&fixture), 1_700_000_000);
     fixture
         .command(Command::IncreaseTime { seconds: 60 })
         .unwrap();
-    fixture.command(Command::Mine { count: 1 }).unwrap();
+    fixture.command(Command::mine(1)).unwrap();
     assert_eq!(timestamp(&fixture), 1_700_000_060);
     let next = Command::SetTimestampNext {
         timestamp: 1_700_000_100,
     };
     fixture.command(next).unwrap();
-    fixture.command(Command::Mine { count: 2 }).unwrap();
+    fixture.command(Command::mine(2)).unwrap();
     assert_eq!(timestamp(&fixture), 1_700_000_100);
     let back = fixture.command(Command::SetTimestampNext { timestamp: 1 });
     assert!(matches!(

@@ -64,7 +64,7 @@ pub enum TransactionError {
     },
     /// A type beyond 2.
     #[error(
-        "transaction type {type_id} ({name}) is not supported; send type 0 (legacy), 1 (access list) or 2 (dynamic fee)"
+        "transaction type not valid: type {type_id} ({name}) is not supported; send type 0 (legacy), 1 (access list) or 2 (dynamic fee)"
     )]
     Type {
         /// First byte.
@@ -103,6 +103,21 @@ pub enum TransactionError {
     /// High s, or not a signature.
     #[error("invalid signature: {0}")]
     Signature(SignatureError),
+}
+
+impl TransactionError {
+    /// True when the bytes are no transaction of a known type.
+    #[must_use]
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Empty | Self::Type { .. } | Self::Decode(_) | Self::NotCanonical => true,
+            Self::TooLarge { .. }
+            | Self::NotProtected { .. }
+            | Self::ChainId { .. }
+            | Self::Recovery { .. }
+            | Self::Signature(_) => false,
+        }
+    }
 }
 
 impl Transaction {

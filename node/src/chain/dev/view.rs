@@ -1,10 +1,12 @@
 //! What readers see of the chain: an immutable picture that is cheap to clone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::time::Moment;
 use revm::context::{BlockEnv, CfgEnv, TxEnv};
 use revm::context_interface::result::{ExecutionResult, ResultAndState};
+use revm::context_interface::transaction::{AccessList, AccessListItem};
 use revm::database_interface::WrapDatabaseRef;
 use revm::primitives::alloy_primitives::Bloom;
 use revm::primitives::hardfork::SpecId;
@@ -13,6 +15,7 @@ use revm::{Context, ExecuteEvm, MainBuilder, MainContext};
 
 use super::block::{Block, GAS_LIMIT, Header, Included};
 use super::error::ChainError;
+use super::executor::Draft;
 use super::state::{World, WorldAt};
 use super::transaction::Transaction;
 
@@ -21,14 +24,21 @@ use super::transaction::Transaction;
 pub struct View {
     pub(super) chain_id: u64,
     pub(super) blocks: imbl::Vector<Arc<Block>>,
-    /// Post-states of the latest blocks, the tip's last.
-    pub(super) worlds: imbl::Vector<World>,
+    /// The latest states by the block that led to them; a block that changed
+    /// nothing has that of the block before.
+    pub(super) worlds: imbl::OrdMap<u64, World>,
     pub(super) numbers: imbl::HashMap<B256, u64>,
     pub(super) included: imbl::HashMap<B256, (u64, usize)>,
     pub(super) pool: imbl::OrdMap<(Address, u64), Arc<Pooled>>,
-    /// Seconds that the chain's clock runs ahead.
-    pub(super) time_offset: u64,
+    /// Hashes of the latest transactions that were sent.
+    pub(super) sent: imbl::Vector<B256>,
+    /// Position of the first of [`Self::sent`].
+    pub(super) sent_start: u64,
+    /// Seconds that the chain's clock runs ahead, or behind.
+    pub(super) time_offset: i64,
     pub(super) timestamp_next: Option<u64>,
+    /// Seconds from block to block, whatever the clock says.
+    pub(super) timestamp_interval: Option<u64>,
     pub(super) forks_count: u64,
 }
 
@@ -91,7 +101,8 @@ impl View {
     /// The state after the newest block.
     #[must_use]
     pub fn world(&self) -> &World {
-        self.worlds.last().expect("the state of the tip is kept")
+        let newest = self.worlds.get_max().expect("the newest state is kept");
+        &newest.1
     }
 
     /// The block of a number.
@@ -157,23 +168,70 @@ impl View {
     pub fn world_at(&self, at: At) -> Result<&World, ChainError> {
         let block = self.block_at(at).ok_or(ChainError::UnknownBlock)?;
         let number = block.header.number;
-        let age = usize::try_from(self.height() - number).unwrap_or(usize::MAX);
         self.worlds
-            .len()
-            .checked_sub(1)
-            .and_then(|last| last.checked_sub(age))
-            .and_then(|idx| self.worlds.get(idx))
+            .get_prev(&number)
+            .map(|(_, world)| world)
             .ok_or_else(|| ChainError::StatePruned {
                 number,
                 oldest: self.oldest_state(),
             })
     }
 
+    /// The state that `at` means and the header that a call there sees; those of
+    /// [`Self::pending`] for the block to come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::world_at`].
+    pub fn state_at(&self, at: At, now: Moment) -> Result<(World, Header), ChainError> {
+        if at == At::Pending {
+            let (block, world) = self.pending(now);
+            return Ok((world, block.header));
+        }
+        let block = self.block_at(at).ok_or(ChainError::UnknownBlock)?;
+        Ok((self.world_at(at)?.clone(), block.header.clone()))
+    }
+
+    /// The block that would be mined at `now`, and the state after it.
+    #[must_use]
+    pub fn pending(&self, now: Moment) -> (Block, World) {
+        let (draft, _) = self.fill(now);
+        let Draft {
+            mut header,
+            world,
+            included,
+            ..
+        } = draft;
+        header.state_root = world.digest();
+        (Block::seal(header, included), world)
+    }
+
+    /// Position after the newest transaction that was sent.
+    #[must_use]
+    pub fn sent_end(&self) -> u64 {
+        self.sent_start + u64::try_from(self.sent.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Hashes of the transactions that were sent from a position on, as far back
+    /// as they are kept.
+    #[must_use]
+    pub fn sent_since(&self, position: u64) -> Vec<B256> {
+        let skipped = position.saturating_sub(self.sent_start);
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        let focus = self.sent.focus().narrow(skipped.min(self.sent.len())..);
+        focus.into_iter().copied().collect()
+    }
+
     /// The oldest block whose state is kept.
     #[must_use]
     pub fn oldest_state(&self) -> u64 {
-        let younger_count = u64::try_from(self.worlds.len() - 1).unwrap_or(u64::MAX);
-        self.height().saturating_sub(younger_count)
+        self.worlds.get_min().map_or(0, |(number, _)| *number)
+    }
+
+    /// What the chain's clock shows, in Unix seconds.
+    #[must_use]
+    pub fn clock(&self, now: Moment) -> u64 {
+        now.unix().0.saturating_add_signed(self.time_offset)
     }
 
     /// The header of the block that would be mined at `now`, without what its
@@ -181,18 +239,19 @@ impl View {
     #[must_use]
     pub fn next_header(&self, now: Moment) -> Header {
         let parent = self.tip();
-        let clock = now.unix().0.saturating_add(self.time_offset);
+        let follows = |interval| parent.header.timestamp.saturating_add(interval);
         Header {
             parent_hash: parent.hash,
             state_root: self.world().digest(),
             transactions_root: B256::ZERO,
             receipts_root: B256::ZERO,
-            bloom: Bloom::ZERO,
+            bloom: None,
             number: parent.header.number + 1,
             gas_used: 0,
             timestamp: self
                 .timestamp_next
-                .unwrap_or(clock)
+                .or(self.timestamp_interval.map(follows))
+                .unwrap_or_else(|| self.clock(now))
                 .max(parent.header.timestamp),
             forks_count: self.forks_count,
             base_fee: parent.header.next_base_fee(),
@@ -206,11 +265,17 @@ impl View {
     /// [`ChainError`] when the block or its state is unknown, or the call cannot
     /// start. A call that reverts is an `Ok`.
     pub fn call(&self, at: At, call: TxEnv, now: Moment) -> Result<ExecutionResult, ChainError> {
-        let world = self.world_at(at)?;
-        let header = match (at, self.block_at(at)) {
-            (At::Pending, _) | (_, None) => self.next_header(now),
-            (_, Some(block)) => block.header.clone(),
-        };
+        let (world, header) = self.state_at(at, now)?;
+        Ok(self.run(&world, &header, call)?.result)
+    }
+
+    /// As [`Self::call`] on a given state, with what the call touched.
+    pub(super) fn run(
+        &self,
+        world: &World,
+        header: &Header,
+        call: TxEnv,
+    ) -> Result<ResultAndState, ChainError> {
         let mut config = config(self.chain_id);
         config.disable_balance_check = true;
         config.disable_base_fee = true;
@@ -218,7 +283,7 @@ impl View {
         config.disable_eip3607 = true;
         config.disable_block_gas_limit = true;
         config.tx_gas_limit_cap = Some(u64::MAX);
-        Ok(self.execute(world, config, &header, call)?.result)
+        self.execute(world, config, header, call)
     }
 
     /// The least gas with which the call succeeds.
@@ -229,11 +294,12 @@ impl View {
     /// when it succeeds with no amount.
     pub fn estimate_gas(&self, at: At, mut call: TxEnv, now: Moment) -> Result<u64, ChainError> {
         call.gas_limit = call.gas_limit.min(GAS_LIMIT);
-        let result = self.call(at, call.clone(), now)?;
+        let (world, header) = self.state_at(at, now)?;
+        let result = self.run(&world, &header, call.clone())?.result;
         if !result.is_success() {
             return Err(ChainError::failed(result));
         }
-        let plain = matches!(call.kind, TxKind::Call(to) if self.world_at(at)?.code(to).is_empty());
+        let plain = matches!(call.kind, TxKind::Call(to) if world.code(to).is_empty());
         let used = result.tx_gas_used();
         if plain && call.data.is_empty() && call.access_list.0.is_empty() {
             return Ok(used);
@@ -244,13 +310,60 @@ impl View {
         let mut guess = (result.gas().total_gas_spent() + CALL_STIPEND) * 64 / 63;
         while fails + 1 < works {
             call.gas_limit = guess.clamp(fails + 1, works - 1);
-            match self.call(at, call.clone(), now) {
-                Ok(result) if result.is_success() => works = call.gas_limit,
+            match self.run(&world, &header, call.clone()) {
+                Ok(run) if run.result.is_success() => works = call.gas_limit,
                 _ => fails = call.gas_limit,
             }
             guess = fails.midpoint(works);
         }
         Ok(works)
+    }
+
+    /// The addresses and words that a call touches beyond those that are warm
+    /// anyhow, the gas that it uses with them warmed, and its error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`].
+    pub fn access_list(
+        &self,
+        at: At,
+        mut call: TxEnv,
+        now: Moment,
+    ) -> Result<(AccessList, u64, Option<String>), ChainError> {
+        let (world, header) = self.state_at(at, now)?;
+        call.gas_limit = call.gas_limit.min(GAS_LIMIT);
+        let warm = [
+            Some(call.caller),
+            call.kind.to().copied(),
+            Some(Address::ZERO),
+        ];
+        let mut rounds_count = 0;
+        loop {
+            let ResultAndState { result, state } = self.run(&world, &header, call.clone())?;
+            let touched: BTreeMap<Address, BTreeSet<U256>> = state
+                .into_iter()
+                .filter(|(address, account)| {
+                    let is_warm = warm.contains(&Some(*address)) || is_precompile(*address);
+                    !account.is_created() && !(is_warm && account.storage.is_empty())
+                })
+                .map(|(address, account)| (address, account.storage.into_keys().collect()))
+                .collect();
+            let items = touched.into_iter().map(|(address, keys)| AccessListItem {
+                address,
+                storage_keys: keys.into_iter().map(B256::from).collect(),
+            });
+            let list = AccessList(items.collect());
+            rounds_count += 1;
+            // With other addresses warm a call may take another path.
+            if list == call.access_list || rounds_count == ACCESS_LIST_ROUNDS_MAX {
+                let gas = result.tx_gas_used();
+                let error = (!result.is_success()).then(|| ChainError::failed(result).to_string());
+                return Ok((list, gas, error));
+            }
+            call.access_list = list;
+            call.tx_type = call.tx_type.max(1);
+        }
     }
 
     /// The logs of blocks `from..=to` that match, oldest first.
@@ -320,7 +433,10 @@ impl LogFilter {
 
     /// Appends the logs of `block` that match.
     pub fn collect(&self, block: &Arc<Block>, removed: bool, logs: &mut Vec<LogAt>) {
-        if !self.may_match(&block.header.bloom) {
+        let Some(bloom) = &block.header.bloom else {
+            return;
+        };
+        if !self.may_match(bloom) {
             return;
         }
         for (transaction_idx, included) in block.transactions.iter().enumerate() {
@@ -343,16 +459,21 @@ impl LogFilter {
             one.m3_2048(bytes);
             bloom.contains(&one)
         };
-        !bloom.is_zero()
-            && (self.addresses.is_empty()
-                || self
-                    .addresses
-                    .iter()
-                    .any(|address| holds(address.as_slice())))
+        (self.addresses.is_empty()
+            || self
+                .addresses
+                .iter()
+                .any(|address| holds(address.as_slice())))
             && self.topics.iter().all(|wanted| {
                 wanted.is_empty() || wanted.iter().any(|topic| holds(topic.as_slice()))
             })
     }
+}
+
+/// The contracts of Prague that lie in the machine itself: 1 to 17.
+fn is_precompile(address: Address) -> bool {
+    let number = U256::from_be_slice(address.as_slice());
+    number <= U256::from(PRECOMPILES_COUNT) && !number.is_zero()
 }
 
 pub(super) fn config(chain_id: u64) -> CfgEnv {
@@ -364,6 +485,12 @@ pub const LOG_BLOCKS_MAX: u64 = 10_000;
 
 /// Most logs that one query may give.
 pub const LOGS_MAX: usize = 20_000;
+
+/// Precompiled contracts of Prague.
+const PRECOMPILES_COUNT: u64 = 17;
+
+/// How often an access list is tried before it is given as it is.
+const ACCESS_LIST_ROUNDS_MAX: usize = 8;
 
 /// Gas that a call with value hands on for free.
 const CALL_STIPEND: u64 = 2_300;

@@ -7,54 +7,46 @@ use std::sync::Arc;
 use protocol::time::Moment;
 use revm::DatabaseCommit;
 use revm::context_interface::result::ResultAndState;
-use revm::primitives::B256;
 use revm::primitives::alloy_primitives::Bloom;
+use revm::primitives::{Address, B256};
 
-use super::Chain;
+use super::{BLOCKS_MAX, Chain};
 use crate::chain::dev::block::{Block, GAS_LIMIT, Header, Included, Receipt};
 use crate::chain::dev::error::ChainError;
-use crate::chain::dev::filters::Event;
 use crate::chain::dev::journal::Op;
 use crate::chain::dev::state::World;
 use crate::chain::dev::transaction::Transaction;
 use crate::chain::dev::view::{Pooled, View, config};
 
 /// A block in the making.
-pub(super) struct Draft {
-    pub(super) header: Header,
-    pub(super) world: World,
-    pub(super) included: Vec<Included>,
-    pub(super) logs_count: usize,
+pub(in crate::chain::dev) struct Draft {
+    pub(in crate::chain::dev) header: Header,
+    pub(in crate::chain::dev) world: World,
+    pub(in crate::chain::dev) included: Vec<Included>,
+    logs_count: usize,
+    /// The clock's offset after the block, when its timestamp was given.
+    time_offset: Option<i64>,
 }
 
-impl Chain {
+impl View {
     pub(super) fn draft(&self, now: Moment) -> Draft {
+        let shift = |timestamp: u64| {
+            let shift = i128::from(timestamp) - i128::from(now.unix().0);
+            i64::try_from(shift).unwrap_or(i64::MAX)
+        };
         Draft {
-            header: self.view.next_header(now),
-            world: self.view.world().clone(),
+            header: self.next_header(now),
+            world: self.world().clone(),
             included: Vec::new(),
             logs_count: 0,
+            time_offset: self.timestamp_next.map(shift),
         }
     }
 
-    /// Mines blocks while something that waits can run.
-    pub(super) fn mine_ready(&mut self, now: Moment) {
-        loop {
-            let draft = self.fill(now);
-            if draft.included.is_empty() {
-                return;
-            }
-            self.push(draft);
-        }
-    }
-
-    pub(super) fn mine_pool(&mut self, now: Moment) {
-        let draft = self.fill(now);
-        self.push(draft);
-    }
-
-    /// Drafts a block of what waits, the best tip first, then the oldest.
-    pub(super) fn fill(&mut self, now: Moment) -> Draft {
+    /// Drafts a block of what waits, the best tip first, then the oldest; and
+    /// gives what waits in vain.
+    pub(in crate::chain::dev) fn fill(&self, now: Moment) -> (Draft, Vec<(Address, u64)>) {
+        let mut dropped = Vec::new();
         let mut draft = self.draft(now);
         let base_fee = draft.header.base_fee;
         let rank = |pooled: &Pooled| {
@@ -63,14 +55,13 @@ impl Chain {
             (Reverse(price), pooled.arrival, key)
         };
         let mut ready: BTreeSet<_> = self
-            .view
             .pool
             .iter()
             .filter(|((sender, nonce), _)| *nonce == draft.world.nonce(*sender))
             .map(|(_, pooled)| rank(pooled))
             .collect();
         while let Some((_, _, (sender, nonce))) = ready.pop_first() {
-            let Some(pooled) = self.view.pool.get(&(sender, nonce)).cloned() else {
+            let Some(pooled) = self.pool.get(&(sender, nonce)) else {
                 continue;
             };
             if pooled.transaction.max_fee < u128::from(base_fee) {
@@ -78,7 +69,7 @@ impl Chain {
             }
             match self.include(&mut draft, &pooled.transaction) {
                 Ok(true) => {
-                    if let Some(next) = self.view.pool.get(&(sender, nonce + 1)) {
+                    if let Some(next) = self.pool.get(&(sender, nonce + 1)) {
                         ready.insert(rank(next));
                     }
                 }
@@ -86,11 +77,11 @@ impl Chain {
                 Err(error) => {
                     let hash = pooled.transaction.hash;
                     tracing::debug!(%hash, %error, "a waiting transaction was dropped");
-                    self.view.pool.remove(&(sender, nonce));
+                    dropped.push((sender, nonce));
                 }
             }
         }
-        draft
+        (draft, dropped)
     }
 
     /// Executes a transaction into a draft; false when the block has no room.
@@ -102,10 +93,9 @@ impl Chain {
         if draft.header.gas_used + transaction.gas_limit > GAS_LIMIT {
             return Ok(false);
         }
-        let config = config(self.view.chain_id);
+        let config = config(self.chain_id);
         let ResultAndState { result, state } =
-            self.view
-                .execute(&draft.world, config, &draft.header, transaction.env())?;
+            self.execute(&draft.world, config, &draft.header, transaction.env())?;
         draft.world.commit(state);
         let gas_used = result.tx_gas_used();
         draft.header.gas_used += gas_used;
@@ -135,6 +125,48 @@ impl Chain {
         });
         Ok(true)
     }
+}
+
+impl Chain {
+    /// Mines blocks while something that waits can run.
+    pub(super) fn mine_ready(&mut self, now: Moment) -> Result<(), ChainError> {
+        loop {
+            let draft = self.fill(now);
+            if draft.included.is_empty() {
+                return Ok(());
+            }
+            self.check_room(1)?;
+            self.push(draft);
+        }
+    }
+
+    /// Mines one block of what waits.
+    pub(super) fn mine_pool(&mut self, now: Moment) -> Result<(), ChainError> {
+        self.check_room(1)?;
+        let draft = match self.view.pool.is_empty() {
+            true => self.view.draft(now),
+            false => self.fill(now),
+        };
+        self.push(draft);
+        Ok(())
+    }
+
+    fn fill(&mut self, now: Moment) -> Draft {
+        let (draft, dropped) = self.view.fill(now);
+        for key in dropped {
+            self.view.pool.remove(&key);
+        }
+        draft
+    }
+
+    /// Whether the chain may grow by so many blocks.
+    pub(super) fn check_room(&self, count: u64) -> Result<(), ChainError> {
+        let height = self.view.height();
+        if height.saturating_add(count) > BLOCKS_MAX {
+            return Err(ChainError::Full { height, count });
+        }
+        Ok(())
+    }
 
     /// Makes a draft the newest block and gives its hash.
     pub(super) fn push(&mut self, mut draft: Draft) -> B256 {
@@ -149,22 +181,73 @@ impl Chain {
         }
         view.timestamp_next = None;
         view.numbers.insert(hash, number);
-        view.worlds.push_back(draft.world);
-        while view.worlds.len() > self.states_max {
-            view.worlds.pop_front();
+        if !block.transactions.is_empty() {
+            self.keep_world(number, draft.world);
         }
-        self.ops.push(Op::Block {
-            timestamp: block.header.timestamp,
-            hash,
-            transactions: block
-                .transactions
-                .iter()
-                .map(|included| included.transaction.raw.clone())
-                .collect(),
-        });
-        self.filters.note(Event::Mined(Arc::clone(&block)));
+        self.note_block(&block);
         self.view.blocks.push_back(block);
+        if let Some(seconds) = draft.time_offset {
+            self.set_time_offset(seconds);
+        }
         hash
+    }
+
+    /// Keeps the state after a block; the oldest makes room.
+    pub(super) fn keep_world(&mut self, number: u64, world: World) {
+        let worlds = &mut self.view.worlds;
+        worlds.insert(number, world);
+        while worlds.len() > self.states_max {
+            *worlds = worlds.without_min().1;
+        }
+    }
+
+    /// Writes a block down, and runs of empty ones as one step.
+    fn note_block(&mut self, block: &Block) {
+        let (timestamp, hash) = (block.header.timestamp, block.hash);
+        if !block.transactions.is_empty() {
+            let transactions = block.transactions.iter();
+            self.ops.push(Op::Block {
+                timestamp,
+                hash,
+                transactions: transactions
+                    .map(|included| included.transaction.raw.clone())
+                    .collect(),
+            });
+            return;
+        }
+        if let Some(Op::Run {
+            count,
+            first,
+            interval,
+            hash: last,
+        }) = self.ops.last_mut()
+        {
+            let step = timestamp.checked_sub(*first);
+            let follows = match (*count, step) {
+                (1, Some(step)) => {
+                    *interval = step;
+                    true
+                }
+                (count, Some(step)) => interval.checked_mul(count) == Some(step),
+                (_, None) => false,
+            };
+            if follows {
+                *count += 1;
+                *last = hash;
+                return;
+            }
+        }
+        self.ops.push(Op::Run {
+            count: 1,
+            first: timestamp,
+            interval: 0,
+            hash,
+        });
+    }
+
+    pub(super) fn set_time_offset(&mut self, seconds: i64) {
+        self.view.time_offset = seconds;
+        self.ops.push(Op::TimeOffset { seconds });
     }
 
     /// Takes the newest blocks off the chain and gives them, oldest first.
@@ -174,12 +257,11 @@ impl Chain {
             let Some(block) = self.view.blocks.pop_back() else {
                 break;
             };
-            self.view.worlds.pop_back();
+            self.view.worlds.remove(&block.header.number);
             self.view.numbers.remove(&block.hash);
             for included in &block.transactions {
                 self.view.included.remove(&included.transaction.hash);
             }
-            self.filters.note(Event::Removed(Arc::clone(&block)));
             dropped.push(block);
         }
         self.view.forks_count += 1;
@@ -196,21 +278,8 @@ impl Chain {
         };
         self.snapshots.split_off(&id);
         view.forks_count = self.view.forks_count + 1;
-        let mut common = self.view.height().min(view.height());
-        let hash = |view: &View, number| view.block(number).map(|block| block.hash);
-        while hash(&self.view, common) != hash(&view, common) {
-            common -= 1;
-        }
-        for number in (common + 1..=self.view.height()).rev() {
-            if let Some(block) = self.view.block(number) {
-                self.filters.note(Event::Removed(Arc::clone(block)));
-            }
-        }
-        for number in common + 1..=view.height() {
-            if let Some(block) = view.block(number) {
-                self.filters.note(Event::Mined(Arc::clone(block)));
-            }
-        }
+        view.sent.clone_from(&self.view.sent);
+        view.sent_start = self.view.sent_start;
         self.view = view;
         self.ops.push(Op::Revert { id });
         true

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Chain, NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX};
+use revm::primitives::B256;
+
+use super::{Chain, NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SENT_MAX};
 use crate::chain::dev::block::GAS_LIMIT;
 use crate::chain::dev::error::ChainError;
 use crate::chain::dev::journal::Op;
@@ -26,9 +28,16 @@ impl Chain {
         }
         if transaction.gas_limit > GAS_LIMIT {
             return Err(ChainError::Invalid(format!(
-                "exceeds block gas limit: gas {}, limit {GAS_LIMIT}",
+                "intrinsic gas too high: exceeds block gas limit: gas {}, limit {GAS_LIMIT}",
                 transaction.gas_limit
             )));
+        }
+        let tip = transaction.max_priority_fee.unwrap_or_default();
+        if tip > transaction.max_fee {
+            return Err(ChainError::TipAboveFee {
+                tip,
+                max_fee: transaction.max_fee,
+            });
         }
         let base_fee = self.view.tip().header.next_base_fee();
         if transaction.max_fee < u128::from(base_fee) {
@@ -43,6 +52,15 @@ impl Chain {
             Some(waiting) => replaces(transaction, &waiting.transaction),
             None if self.view.pool.len() >= POOL_TRANSACTIONS_MAX => Err(ChainError::PoolFull),
             None => Ok(()),
+        }
+    }
+
+    /// Remembers for subscribers and filters that a transaction was sent.
+    pub(super) fn note_sent(&mut self, hash: B256) {
+        self.view.sent.push_back(hash);
+        while self.view.sent.len() > SENT_MAX {
+            self.view.sent.pop_front();
+            self.view.sent_start += 1;
         }
     }
 

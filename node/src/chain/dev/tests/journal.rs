@@ -28,7 +28,7 @@ fn life() -> (Fixture, Vec<Vec<Op>>, Vec<Vec<B256>>) {
             fixture.store(contract, 5);
         }),
         Box::new(move |fixture| drop(fixture.command(balance.clone()).unwrap())),
-        Box::new(|fixture| drop(fixture.command(Command::Mine { count: 2 }).unwrap())),
+        Box::new(|fixture| drop(fixture.command(Command::mine(2)).unwrap())),
         Box::new(|fixture| drop(fixture.command(Command::Snapshot).unwrap())),
         Box::new(move |fixture| {
             fixture.store(contract, 6);
@@ -188,16 +188,14 @@ fn a_change_that_cannot_be_written_is_taken_back() {
     journal.file = fs::File::open(journal.path()).unwrap();
     let (views, latest) = watch::channel(Arc::new(chain.view().clone()));
     let mut actor = Actor {
-        position: chain.events_end(),
         chain,
         journal: Some(journal),
         clock: config.clock,
         views,
-        events: broadcast::Sender::new(16),
     };
     let (reply, mut answer) = oneshot::channel();
     actor.handle_request(Request {
-        command: Command::Mine { count: 1 },
+        command: Command::mine(1),
         reply,
     });
     let outcome = answer.try_recv().unwrap();
