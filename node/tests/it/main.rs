@@ -1,5 +1,9 @@
 //! Whole peers and the embedded chain, tried with other people's tools.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+extern crate coliving_node as node;
+
 mod npm;
 mod tools;
 #[path = "../../../protocol/tests/it/wanted.rs"]

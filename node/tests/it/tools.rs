@@ -27,7 +27,12 @@ async fn check(program: &'static str) {
         mining: Mining::Instant,
         funded: FUNDED
             .iter()
-            .map(|key| (SigningKey::from_bytes(key).unwrap().address(), ether * 1_000))
+            .map(|key| {
+                (
+                    SigningKey::from_bytes(key).unwrap().address(),
+                    ether * 1_000,
+                )
+            })
             .collect(),
         clock: Clock::system(),
     })
@@ -85,7 +90,11 @@ async fn a_peer_refuses_what_ethers_signs_by_itself_and_says_why() {
         ),
         (
             "ENTITY_MANAGER",
-            devnet.contracts().action_domain().entity_manager.to_string(),
+            devnet
+                .contracts()
+                .action_domain()
+                .entity_manager
+                .to_string(),
         ),
     ];
     tokio::task::spawn_blocking(move || npm::node(&tools, "relay.mjs", &variables))

@@ -61,7 +61,7 @@ await steps({
     assert.equal(transaction.from.toLowerCase(), wallet.toLowerCase());
     assert.equal(await cast('tx', sent.transactionHash, 'nonce'), `${Number(transaction.nonce)}`);
     await cast('send', ...key, '--legacy', other, '--value', '1');
-    await cast('send', ...key, '--access-list', token, 'transfer(address,uint256)', other, '1');
+    await cast('send', ...key, token, 'transfer(address,uint256)', other, '1', '--access-list');
     assert.equal(await cast('nonce', wallet), `${Number(await rpc('eth_getTransactionCount', wallet, 'latest'))}`);
   },
 

@@ -77,7 +77,7 @@ pub(super) fn module(context: Context) -> Result<Module, RegisterMethodError> {
     watch::register(&mut module)?;
     hooks::register(&mut module)?;
     for (method, reason) in REFUSED {
-        module.register_method(*method, move |_, _, _| {
+        module.register_method(method, move |_, _, _| {
             Err::<Value, ErrorObjectOwned>(ChainError::Unsupported { method, reason }.into())
         })?;
     }

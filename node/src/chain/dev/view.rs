@@ -345,7 +345,7 @@ impl View {
                 .into_iter()
                 .filter(|(address, account)| {
                     let is_warm = warm.contains(&Some(*address)) || is_precompile(*address);
-                    !account.is_created() && !(is_warm && account.storage.is_empty())
+                    !(account.is_created() || is_warm && account.storage.is_empty())
                 })
                 .map(|(address, account)| (address, account.storage.into_keys().collect()))
                 .collect();
