@@ -3,6 +3,7 @@
 mod operator;
 mod plan;
 mod sender;
+mod verify;
 
 use std::time::Duration;
 
@@ -10,12 +11,14 @@ use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
 use protocol::chain::calls::AnswerError;
 use protocol::id::Address;
-use protocol::staking::Periods;
+use protocol::staking::{BlockTimeError, Periods};
 use serde::{Deserialize, Serialize};
 
 pub use self::operator::{ServiceConfig, enrol, stake_and_confirm, transfer, transfer_ether};
 use self::plan::{Origin, Plan};
 use self::sender::{Call, Sender, StepName, at};
+pub use self::verify::verify;
+use super::fees::Fees;
 use super::rpc::{Client, RpcError};
 use super::wallet::Wallet;
 
@@ -125,6 +128,28 @@ pub enum DeployError {
         /// Where the endpoint is.
         found: u64,
     },
+    /// Transactions of the deployer are under way.
+    #[error("{count} transactions of wallet {wallet} wait to be mined; go on when they are")]
+    Waiting {
+        /// Whose.
+        wallet: Address,
+        /// How many.
+        count: u64,
+    },
+    /// The chain has too few blocks to see how fast they come.
+    #[error(
+        "the chain is at block {head}, too young to measure its block time; give `--block-time`"
+    )]
+    Young {
+        /// The newest block.
+        head: u64,
+    },
+    /// The contracts are not a whole deployment.
+    #[error("the deployment is not whole: {reason}; deploy again and use none of it")]
+    Unfinished {
+        /// What is otherwise.
+        reason: String,
+    },
     /// What stands is not what was planned.
     #[error(
         "cannot go on with the deployment: {reason}; begin another one, nothing of this one is used"
@@ -147,6 +172,26 @@ impl Default for Funding {
 }
 
 impl DeployConfig {
+    /// For a chain with this time between blocks: the wallet gets all tokens.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockTimeError`] when periods cannot be counted in such blocks.
+    pub fn new(
+        treasury: Address,
+        guardian: Address,
+        block_time: Duration,
+    ) -> Result<Self, BlockTimeError> {
+        Ok(Self {
+            treasury,
+            guardian,
+            snapshot_blocks: SNAPSHOT_BLOCKS,
+            attestations_min: ATTESTATIONS_MIN,
+            periods: Periods::from_block_time(block_time)?,
+            funding: Funding::default(),
+        })
+    }
+
     /// For a development chain: one wallet holds the tokens and may veto,
     /// blocks come every second and each has a snapshot.
     #[must_use]
@@ -193,8 +238,25 @@ impl Deployment {
         self.plan().contracts
     }
 
-    /// Sends what has not been sent yet and waits until it is mined; `tell`
-    /// hears of each step.
+    /// What the whole deployment takes at present; the gas is that of the
+    /// development chain.
+    ///
+    /// # Errors
+    ///
+    /// [`DeployError::Rpc`] when the endpoint does not answer.
+    pub async fn cost(&self, client: &Client) -> Result<DeployCost, DeployError> {
+        let fees = Fees::suggested(client).await;
+        let fees = fees.map_err(at("ask for the fees"))?;
+        let price = fees.base.saturating_add(fees.max_priority_fee);
+        Ok(DeployCost {
+            transactions: self.plan().steps.len(),
+            gas: DEPLOY_GAS,
+            wei: price.saturating_mul(U256::from(DEPLOY_GAS)),
+        })
+    }
+
+    /// Sends what has not been sent yet, waits until it is mined and verifies
+    /// what stands; `tell` hears of each step.
     ///
     /// # Errors
     ///
@@ -224,6 +286,7 @@ impl Deployment {
             sender.submit(call).await?;
         }
         sender.settle().await?;
+        verify(client, &plan.contracts).await?;
         Ok(plan.contracts)
     }
 
@@ -250,6 +313,14 @@ impl Deployment {
             return Err(DeployError::OtherChain {
                 expected: self.chain_id,
                 found,
+            });
+        }
+        let next = sender.client.next_nonce(wallet).await;
+        let next = next.map_err(at("look for waiting transactions"))?;
+        if next > sender.nonce() {
+            return Err(DeployError::Waiting {
+                wallet,
+                count: next - sender.nonce(),
             });
         }
         let lost = |reason: String| DeployError::Lost { reason };
@@ -292,6 +363,42 @@ pub async fn deploy(
     let deployment = Deployment::begin(client, wallet, *config).await?;
     deployment.run(client, wallet, |_| {}).await
 }
+
+/// The time between blocks, over the last thousand of them.
+///
+/// # Errors
+///
+/// [`DeployError::Young`] when there are not even [`MEASURED_BLOCKS_MIN`].
+pub async fn block_time(client: &Client) -> Result<Duration, DeployError> {
+    const STEP: &str = "measure the block time";
+    let head = client.latest().await.map_err(at(STEP))?;
+    let blocks = head.number.min(MEASURED_BLOCKS);
+    let young = DeployError::Young { head: head.number };
+    if blocks < MEASURED_BLOCKS_MIN {
+        return Err(young);
+    }
+    let first = client.block(head.number - blocks).await;
+    let first = first.map_err(at(STEP))?.ok_or(young)?;
+    let seconds = head.time.0.saturating_sub(first.time.0);
+    Ok(Duration::from_millis(
+        seconds.saturating_mul(1_000) / blocks,
+    ))
+}
+
+/// Gas of all transactions of a deployment on the development chain.
+pub const DEPLOY_GAS: u64 = 35_000_000;
+
+/// Blocks that the block time is the mean of.
+const MEASURED_BLOCKS: u64 = 1_000;
+
+/// Fewer blocks than this say nothing.
+pub const MEASURED_BLOCKS_MIN: u64 = 100;
+
+/// Blocks between two snapshots on a public chain.
+const SNAPSHOT_BLOCKS: u64 = 256;
+
+/// Attestations that verify a user's account elsewhere.
+const ATTESTATIONS_MIN: u64 = 3;
 
 /// 7 % of 10^9 DGC over 52.14 weeks.
 const FUNDING_ROUND_WEI: u128 = 1_342_465_753_420_000_000_000_000;

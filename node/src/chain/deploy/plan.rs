@@ -105,6 +105,47 @@ impl Origin {
     }
 }
 
+/// What a contract is told of another after both stand.
+pub(super) struct Wire {
+    pub(super) kind: ContractKind,
+    pub(super) setter: &'static str,
+    pub(super) getter: &'static str,
+    pub(super) address: Address,
+}
+
+pub(super) fn wires(contracts: &Contracts) -> [Wire; 8] {
+    const FACTORY: (&str, &str) = ("setServiceProviderFactory", "serviceProviderFactory");
+    const DELEGATES: (&str, &str) = ("setDelegateManager", "delegateManager");
+    const CLAIMS: (&str, &str) = ("setClaimsManager", "claimsManager");
+    const REGISTRY: (&str, &str) = ("setPeerRegistry", "peerRegistry");
+    let claims = contracts.claims_manager;
+    let delegates = contracts.delegate_manager;
+    [
+        (
+            ContractKind::Staking,
+            FACTORY,
+            contracts.service_provider_factory,
+        ),
+        (ContractKind::Staking, DELEGATES, delegates),
+        (ContractKind::Staking, CLAIMS, claims),
+        (
+            ContractKind::ServiceProviderFactory,
+            REGISTRY,
+            contracts.peer_registry,
+        ),
+        (ContractKind::ServiceProviderFactory, DELEGATES, delegates),
+        (ContractKind::ServiceProviderFactory, CLAIMS, claims),
+        (ContractKind::DelegateManager, CLAIMS, claims),
+        (ContractKind::ColivingToken, CLAIMS, claims),
+    ]
+    .map(|(kind, (setter, getter), address)| Wire {
+        kind,
+        setter,
+        getter,
+        address,
+    })
+}
+
 struct Planner {
     origin: Origin,
     contracts: Contracts,
@@ -214,49 +255,10 @@ impl Planner {
 
     /// Tells the contracts of each other.
     fn wire(&mut self) {
-        use ContractKind::{
-            ClaimsManager, ColivingToken, DelegateManager, PeerRegistry, ServiceProviderFactory,
-            Staking,
-        };
-
-        let contracts = self.contracts;
-        let (factory, delegates, claims) = (
-            contracts.service_provider_factory,
-            contracts.delegate_manager,
-            contracts.claims_manager,
-        );
-        for (who, of, function, address) in [
-            (
-                Staking,
-                ServiceProviderFactory,
-                "setServiceProviderFactory",
-                factory,
-            ),
-            (Staking, DelegateManager, "setDelegateManager", delegates),
-            (Staking, ClaimsManager, "setClaimsManager", claims),
-            (
-                ServiceProviderFactory,
-                PeerRegistry,
-                "setPeerRegistry",
-                contracts.peer_registry,
-            ),
-            (
-                ServiceProviderFactory,
-                DelegateManager,
-                "setDelegateManager",
-                delegates,
-            ),
-            (
-                ServiceProviderFactory,
-                ClaimsManager,
-                "setClaimsManager",
-                claims,
-            ),
-            (DelegateManager, ClaimsManager, "setClaimsManager", claims),
-            (ColivingToken, ClaimsManager, "setClaimsManager", claims),
-        ] {
-            let name = format!("tell {} of {}", who.name(), of.name());
-            self.call(name, who, function, &[calls::address(address)]);
+        for wire in wires(&self.contracts) {
+            let name = format!("tell {} where its {} is", wire.kind.name(), wire.getter);
+            let address = [calls::address(wire.address)];
+            self.call(name, wire.kind, wire.setter, &address);
         }
     }
 

@@ -68,3 +68,54 @@ async fn a_deployment_is_not_mixed_with_anything_else() {
     assert!(error.contains("begin another one"), "{error}");
     assert!(begin().await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cost_is_that_of_the_development_chain() {
+    let net = TestChain::new().await;
+    let wallet = Wallet::new(key(9));
+    let deployment = Deployment::begin(&net.client, &wallet, config()).await;
+    let deployment = deployment.unwrap();
+    let cost = deployment.cost(&net.client).await.unwrap();
+    let first = net.client.latest().await.unwrap().number + 1;
+    deployment.run(&net.client, &wallet, |_| {}).await.unwrap();
+    let last = net.client.latest().await.unwrap().number;
+    assert_eq!(last + 1 - first, u64::try_from(cost.transactions).unwrap());
+    let mut gas = 0;
+    for number in first..=last {
+        let block = serde_json::json!(format!("{number:#x}"));
+        let parameters = vec![block, serde_json::json!(false)];
+        let block = net.client.request("eth_getBlockByNumber", parameters).await;
+        let used = block.unwrap()["gasUsed"].as_str().unwrap().to_owned();
+        gas += u64::from_str_radix(&used[2..], 16).unwrap();
+    }
+    // A change of a contract within a twentieth needs no other estimate.
+    assert!(
+        gas.abs_diff(DEPLOY_GAS) < DEPLOY_GAS / 100,
+        "it takes {gas}"
+    );
+    assert!(cost.wei > U256::from(DEPLOY_GAS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_whole_deployment_is_named() {
+    let net = TestChain::new().await;
+    assert_eq!(verify(&net.client, &net.contracts).await, Ok(()));
+    let mut contracts = net.contracts;
+    contracts.evidence = Address([7; 20]);
+    let error = verify(&net.client, &contracts).await.unwrap_err();
+    assert!(error.to_string().contains("for Evidence"), "{error}");
+    contracts.evidence = contracts.records;
+    let error = verify(&net.client, &contracts).await.unwrap_err();
+    assert!(error.to_string().contains("Registry's Evidence"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_block_time_is_measured_once_there_are_blocks() {
+    let net = TestChain::new().await;
+    let error = block_time(&net.client).await.unwrap_err();
+    assert!(error.to_string().contains("`--block-time`"), "{error}");
+    net.chain.control().increase_time(13 * 200).await.unwrap();
+    net.chain.control().mine(200).await.unwrap();
+    let measured = block_time(&net.client).await.unwrap();
+    assert!(measured < Duration::from_secs(14), "{measured:?}");
+}
