@@ -69,7 +69,7 @@ fn a_reorganisation_starts_the_confirmations_again() {
     let first = mined(1, 11, 100);
     watch.look(12, 8, Some(first));
     let undone = Event::Undone { block: first.block };
-    assert_eq!(watch.look(12, 7, None), [undone.clone()]);
+    assert_eq!(watch.look(12, 7, None), [undone]);
     let again = mined(1, 13, 101);
     assert_eq!(watch.look(13, 8, Some(again)), [Event::Mined(again)]);
     // Moved to another block between two looks.
