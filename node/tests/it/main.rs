@@ -4,7 +4,9 @@
 
 extern crate coliving_node as node;
 
+mod life;
 mod npm;
+mod parity;
 mod tools;
 #[path = "../../../protocol/tests/it/wanted.rs"]
 mod wanted;

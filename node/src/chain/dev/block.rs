@@ -41,7 +41,7 @@ pub struct Block {
     pub hash: B256,
     /// Its header.
     pub header: Header,
-    /// Length of the encoded header and transactions.
+    /// Length of the encoded block.
     pub size_bytes: usize,
     /// What was executed, in order.
     pub transactions: Vec<Included>,
@@ -83,12 +83,17 @@ impl Block {
     pub fn seal(mut header: Header, transactions: Vec<Included>) -> Self {
         let mut hashes = Vec::with_capacity(transactions.len() * 32);
         let mut receipts = Vec::new();
-        let mut raw_bytes = 0;
+        let mut transactions_bytes = 0;
         let mut bloom = Bloom::ZERO;
         for included in &transactions {
             hashes.extend(included.transaction.hash);
             receipts.extend(included.receipt.encode());
-            raw_bytes += included.transaction.raw.len();
+            let raw_bytes = included.transaction.raw.len();
+            // A legacy transaction is a list as it is, the others are in a string.
+            transactions_bytes += match included.transaction.type_id {
+                0 => raw_bytes,
+                _ => with_prefix(raw_bytes),
+            };
             bloom.accrue_bloom(&included.receipt.bloom);
         }
         header.bloom = (!bloom.is_zero()).then(|| Box::new(bloom));
@@ -103,7 +108,8 @@ impl Block {
         Self {
             hash: keccak256(&encoded),
             header,
-            size_bytes: encoded.len() + raw_bytes,
+            // The empty list of uncles takes a byte; anvil leaves out the withdrawals.
+            size_bytes: with_prefix(encoded.len() + with_prefix(transactions_bytes) + 1),
             transactions,
         }
     }
@@ -192,6 +198,14 @@ impl Receipt {
             rlp.append(&log.data.data.as_ref());
         }
         rlp.out().to_vec()
+    }
+}
+
+/// The length of an RLP list or string with so many bytes in it.
+fn with_prefix(length: usize) -> usize {
+    match length {
+        0..=55 => length + 1,
+        _ => length + 1 + length.ilog2() as usize / 8 + 1,
     }
 }
 

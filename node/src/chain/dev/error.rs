@@ -209,7 +209,6 @@ impl ChainError {
             | Self::Funds { .. }
             | Self::FeeTooLow { .. }
             | Self::TipAboveFee { .. }
-            | Self::Invalid(_)
             | Self::AlreadyKnown { .. }
             | Self::Underpriced { .. }
             | Self::PoolFull => TRANSACTION_REJECTED,
@@ -225,6 +224,7 @@ impl ChainError {
             | Self::FiltersFull
             | Self::SnapshotsFull
             | Self::Halted { .. }
+            | Self::Invalid(_)
             | Self::Journal { .. }
             | Self::Stopped => SERVER_ERROR,
         }
