@@ -7,6 +7,7 @@ pub mod artifacts;
 pub mod calls;
 pub mod confirm;
 pub mod contracts;
+pub mod endpoints;
 pub mod events;
 pub mod follower;
 pub mod history;
