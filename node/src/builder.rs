@@ -219,9 +219,14 @@ async fn open(config: Config, key: SigningKey) -> Result<Context, StartError> {
         contracts: config.chain.contracts,
         confirmations: config.chain.confirmations,
         poll_interval: config.chain.poll_interval,
+        rpc_ca: config.chain.rpc_ca.as_ref().map(Into::into),
+        // Without confirmations it is a development chain, which mines on demand.
+        block_time: Some(config.chain.block_time)
+            .filter(|time| !time.is_zero() && config.chain.confirmations > 0),
     };
     let registry_file = config.data.join(REGISTRY_FILE);
     let chain = ChainHandle::spawn_from(&chain_config, clock, Some(registry_file))?;
+    chain.show_in(&metrics);
     refuse_another_chain(&chain).await?;
     let net = net::start(net_config(&config, &key), &key, clock, &metrics).await?;
     Ok(Context {

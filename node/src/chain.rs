@@ -6,6 +6,7 @@
 pub mod deploy;
 #[cfg(feature = "devchain")]
 pub mod dev;
+mod endpoints;
 pub mod fees;
 mod kept;
 pub mod rpc;
@@ -29,14 +30,15 @@ use tokio::sync::{mpsc, watch as tokio_watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
-pub use rpc::{CallRequest, Client, Receipt, RpcError};
+use crate::metrics::Metrics;
+pub use rpc::{CallRequest, Client, ClientConfig, EndpointStatus, Receipt, RpcError};
 pub use transact::{
     Estimate, Progress, TransactConfig, TransactError, estimate, transact, transact_with,
 };
 pub use wallet::Wallet;
 
 /// How the chain is reached and followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChainConfig {
     /// Endpoints, tried in order; at most [`rpc::ENDPOINTS_MAX`].
     pub rpc: Vec<String>,
@@ -50,6 +52,12 @@ pub struct ChainConfig {
     /// How often the newest block is asked for; every request costs the
     /// provider's quota.
     pub poll_interval: Duration,
+    /// A file of PEM certificates whose authorities are trusted beside the
+    /// usual ones.
+    pub rpc_ca: Option<PathBuf>,
+    /// The usual time between two blocks; `None` on a chain that mines on
+    /// demand, which never counts as stalled.
+    pub block_time: Option<Duration>,
 }
 
 /// The door to the chain; cheap to clone. Its tasks end with the last clone or
@@ -72,7 +80,7 @@ struct Inner {
 /// How the chain is doing, as seen from here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChainStatus {
-    /// False while no endpoint answers.
+    /// False while no endpoint answers, and while none has a new block.
     pub connected: bool,
     /// The endpoint's newest block.
     pub head: Option<BlockRef>,
@@ -80,7 +88,9 @@ pub struct ChainStatus {
     pub followed: Option<BlockRef>,
     /// The last final block among those.
     pub final_block: Option<BlockRef>,
-    /// Why no endpoint answers.
+    /// Since when no endpoint has shown a new block.
+    pub stalled_since: Option<UnixSeconds>,
+    /// Why it is not connected.
     pub error: Option<String>,
 }
 
@@ -166,7 +176,14 @@ impl ChainHandle {
         file: Option<PathBuf>,
     ) -> Result<Self, RpcError> {
         let chain_id = config.chain_id.unwrap_or(config.contracts.chain_id);
-        let client = Client::new(&config.rpc, Some(chain_id))?;
+        let client = Client::with_config(&ClientConfig {
+            urls: config.rpc.clone(),
+            chain_id: Some(chain_id),
+            authorities: config.rpc_ca.clone(),
+            block_time: config.block_time,
+            // Peers that lose an endpoint together do not come back together.
+            seed: clock.now().as_nanos(),
+        })?;
         let stop = CancellationToken::new();
         let (heads_in, heads) = tokio_watch::channel(None);
         let kept = kept::RegistryFile::open(file, &config.contracts);
@@ -210,6 +227,12 @@ impl ChainHandle {
                 _stop: stop.drop_guard(),
             }),
         })
+    }
+
+    /// Shows every endpoint in the metrics.
+    pub fn show_in(&self, metrics: &Metrics) {
+        let collector = endpoints::EndpointCollector::new(self.client().clone());
+        metrics.with_registry(|registry| registry.register_collector(Box::new(collector)));
     }
 
     /// Ends the tasks; subscriptions end, calls still work.

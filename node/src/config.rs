@@ -94,6 +94,11 @@ pub struct ChainSection {
     pub confirmations: u64,
     /// Pause between two looks at the chain.
     pub poll_interval: Duration,
+    /// A file of PEM certificates that `https://` endpoints may be signed by,
+    /// beside the usual authorities.
+    pub rpc_ca: Option<String>,
+    /// The usual time between two blocks; zero says nothing about it.
+    pub block_time: Duration,
     /// The deployment's addresses, as `coliving chain info --json` prints them.
     pub contracts: Contracts,
 }
@@ -369,6 +374,8 @@ impl Default for Config {
                 chain_id: 0,
                 confirmations: 12,
                 poll_interval: Duration::from_secs(2),
+                rpc_ca: None,
+                block_time: Duration::from_secs(12),
                 contracts: Contracts::default(),
             },
             storage: StorageSection {

@@ -113,6 +113,7 @@ impl TestChain {
             contracts: self.contracts,
             confirmations: 0,
             poll_interval: Duration::from_millis(50),
+            ..ChainConfig::default()
         };
         let chain = ChainHandle::spawn(&chain_config, clock).unwrap();
         let net_config = NetConfig {

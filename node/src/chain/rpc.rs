@@ -1,25 +1,29 @@
 //! JSON-RPC to one chain over several endpoints.
 //!
-//! A request goes to the endpoint that answered last; when that one cannot be
-//! reached the next is tried, so one dead provider does not stop a peer. Each
-//! endpoint is asked for its chain id before its first answer counts.
+//! Which endpoint is asked is decided by [`protocol::chain::endpoints`]: a
+//! request goes to the first that does well and on to the next when it is not
+//! answered or answered with nonsense, so one bad provider does not stop a peer.
+//! Each endpoint is asked for its chain id before its first answer counts and
+//! after every failure.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jsonrpsee::core::ClientError;
-use jsonrpsee::core::client::ClientT;
-use jsonrpsee::core::params::BatchRequestBuilder;
-use jsonrpsee::types::ErrorObject;
-use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use protocol::amount::U256;
+use protocol::chain::Revert;
+use protocol::chain::endpoints::{EndpointHealth, EndpointState, Endpoints, EndpointsConfig};
 use protocol::chain::json::{self, BlockHeader, JsonError, Log, Object};
-use protocol::chain::{Revert, explain_revert};
 use protocol::id::{Address, Hash32};
 use protocol::registry::BlockRef;
+use protocol::time::UnixSeconds;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+
+use crate::clock::Clock;
+
+mod transport;
+
+use transport::{Call, Failure, Transport, elsewhere};
 
 /// Speaks to one chain; cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,28 +31,59 @@ pub struct Client {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    endpoints: Vec<Endpoint>,
-    preferred: AtomicUsize,
-    chain_id: OnceCell<u64>,
+/// How a chain is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// Endpoints in the order of preference; at most [`ENDPOINTS_MAX`].
+    pub urls: Vec<String>,
+    /// The chain that they must serve; the first that answers decides it when
+    /// `None`.
+    pub chain_id: Option<u64>,
+    /// A file of PEM certificates whose authorities are trusted beside the
+    /// usual ones.
+    pub authorities: Option<PathBuf>,
+    /// The usual time between two blocks; `None` on a chain that mines on
+    /// demand, which cannot be told from one that stands still.
+    pub block_time: Option<Duration>,
+    /// Seed of the jitter between retries.
+    pub seed: u64,
+}
+
+/// An endpoint and how it is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its scheme, host and port.
+    pub name: String,
+    /// How it is doing.
+    pub health: EndpointHealth,
 }
 
 #[derive(Debug)]
-struct Endpoint {
-    url: String,
-    http: HttpClient,
-    is_checked: AtomicBool,
+struct Inner {
+    transports: Vec<Transport>,
+    /// Held for a moment only, never while waiting.
+    endpoints: Mutex<Endpoints>,
+    clock: Clock,
 }
 
 /// Why the chain did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
     /// No endpoint was given, or one is not a URL.
-    #[error("`{url}` is not an RPC endpoint: {reason}; give an http:// URL in `chain.rpc`")]
+    #[error(
+        "`{url}` is not an RPC endpoint: {reason}; give an http:// or https:// URL in `chain.rpc`"
+    )]
     Endpoint {
         /// As configured.
         url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificates cannot be read.
+    #[error("the certificates in {path} cannot be used: {reason}; check `chain.rpc_ca`")]
+    Authorities {
+        /// The file.
+        path: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -82,6 +117,12 @@ pub enum RpcError {
         code: i32,
         /// Its text, cut to 256 characters.
         message: String,
+    },
+    /// More than an endpoint gives at once; ask for less.
+    #[error("more was asked for than the endpoint gives at once: {reason}")]
+    TooLarge {
+        /// The endpoint's text.
+        reason: String,
     },
     /// The endpoint's answer makes no sense.
     #[error("the endpoint's answer to {method} makes no sense: {reason}")]
@@ -131,24 +172,79 @@ impl Client {
     ///
     /// [`RpcError::Endpoint`] without endpoints and for texts that are no URLs.
     pub fn new(urls: &[String], chain_id: Option<u64>) -> Result<Self, RpcError> {
-        let endpoints: Vec<Endpoint> = urls
+        Self::with_config(&ClientConfig {
+            urls: urls.to_vec(),
+            chain_id,
+            ..ClientConfig::default()
+        })
+    }
+
+    /// As [`Client::new`], with every setting.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError::Endpoint`] as there, [`RpcError::Authorities`] when the file
+    /// of certificates cannot be used.
+    pub fn with_config(config: &ClientConfig) -> Result<Self, RpcError> {
+        let http = http_client(config.authorities.as_deref())?;
+        let transports: Vec<Transport> = config
+            .urls
             .iter()
             .take(ENDPOINTS_MAX)
-            .map(|url| Endpoint::new(url))
+            .map(|url| Transport::new(url, &http))
             .collect::<Result<_, _>>()?;
-        if endpoints.is_empty() {
+        if transports.is_empty() {
             return Err(RpcError::Endpoint {
                 url: String::new(),
                 reason: "there is none".to_owned(),
             });
         }
+        let endpoints = EndpointsConfig {
+            chain_id: config.chain_id,
+            block_time: config.block_time,
+            seed: config.seed,
+        };
         Ok(Self {
             inner: Arc::new(Inner {
-                endpoints,
-                preferred: AtomicUsize::new(0),
-                chain_id: OnceCell::new_with(chain_id),
+                endpoints: Mutex::new(Endpoints::new(transports.len(), endpoints)),
+                transports,
+                clock: Clock::system(),
             }),
         })
+    }
+
+    /// How every endpoint is doing, in the configured order.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointStatus> {
+        let names = self.inner.transports.iter().map(|one| one.name.clone());
+        names
+            .zip(self.inner.endpoints().health())
+            .map(|(name, health)| EndpointStatus { name, health })
+            .collect()
+    }
+
+    /// Since when the chain has stood still, as far as its endpoints show.
+    #[must_use]
+    pub fn stalled_since(&self) -> Option<UnixSeconds> {
+        self.inner.endpoints().stalled_since()
+    }
+
+    /// Asks endpoints that nobody asked for a while how they are doing.
+    pub(super) async fn probe(&self) {
+        loop {
+            let due = self.inner.endpoints().poll_probe(self.inner.clock.now());
+            let Some(idx) = due else {
+                return;
+            };
+            // How it went is noted with the answer.
+            if let Ok(values) = self.ask(idx, &[latest_call()]).await {
+                let read = read_header("eth_getBlockByNumber", &values);
+                match read {
+                    Ok(head) => self.note_head(idx, &head),
+                    Err(error) => self.note_nonsense(idx, &error),
+                }
+            }
+        }
     }
 
     /// The chain's id.
@@ -157,11 +253,10 @@ impl Client {
     ///
     /// [`RpcError::Unreachable`] when it is not known yet and nobody answers.
     pub async fn chain_id(&self) -> Result<u64, RpcError> {
-        if let Some(id) = self.inner.chain_id.get() {
-            return Ok(*id);
+        if let Some(id) = self.inner.endpoints().chain_id() {
+            return Ok(id);
         }
-        let value = self.request("eth_chainId", vec![]).await?;
-        read_quantity("eth_chainId", &value)
+        self.one("eth_chainId", vec![], read_quantity).await
     }
 
     /// The newest block.
@@ -171,10 +266,10 @@ impl Client {
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn latest(&self) -> Result<BlockHeader, RpcError> {
         const METHOD: &str = "eth_getBlockByNumber";
-        let value = self
-            .request(METHOD, vec![json!("latest"), json!(false)])
-            .await?;
-        BlockHeader::from_json(&value).map_err(|error| malformed(METHOD, &error))
+        let read = |values: &[Value]| read_header(METHOD, values);
+        let (idx, head) = self.run(&[latest_call()], ROUNDS_MAX, read).await?;
+        self.note_head(idx, &head);
+        Ok(head)
     }
 
     /// A block by number; `None` when the endpoint has none.
@@ -183,33 +278,23 @@ impl Client {
     ///
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn block(&self, number: u64) -> Result<Option<BlockHeader>, RpcError> {
-        const METHOD: &str = "eth_getBlockByNumber";
-        let value = self
-            .request(METHOD, vec![hex_quantity(number), json!(false)])
-            .await?;
-        if value.is_null() {
-            return Ok(None);
-        }
-        BlockHeader::from_json(&value)
-            .map(Some)
-            .map_err(|error| malformed(METHOD, &error))
+        let calls = [block_call(number)];
+        let read = |values: &[Value]| match values {
+            [Value::Null] => Ok(None),
+            values => Ok(read_headers(&[number], values)?.pop()),
+        };
+        Ok(self.run(&calls, ROUNDS_MAX, read).await?.1)
     }
 
-    /// The blocks `from..=to`, in order.
+    /// The blocks with these numbers, in their order.
     ///
     /// # Errors
     ///
     /// [`RpcError`] when nobody answers, or one of the blocks is missing.
-    pub async fn blocks(&self, from: u64, to: u64) -> Result<Vec<BlockHeader>, RpcError> {
-        const METHOD: &str = "eth_getBlockByNumber";
-        let calls: Vec<Call> = (from..=to)
-            .map(|number| (METHOD, vec![hex_quantity(number), json!(false)]))
-            .collect();
-        self.batch_or_single(&calls)
-            .await?
-            .iter()
-            .map(|value| BlockHeader::from_json(value).map_err(|error| malformed(METHOD, &error)))
-            .collect()
+    pub async fn blocks(&self, numbers: &[u64]) -> Result<Vec<BlockHeader>, RpcError> {
+        let calls: Vec<Call> = numbers.iter().map(|number| block_call(*number)).collect();
+        let read = |values: &[Value]| read_headers(numbers, values);
+        Ok(self.run(&calls, ROUNDS_MAX, read).await?.1)
     }
 
     /// Logs of `addresses` in the blocks `from..=to`.
@@ -266,8 +351,8 @@ impl Client {
 
     async fn call_on(&self, call: &CallRequest, block: Value) -> Result<Vec<u8>, RpcError> {
         const METHOD: &str = "eth_call";
-        let value = self.request(METHOD, vec![call.to_json(), block]).await?;
-        read_bytes(METHOD, &value)
+        self.one(METHOD, vec![call.to_json(), block], read_bytes)
+            .await
     }
 
     /// The gas that a transaction would use.
@@ -277,8 +362,7 @@ impl Client {
     /// [`RpcError::Revert`] with the reason when it would revert.
     pub async fn estimate_gas(&self, call: &CallRequest) -> Result<u64, RpcError> {
         const METHOD: &str = "eth_estimateGas";
-        let value = self.request(METHOD, vec![call.to_json()]).await?;
-        read_quantity(METHOD, &value)
+        self.one(METHOD, vec![call.to_json()], read_quantity).await
     }
 
     /// How many transactions of `address` have been mined.
@@ -288,10 +372,8 @@ impl Client {
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn transaction_count(&self, address: Address) -> Result<u64, RpcError> {
         const METHOD: &str = "eth_getTransactionCount";
-        let value = self
-            .request(METHOD, vec![json!(address), json!("latest")])
-            .await?;
-        read_quantity(METHOD, &value)
+        let parameters = vec![json!(address), json!("latest")];
+        self.one(METHOD, parameters, read_quantity).await
     }
 
     /// The nonce for the next transaction of `address`, those that wait to be
@@ -303,8 +385,8 @@ impl Client {
     pub async fn next_nonce(&self, address: Address) -> Result<u64, RpcError> {
         const METHOD: &str = "eth_getTransactionCount";
         let pending = vec![json!(address), json!("pending")];
-        match self.request(METHOD, pending).await {
-            Ok(value) => read_quantity(METHOD, &value),
+        match self.one(METHOD, pending, read_quantity).await {
+            Ok(nonce) => Ok(nonce),
             Err(RpcError::Rejected { .. }) => self.transaction_count(address).await,
             Err(error) => Err(error),
         }
@@ -317,10 +399,11 @@ impl Client {
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn balance(&self, address: Address) -> Result<U256, RpcError> {
         const METHOD: &str = "eth_getBalance";
-        let value = self
-            .request(METHOD, vec![json!(address), json!("latest")])
-            .await?;
-        serde_json::from_value(value).map_err(|error| malformed(METHOD, &error))
+        let parameters = vec![json!(address), json!("latest")];
+        let read = |method, value: &Value| {
+            serde_json::from_value(value.clone()).map_err(|error| malformed(method, &error))
+        };
+        self.one(METHOD, parameters, read).await
     }
 
     /// The code at `address`; empty where no contract stands.
@@ -330,10 +413,8 @@ impl Client {
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn code(&self, address: Address) -> Result<Vec<u8>, RpcError> {
         const METHOD: &str = "eth_getCode";
-        let value = self
-            .request(METHOD, vec![json!(address), json!("latest")])
-            .await?;
-        read_bytes(METHOD, &value)
+        let parameters = vec![json!(address), json!("latest")];
+        self.one(METHOD, parameters, read_bytes).await
     }
 
     /// The tip in wei per gas that the endpoint suggests.
@@ -343,8 +424,7 @@ impl Client {
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn max_priority_fee(&self) -> Result<u64, RpcError> {
         const METHOD: &str = "eth_maxPriorityFeePerGas";
-        let value = self.request(METHOD, vec![]).await?;
-        read_quantity(METHOD, &value)
+        self.one(METHOD, vec![], read_quantity).await
     }
 
     /// Hands over a signed transaction.
@@ -366,13 +446,13 @@ impl Client {
     /// [`RpcError`] when nobody answers or the answer makes no sense.
     pub async fn receipt(&self, tx_hash: Hash32) -> Result<Option<Receipt>, RpcError> {
         const METHOD: &str = "eth_getTransactionReceipt";
-        let value = self.request(METHOD, vec![json!(tx_hash)]).await?;
-        if value.is_null() {
-            return Ok(None);
-        }
-        Receipt::from_json(&value)
-            .map(Some)
-            .map_err(|error| malformed(METHOD, &error))
+        let read = |method, value: &Value| match value {
+            Value::Null => Ok(None),
+            value => Receipt::from_json(value)
+                .map(Some)
+                .map_err(|error| malformed(method, &error)),
+        };
+        self.one(METHOD, vec![json!(tx_hash)], read).await
     }
 
     /// Any method with any parameters.
@@ -385,132 +465,167 @@ impl Client {
         method: &'static str,
         parameters: Vec<Value>,
     ) -> Result<Value, RpcError> {
-        let answers = self.batch_or_single(&[(method, parameters)]).await?;
-        answers
-            .into_iter()
-            .next()
-            .ok_or_else(|| malformed(method, &"there is none"))
+        self.one(method, parameters, |_, value| Ok(value.clone()))
+            .await
     }
 
     async fn logs(&self, filter: Value) -> Result<Vec<Log>, RpcError> {
         const METHOD: &str = "eth_getLogs";
-        let value = self.request(METHOD, vec![filter]).await?;
-        let Value::Array(logs) = value else {
-            return Err(malformed(METHOD, &"it is not a list"));
+        let read = |values: &[Value]| {
+            let [Value::Array(logs)] = values else {
+                return Err(malformed(METHOD, &"it is not a list"));
+            };
+            logs.iter()
+                .map(|log| Log::from_json(log).map_err(|error| malformed(METHOD, &error)))
+                .collect()
         };
-        logs.iter()
-            .map(|log| Log::from_json(log).map_err(|error| malformed(METHOD, &error)))
-            .collect()
+        // What takes too long is asked for in smaller parts, not again.
+        Ok(self.run(&[(METHOD, vec![filter])], 1, read).await?.1)
     }
 
-    /// Makes all calls at one endpoint, or none.
-    async fn batch_or_single(&self, calls: &[Call]) -> Result<Vec<Value>, RpcError> {
-        let endpoints = &self.inner.endpoints;
-        let first = self.inner.preferred.load(Ordering::Relaxed);
+    /// Makes one call and reads the answer.
+    async fn one<T>(
+        &self,
+        method: &'static str,
+        parameters: Vec<Value>,
+        read: impl Fn(&'static str, &Value) -> Result<T, RpcError>,
+    ) -> Result<T, RpcError> {
+        let read = |values: &[Value]| match values {
+            [value] => read(method, value),
+            _ => Err(malformed(method, &"there is none")),
+        };
+        let calls = [(method, parameters)];
+        Ok(self.run(&calls, ROUNDS_MAX, read).await?.1)
+    }
+
+    /// Makes all calls at one endpoint, in the order that the machine gives;
+    /// returns which endpoint it was and what was read there. An answer that
+    /// makes no sense counts as none.
+    async fn run<T>(
+        &self,
+        calls: &[Call],
+        rounds: u32,
+        read: impl Fn(&[Value]) -> Result<T, RpcError>,
+    ) -> Result<(usize, T), RpcError> {
         let mut last = None;
-        for round in 0..endpoints.len().max(ATTEMPTS_MIN) {
-            let idx = (first + round) % endpoints.len();
-            let endpoint = &endpoints[idx];
-            let answer = match self.check(endpoint).await {
-                Ok(()) => endpoint.ask(calls).await,
-                Err(failure) => Err(failure),
-            };
-            match answer {
-                Ok(values) => {
-                    self.inner.preferred.store(idx, Ordering::Relaxed);
-                    return Ok(values);
-                }
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Elsewhere(reason)) => {
-                    last = Some(RpcError::Unreachable {
-                        url: endpoint.url.clone(),
-                        reason,
-                    });
-                }
-                Err(Failure::OtherChain(found)) => {
-                    last = Some(RpcError::ChainId {
-                        url: endpoint.url.clone(),
-                        expected: self.inner.chain_id.get().copied().unwrap_or_default(),
-                        found,
-                    });
+        for round in 0..rounds {
+            if let Some(before) = round.checked_sub(1) {
+                let pause = self.inner.endpoints().pause(before);
+                tokio::time::sleep(pause).await;
+            }
+            let order = self.inner.endpoints().order(self.inner.clock.now());
+            for idx in order {
+                match self.ask(idx, calls).await {
+                    Ok(values) => match read(&values) {
+                        Ok(answer) => return Ok((idx, answer)),
+                        Err(error) => {
+                            self.note_nonsense(idx, &error);
+                            last = Some(error);
+                        }
+                    },
+                    Err(Failure::Final(error)) => return Err(error),
+                    Err(Failure::Elsewhere { reason, .. }) => {
+                        let url = self.inner.transports[idx].name.clone();
+                        last = Some(RpcError::Unreachable { url, reason });
+                    }
                 }
             }
         }
-        Err(last.expect("there is at least one endpoint and one attempt"))
+        Err(self.inner.other_chain().or(last).unwrap_or_else(|| {
+            let url = self.inner.transports[0].name.clone();
+            let reason = "it is left alone for a while after it failed".to_owned();
+            RpcError::Unreachable { url, reason }
+        }))
     }
 
-    /// Asks an endpoint for its chain id once.
-    async fn check(&self, endpoint: &Endpoint) -> Result<(), Failure> {
+    /// Makes calls at one endpoint, after its chain id where that is not
+    /// known, and notes how it went.
+    async fn ask(&self, idx: usize, calls: &[Call]) -> Result<Vec<Value>, Failure> {
+        let needs_check = self.inner.endpoints().needs_check(idx);
+        if needs_check {
+            self.check(idx).await?;
+        }
+        self.timed(idx, calls).await
+    }
+
+    async fn check(&self, idx: usize) -> Result<(), Failure> {
         const METHOD: &str = "eth_chainId";
-        if endpoint.is_checked.load(Ordering::Relaxed) {
-            return Ok(());
+        let values = self.timed(idx, &[(METHOD, vec![])]).await?;
+        let found = values
+            .first()
+            .and_then(Value::as_str)
+            .and_then(json::quantity);
+        let now = self.inner.clock.now();
+        let Some(found) = found else {
+            let reason = "its chain id makes no sense".to_owned();
+            let mut endpoints = self.inner.endpoints();
+            endpoints.handle_failure(idx, reason.clone(), None, now);
+            return Err(elsewhere(reason));
+        };
+        match self.inner.endpoints().handle_chain_id(idx, found, now) {
+            true => Ok(()),
+            false => Err(elsewhere(format!("it serves chain {found}"))),
         }
-        let value = endpoint
-            .http
-            .request::<Value, _>(METHOD, Vec::<Value>::new())
-            .await
-            .map_err(|error| Failure::new(METHOD, error))?;
-        let found = read_quantity(METHOD, &value).map_err(Failure::Final)?;
-        let expected = *self
-            .inner
-            .chain_id
-            .get_or_init(|| async move { found })
-            .await;
-        if found != expected {
-            return Err(Failure::OtherChain(found));
+    }
+
+    async fn timed(&self, idx: usize, calls: &[Call]) -> Result<Vec<Value>, Failure> {
+        let clock = self.inner.clock;
+        let asked_at = clock.now();
+        self.inner.endpoints().handle_asked(idx, asked_at);
+        let answer = self.inner.transports[idx].ask(calls).await;
+        let now = clock.now();
+        let mut endpoints = self.inner.endpoints();
+        match &answer {
+            // A refusal is an answer too.
+            Ok(_) | Err(Failure::Final(_)) => {
+                endpoints.handle_answer(idx, now.saturating_since(asked_at), now);
+            }
+            Err(Failure::Elsewhere {
+                reason,
+                retry_after,
+            }) => endpoints.handle_failure(idx, reason.clone(), *retry_after, now),
         }
-        endpoint.is_checked.store(true, Ordering::Relaxed);
-        Ok(())
+        answer
+    }
+
+    fn note_head(&self, idx: usize, head: &BlockHeader) {
+        let now = self.inner.clock.now();
+        let mut endpoints = self.inner.endpoints();
+        endpoints.handle_head(idx, head.number, head.hash, head.time, now);
+    }
+
+    fn note_nonsense(&self, idx: usize, error: &RpcError) {
+        let now = self.inner.clock.now();
+        let mut endpoints = self.inner.endpoints();
+        endpoints.handle_failure(idx, error.to_string(), None, now);
     }
 }
 
-impl Endpoint {
-    fn new(url: &str) -> Result<Self, RpcError> {
-        let http = HttpClientBuilder::default()
-            .request_timeout(REQUEST_TIMEOUT)
-            .max_request_size(REQUEST_BYTES_MAX)
-            .max_response_size(RESPONSE_BYTES_MAX)
-            .build(url)
-            .map_err(|error| RpcError::Endpoint {
-                url: url.to_owned(),
-                reason: error.to_string(),
-            })?;
-        Ok(Self {
-            url: url.to_owned(),
-            http,
-            is_checked: AtomicBool::new(false),
-        })
+impl Inner {
+    fn endpoints(&self) -> MutexGuard<'_, Endpoints> {
+        self.endpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, calls: &[Call]) -> Result<Vec<Value>, Failure> {
-        if let [(method, parameters)] = calls {
-            return self
-                .http
-                .request::<Value, _>(method, parameters.clone())
-                .await
-                .map(|value| vec![value])
-                .map_err(|error| Failure::new(method, error));
+    /// The error that explains why nobody is asked: all serve another chain.
+    fn other_chain(&self) -> Option<RpcError> {
+        let endpoints = self.endpoints();
+        let expected = endpoints.chain_id()?;
+        let mut error = None;
+        for (health, transport) in endpoints.health().into_iter().zip(&self.transports) {
+            let EndpointState::OtherChain { found } = health.state else {
+                return None;
+            };
+            error = Some(RpcError::ChainId {
+                url: transport.name.clone(),
+                expected,
+                found,
+            });
         }
-        let mut batch = BatchRequestBuilder::new();
-        for (method, parameters) in calls {
-            batch
-                .insert(method, parameters.clone())
-                .map_err(|error| Failure::Final(malformed("batch", &error)))?;
-        }
-        let answers = self
-            .http
-            .batch_request::<Value>(batch)
-            .await
-            .map_err(|error| Failure::new("batch", error))?;
-        answers
-            .into_iter()
-            .map(|answer| answer.map_err(|error| Failure::Final(refused("batch", &error))))
-            .collect()
+        error
     }
 }
-
-/// A method and its parameters.
-type Call = (&'static str, Vec<Value>);
 
 impl CallRequest {
     /// A call of `to` with `data` by nobody in particular.
@@ -568,6 +683,8 @@ impl RpcError {
         match self {
             Self::Unreachable { .. } | Self::Malformed { .. } => true,
             Self::Endpoint { .. }
+            | Self::Authorities { .. }
+            | Self::TooLarge { .. }
             | Self::ChainId { .. }
             | Self::Revert(_)
             | Self::Rejected { .. } => false,
@@ -602,39 +719,6 @@ impl RpcError {
     }
 }
 
-enum Failure {
-    /// Another endpoint may do better.
-    Elsewhere(String),
-    /// The endpoint serves this chain.
-    OtherChain(u64),
-    /// No endpoint would do better.
-    Final(RpcError),
-}
-
-impl Failure {
-    fn new(method: &'static str, error: ClientError) -> Self {
-        match error {
-            ClientError::Call(object) => Self::Final(refused(method, &object)),
-            other => Self::Elsewhere(other.to_string()),
-        }
-    }
-}
-
-fn refused(method: &'static str, object: &ErrorObject<'_>) -> RpcError {
-    let data = object
-        .data()
-        .and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())
-        .and_then(|text| json::bytes(&text, REVERT_BYTES_MAX));
-    if object.code() == REVERT_CODE || object.message().contains("revert") {
-        return RpcError::Revert(explain_revert(&data.unwrap_or_default()));
-    }
-    RpcError::Rejected {
-        method,
-        code: object.code(),
-        message: object.message().chars().take(256).collect(),
-    }
-}
-
 fn malformed(method: &'static str, reason: &dyn std::fmt::Display) -> RpcError {
     RpcError::Malformed {
         method,
@@ -656,6 +740,51 @@ fn read_bytes(method: &'static str, value: &Value) -> Result<Vec<u8>, RpcError> 
         .ok_or_else(|| malformed(method, &"it is not bytes within their limit"))
 }
 
+/// Reads one header per number, in order.
+fn read_headers(numbers: &[u64], values: &[Value]) -> Result<Vec<BlockHeader>, RpcError> {
+    const METHOD: &str = "eth_getBlockByNumber";
+    let read = |(number, value): (&u64, &Value)| {
+        let header = BlockHeader::from_json(value).map_err(|error| malformed(METHOD, &error))?;
+        if header.number != *number {
+            let found = header.number;
+            let reason = format!("it is block {found} in place of {number}");
+            return Err(malformed(METHOD, &reason));
+        }
+        Ok(header)
+    };
+    if values.len() != numbers.len() {
+        return Err(malformed(METHOD, &"blocks are missing"));
+    }
+    numbers.iter().zip(values).map(read).collect()
+}
+
+fn read_header(method: &'static str, values: &[Value]) -> Result<BlockHeader, RpcError> {
+    let value = values.first().unwrap_or(&Value::Null);
+    BlockHeader::from_json(value).map_err(|error| malformed(method, &error))
+}
+
+fn latest_call() -> Call {
+    ("eth_getBlockByNumber", vec![json!("latest"), json!(false)])
+}
+
+fn block_call(number: u64) -> Call {
+    let parameters = vec![hex_quantity(number), json!(false)];
+    ("eth_getBlockByNumber", parameters)
+}
+
+fn http_client(authorities: Option<&Path>) -> Result<reqwest::Client, RpcError> {
+    let refused = |path: &Path, reason: String| RpcError::Authorities {
+        path: path.display().to_string(),
+        reason,
+    };
+    let pem = match authorities {
+        Some(path) => Some(std::fs::read(path).map_err(|error| refused(path, error.to_string()))?),
+        None => None,
+    };
+    let path = authorities.unwrap_or(Path::new("the system"));
+    transport::http_client(pem.as_deref()).map_err(|error| refused(path, error.to_string()))
+}
+
 fn hex_quantity(number: u64) -> Value {
     json!(format!("{number:#x}"))
 }
@@ -663,14 +792,7 @@ fn hex_quantity(number: u64) -> Value {
 /// Most endpoints that are used; more are ignored.
 pub const ENDPOINTS_MAX: usize = 16;
 
-/// Every request is tried this often, on different endpoints where there are.
-const ATTEMPTS_MIN: usize = 2;
+/// How often all endpoints are tried, with a growing pause between.
+const ROUNDS_MAX: u32 = 3;
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-const REQUEST_BYTES_MAX: u32 = 1 << 20;
-const RESPONSE_BYTES_MAX: u32 = 16 << 20;
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-const REVERT_BYTES_MAX: usize = 64 * 1024;
-
-/// The JSON-RPC error code that endpoints use for reverts.
-const REVERT_CODE: i32 = 3;

@@ -21,18 +21,32 @@ use super::wallet::Transaction;
 use super::*;
 use crate::testing::{CHAIN_ID, TestChain, key, peer_key, within};
 
+mod door;
+mod endpoints;
 mod transact;
 
 impl TestChain {
     fn handle(&self, urls: Vec<String>) -> ChainHandle {
-        let config = ChainConfig {
+        ChainHandle::spawn(&self.config(urls), Clock::system()).unwrap()
+    }
+
+    fn config(&self, urls: Vec<String>) -> ChainConfig {
+        ChainConfig {
             rpc: urls,
             chain_id: None,
             contracts: self.contracts,
             confirmations: 0,
             poll_interval: Duration::from_millis(20),
-        };
-        ChainHandle::spawn(&config, Clock::system()).unwrap()
+            ..ChainConfig::default()
+        }
+    }
+
+    /// Sends an action and waits until it is mined.
+    async fn send(&self, number: u64) -> Receipt {
+        let (to, data) = (self.contracts.entity_manager, self.action(number));
+        transact(&self.client, &wallet(4), to, data, U256::zero(), |_| {})
+            .await
+            .unwrap()
     }
 
     /// Stakes for the peer with key `seed` as the operator with the same key.

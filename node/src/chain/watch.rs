@@ -3,7 +3,7 @@
 //! Each drives a [`Follower`]; what to fetch and what it means is decided there.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use protocol::chain::follower::{Event, Request};
 use protocol::chain::{
@@ -12,6 +12,7 @@ use protocol::chain::{
 };
 use protocol::id::Address;
 use protocol::registry::{BlockRef, Registry, RegistryEvent};
+use protocol::time::UnixSeconds;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -75,6 +76,8 @@ impl HeadPoller {
     async fn poll_for_ever(self) {
         let mut ticks = tokio::time::interval(self.interval.max(POLL_INTERVAL_MIN));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // A probe may wait long for an answer, and the head is waited for.
+        tokio::spawn(probe(self.client.clone(), self.stop.clone()));
         loop {
             ticks.tick().await;
             self.handle_answer(self.client.latest().await);
@@ -84,13 +87,22 @@ impl HeadPoller {
     fn handle_answer(&self, answer: Result<BlockHeader, RpcError>) {
         match answer {
             Ok(head) => {
+                let stalled_since = self.client.stalled_since();
                 self.status.send_if_modified(|status| {
-                    if !status.connected {
-                        info!(block = head.number, "chain endpoint answers");
+                    let error = stalled_since.map(|since| stall_text(since, &head));
+                    let connected = stalled_since.is_none();
+                    let is_news = status.connected != connected
+                        || status.error != error
+                        || status.head != Some(head.block());
+                    if status.connected != connected || status.error != error {
+                        match &error {
+                            None => info!(block = head.number, "chain endpoint answers"),
+                            Some(error) => warn!(error, "no block comes"),
+                        }
                     }
-                    let is_news = !status.connected || status.head != Some(head.block());
-                    status.connected = true;
-                    status.error = None;
+                    status.connected = connected;
+                    status.stalled_since = stalled_since;
+                    status.error = error;
                     status.head = Some(head.block());
                     is_news
                 });
@@ -108,12 +120,34 @@ impl HeadPoller {
                         warn!(error = error.as_deref(), "chain endpoint is away");
                     }
                     status.connected = false;
+                    status.stalled_since = None;
                     status.error = error;
                     is_news
                 });
             }
         }
     }
+}
+
+/// Asks endpoints that are not in use how they are doing.
+async fn probe(client: Client, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(PROBE_TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if stop.run_until_cancelled(client.probe()).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn stall_text(since: UnixSeconds, head: &BlockHeader) -> String {
+    let since = UNIX_EPOCH + Duration::from_secs(since.0);
+    format!(
+        "the chain has stalled since {}: its newest block is {}",
+        humantime::format_rfc3339_seconds(since),
+        head.number
+    )
 }
 
 impl RegistryActor {
@@ -302,7 +336,8 @@ impl Driver {
             let logs = client.logs_by_hash(header.hash, &self.addresses).await?;
             return Ok((vec![header], logs));
         }
-        let headers = client.blocks(from, to).await?;
+        let numbers: Vec<u64> = (from..=to).collect();
+        let headers = client.blocks(&numbers).await?;
         let logs = client.logs_by_range(from, to, &self.addresses).await?;
         Ok((headers, logs))
     }
@@ -347,5 +382,8 @@ fn publish(sender: &watch::Sender<Arc<Registry>>, registry: &Registry) {
 
 /// Most blocks in one request; each costs one call in a batch.
 const RANGE_BLOCKS_MAX: u64 = 128;
+
+/// How often it is looked which endpoints are due for a probe.
+const PROBE_TICK: Duration = Duration::from_secs(1);
 
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);

@@ -114,6 +114,18 @@ pub const FIELDS: &[Field] = &[
     ),
     field!(
         "chain",
+        "rpc_ca",
+        chain.rpc_ca,
+        "File of PEM certificates that `https://` endpoints may be signed by, beside the usual authorities."
+    ),
+    field!(
+        "chain",
+        "block_time",
+        chain.block_time,
+        "Usual time between two blocks: a chain without a new one for 20 of them counts as stalled. 0s never does, nor do 0 confirmations."
+    ),
+    field!(
+        "chain",
         "contracts",
         chain.contracts,
         "Addresses of the deployment, as `coliving chain info --json` prints them."

@@ -44,6 +44,8 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
             "head": chain.head.map(|block| block.number),
             "final_block": final_block,
             "error": chain.error,
+            "stalled_since": chain.stalled_since.map(|since| since.0),
+            "endpoints": context.chain.endpoints_json(),
         },
         "index": {
             "height": height.block_number,

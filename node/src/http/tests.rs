@@ -72,6 +72,7 @@ impl Server {
             contracts,
             confirmations: 0,
             poll_interval: std::time::Duration::from_secs(60),
+            ..ChainConfig::default()
         };
         let net = NetConfig::default().on_loopback();
         let context = Context {

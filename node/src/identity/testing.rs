@@ -127,6 +127,7 @@ impl TestNet {
             contracts: self.contracts,
             confirmations: 0,
             poll_interval: Duration::from_millis(20),
+            ..ChainConfig::default()
         };
         Context {
             peer: key.address(),

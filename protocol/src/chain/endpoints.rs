@@ -101,6 +101,8 @@ struct Endpoint {
     failures_in_a_row: u32,
     error: Option<String>,
     retry_at: Option<Moment>,
+    /// It said itself when to come back.
+    wants_rest: bool,
     probe_at: Moment,
 }
 
@@ -131,14 +133,15 @@ impl Endpoints {
         self.chain_id
     }
 
-    /// Whom to ask, the first first. Endpoints of other chains are left out
-    /// until they may be tried again.
+    /// Whom to ask, the first first. Endpoints of other chains and those that
+    /// asked for patience are left out until they may be tried again.
     #[must_use]
     pub fn order(&self, now: Moment) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.endpoints.len())
             .filter(|idx| {
                 let endpoint = &self.endpoints[*idx];
-                endpoint.other_chain.is_none() || endpoint.may_retry(now)
+                let is_barred = endpoint.other_chain.is_some() || endpoint.wants_rest;
+                !is_barred || endpoint.retry_at.is_none_or(|at| at <= now)
             })
             .collect();
         order.sort_by_key(|idx| (self.state(*idx).rank(), *idx));
@@ -207,6 +210,7 @@ impl Endpoints {
         endpoint.failures = endpoint.failures.saturating_add(1);
         endpoint.failures_in_a_row = endpoint.failures_in_a_row.saturating_add(1);
         endpoint.is_checked = false;
+        endpoint.wants_rest = retry_after.is_some();
         endpoint.error = Some(error);
         endpoint.retry_at = Some(now + wait);
         endpoint.probe_at = now + wait;
@@ -333,12 +337,6 @@ impl Endpoints {
         word ^= word >> 31;
         let share = u32::try_from(word % 513).unwrap_or_default();
         duration * (768 + share) / 1024
-    }
-}
-
-impl Endpoint {
-    fn may_retry(&self, now: Moment) -> bool {
-        self.retry_at.is_none_or(|at| at <= now)
     }
 }
 

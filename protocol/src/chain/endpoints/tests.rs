@@ -104,11 +104,14 @@ fn an_endpoint_that_asks_for_patience_gets_it() {
         .handle_failure(0, "too many requests".to_owned(), asked, now);
     let until = now + Duration::from_secs(120);
     assert_eq!(pool.state(0), EndpointState::Failing { until });
+    assert_eq!(pool.order(), [0_usize; 0]);
     let asked = Some(Duration::from_secs(1 << 40));
     pool.machine
         .handle_failure(0, "too many requests".to_owned(), asked, now);
     let until = now + RETRY_AFTER_MAX;
     assert_eq!(pool.state(0), EndpointState::Failing { until });
+    pool.seconds += 300;
+    assert_eq!(pool.order(), [0]);
 }
 
 #[test]
