@@ -297,23 +297,45 @@ impl Client {
         Ok(self.run(&calls, ROUNDS_MAX, read).await?.1)
     }
 
-    /// Logs of `addresses` in the blocks `from..=to`.
+    /// The blocks with these rising numbers, and the logs of `addresses` from
+    /// the first to the last of them, all from one endpoint: one that does not
+    /// have the last block yet would leave logs out without a word.
     ///
     /// # Errors
     ///
-    /// [`RpcError`] when nobody answers or the answer makes no sense.
-    pub async fn logs_by_range(
+    /// [`RpcError::TooLarge`] when the endpoint gives less at once, others when
+    /// nobody answers or a block is missing.
+    pub async fn blocks_with_logs(
         &self,
-        from: u64,
-        to: u64,
+        numbers: &[u64],
         addresses: &[Address],
-    ) -> Result<Vec<Log>, RpcError> {
+    ) -> Result<(Vec<BlockHeader>, Vec<Log>), RpcError> {
+        let (Some(from), Some(to)) = (numbers.first(), numbers.last()) else {
+            return Ok((Vec::new(), Vec::new()));
+        };
         let filter = json!({
-            "fromBlock": hex_quantity(from),
-            "toBlock": hex_quantity(to),
+            "fromBlock": hex_quantity(*from),
+            "toBlock": hex_quantity(*to),
             "address": addresses,
         });
-        self.logs(filter).await
+        let mut calls: Vec<Call> = numbers.iter().map(|number| block_call(*number)).collect();
+        calls.push((LOGS_METHOD, vec![filter]));
+        // Once more after the logs: what changed in between is of another fork.
+        calls.push(block_call(*to));
+        let read = |values: &[Value]| {
+            let (headers, rest) = values.split_at_checked(numbers.len()).unwrap_or_default();
+            let headers = read_headers(numbers, headers)?;
+            let [logs, last] = rest else {
+                return Err(malformed(LOGS_METHOD, &"answers are missing"));
+            };
+            let last = read_headers(&[*to], std::slice::from_ref(last))?;
+            if headers.last() != last.last() {
+                return Err(malformed(LOGS_METHOD, &"the chain changed meanwhile"));
+            }
+            Ok((headers, read_logs(logs)?))
+        };
+        // What takes too long is asked for in smaller parts, not again.
+        Ok(self.run(&calls, 1, read).await?.1)
     }
 
     /// Logs of `addresses` in the block with this hash.
@@ -326,7 +348,8 @@ impl Client {
         block: Hash32,
         addresses: &[Address],
     ) -> Result<Vec<Log>, RpcError> {
-        self.logs(json!({ "blockHash": block, "address": addresses }))
+        let filter = json!({ "blockHash": block, "address": addresses });
+        self.one(LOGS_METHOD, vec![filter], |_, logs| read_logs(logs))
             .await
     }
 
@@ -467,20 +490,6 @@ impl Client {
     ) -> Result<Value, RpcError> {
         self.one(method, parameters, |_, value| Ok(value.clone()))
             .await
-    }
-
-    async fn logs(&self, filter: Value) -> Result<Vec<Log>, RpcError> {
-        const METHOD: &str = "eth_getLogs";
-        let read = |values: &[Value]| {
-            let [Value::Array(logs)] = values else {
-                return Err(malformed(METHOD, &"it is not a list"));
-            };
-            logs.iter()
-                .map(|log| Log::from_json(log).map_err(|error| malformed(METHOD, &error)))
-                .collect()
-        };
-        // What takes too long is asked for in smaller parts, not again.
-        Ok(self.run(&[(METHOD, vec![filter])], 1, read).await?.1)
     }
 
     /// Makes one call and reads the answer.
@@ -758,6 +767,15 @@ fn read_headers(numbers: &[u64], values: &[Value]) -> Result<Vec<BlockHeader>, R
     numbers.iter().zip(values).map(read).collect()
 }
 
+fn read_logs(value: &Value) -> Result<Vec<Log>, RpcError> {
+    let Value::Array(logs) = value else {
+        return Err(malformed(LOGS_METHOD, &"it is not a list"));
+    };
+    logs.iter()
+        .map(|log| Log::from_json(log).map_err(|error| malformed(LOGS_METHOD, &error)))
+        .collect()
+}
+
 fn read_header(method: &'static str, values: &[Value]) -> Result<BlockHeader, RpcError> {
     let value = values.first().unwrap_or(&Value::Null);
     BlockHeader::from_json(value).map_err(|error| malformed(method, &error))
@@ -791,6 +809,8 @@ fn hex_quantity(number: u64) -> Value {
 
 /// Most endpoints that are used; more are ignored.
 pub const ENDPOINTS_MAX: usize = 16;
+
+const LOGS_METHOD: &str = "eth_getLogs";
 
 /// How often all endpoints are tried, with a growing pause between.
 const ROUNDS_MAX: u32 = 3;

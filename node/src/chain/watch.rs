@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use protocol::chain::follower::{Event, Request};
+use protocol::chain::follower::{Event, HEADERS_MAX, Request};
 use protocol::chain::{
     BlockHeader, Contracts, Cursor, Follower, FollowerConfig, Log, RegistryHistory,
     entries_from_logs, registry_event_from_log,
@@ -165,7 +165,12 @@ impl RegistryActor {
         ];
         loop {
             let mut history = RegistryHistory::new(contracts.snapshot_blocks);
-            let mut driver = Driver::new(self.source.clone(), contracts.start(), addresses.clone());
+            let mut driver = Driver::new(
+                self.source.clone(),
+                contracts.start(),
+                addresses.clone(),
+                false,
+            );
             loop {
                 match driver.next_event().await {
                     Event::Block { header, logs } => {
@@ -232,7 +237,7 @@ impl Subscription {
     async fn feed(self, from: Cursor) {
         let contracts = self.source.contracts;
         let watched = contracts.watched().to_vec();
-        let mut driver = Driver::new(self.source.clone(), from, watched);
+        let mut driver = Driver::new(self.source.clone(), from, watched, true);
         loop {
             let event = match driver.next_event().await {
                 Event::Block { header, logs } => block_event(&contracts, header, &logs),
@@ -249,11 +254,14 @@ impl Subscription {
 }
 
 impl Driver {
-    fn new(source: Source, start: Cursor, addresses: Vec<Address>) -> Self {
+    /// With `epochs`, the first block of each is among the events.
+    fn new(source: Source, start: Cursor, addresses: Vec<Address>, epochs: bool) -> Self {
         let follower = Follower::new(FollowerConfig {
             start,
             confirmations: source.confirmations,
             range_blocks_max: RANGE_BLOCKS_MAX,
+            span_blocks_max: SPAN_BLOCKS_MAX,
+            epochs,
         });
         Self {
             source,
@@ -303,27 +311,43 @@ impl Driver {
     }
 
     async fn fetch(&mut self, request: Request) {
-        match request {
-            Request::Blocks { id, from, to } => match self.blocks(from, to).await {
+        let client = &self.source.client;
+        let id = request.id();
+        let error = match &request {
+            Request::Blocks { from, to, .. } => match self.blocks(*from, *to).await {
                 Ok((headers, logs)) => {
                     let now = self.source.clock.now();
-                    self.follower.handle_blocks(id, headers, logs, now);
+                    return self.follower.handle_blocks(id, headers, logs, now);
                 }
-                Err(error) => {
-                    debug!(from, to, %error, "blocks could not be fetched");
-                    self.follower.handle_failure(id, self.source.clock.now());
-                }
+                Err(error) => error,
             },
-            Request::Header { id, number } => match self.source.client.block(number).await {
+            Request::Span { from, to, .. } => match self.span(*from, *to).await {
+                Ok((headers, logs)) => {
+                    let now = self.source.clock.now();
+                    return self.follower.handle_span(id, headers, logs, now);
+                }
+                Err(error) => error,
+            },
+            Request::Headers { numbers, .. } => match client.blocks(numbers).await {
+                Ok(headers) => {
+                    let now = self.source.clock.now();
+                    return self.follower.handle_headers(id, headers, now);
+                }
+                Err(error) => error,
+            },
+            Request::Header { number, .. } => match client.block(*number).await {
                 Ok(header) => {
                     let now = self.source.clock.now();
-                    self.follower.handle_header(id, header, now);
+                    return self.follower.handle_header(id, header, now);
                 }
-                Err(error) => {
-                    debug!(number, %error, "block could not be fetched");
-                    self.follower.handle_failure(id, self.source.clock.now());
-                }
+                Err(error) => error,
             },
+        };
+        let now = self.source.clock.now();
+        debug!(?request, %error, "the chain could not be read");
+        match error {
+            RpcError::TooLarge { .. } => self.follower.handle_too_large(id, now),
+            _ => self.follower.handle_failure(id, now),
         }
     }
 
@@ -337,8 +361,25 @@ impl Driver {
             return Ok((vec![header], logs));
         }
         let numbers: Vec<u64> = (from..=to).collect();
-        let headers = client.blocks(&numbers).await?;
-        let logs = client.logs_by_range(from, to, &self.addresses).await?;
+        client.blocks_with_logs(&numbers, &self.addresses).await
+    }
+
+    /// Logs of a long stretch and the headers of its ends and of blocks with
+    /// logs.
+    async fn span(&self, from: u64, to: u64) -> Result<(Vec<BlockHeader>, Vec<Log>), RpcError> {
+        let client = &self.source.client;
+        let ends = [from, to];
+        let (ends, logs) = client.blocks_with_logs(&ends, &self.addresses).await?;
+        let mut numbers: Vec<u64> = logs.iter().map(|log| log.block_number).collect();
+        numbers.retain(|number| (from + 1..to).contains(number));
+        numbers.dedup();
+        let mut headers = Vec::with_capacity(numbers.len() + 2);
+        let mut ends = ends.into_iter();
+        headers.extend(ends.next());
+        for part in numbers.chunks(HEADERS_MAX) {
+            headers.extend(client.blocks(part).await?);
+        }
+        headers.extend(ends.next());
         Ok((headers, logs))
     }
 }
@@ -380,8 +421,11 @@ fn publish(sender: &watch::Sender<Arc<Registry>>, registry: &Registry) {
     });
 }
 
-/// Most blocks in one request; each costs one call in a batch.
+/// Most blocks in one request for all of them; each costs one call in a batch.
 const RANGE_BLOCKS_MAX: u64 = 128;
+
+/// Most blocks in one request for logs: what large providers allow.
+const SPAN_BLOCKS_MAX: u64 = 10_000;
 
 /// How often it is looked which endpoints are due for a probe.
 const PROBE_TICK: Duration = Duration::from_secs(1);

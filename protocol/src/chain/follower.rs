@@ -5,8 +5,14 @@
 //! searches the last block that both forks share and rolls back to it; a fork
 //! below the last [`REORG_BLOCKS_MAX`] blocks ends it.
 //!
+//! Far below the head most blocks are empty for us. There the machine asks for
+//! the logs of many blocks at once and for the headers of those that have any,
+//! and passes over the others. Where epochs matter it also searches the first
+//! block of each between two headers.
+//!
 //! One request is under way at a time; the driver answers each with one of
-//! `handle_blocks`, `handle_header` and `handle_failure`, and drains all events
+//! `handle_blocks`, `handle_span`, `handle_headers`, `handle_header`,
+//! `handle_too_large` and `handle_failure`, and drains all events
 //! before it polls for the next request.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +22,10 @@ use crate::chain::json::{BlockHeader, Log};
 use crate::id::Hash32;
 use crate::registry::BlockRef;
 use crate::time::Moment;
+
+mod span;
+
+use span::{Gathered, Span, join};
 
 /// Where following goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,8 +41,13 @@ pub struct FollowerConfig {
     pub start: Cursor,
     /// Blocks on top of a block that make it final; at most [`REORG_BLOCKS_MAX`].
     pub confirmations: u64,
-    /// Most blocks in one request; at least 1.
+    /// Most blocks in one request for all of them; at least 1.
     pub range_blocks_max: u64,
+    /// Most blocks in one request for those that have logs; with 0 no block is
+    /// passed over.
+    pub span_blocks_max: u64,
+    /// The first block of each epoch is reported, be it empty or not.
+    pub epochs: bool,
 }
 
 /// The machine; see the module text.
@@ -45,7 +60,10 @@ pub struct Follower {
     /// The last [`REORG_BLOCKS_MAX`] + 1 reported blocks.
     recent: BTreeMap<u64, Hash32>,
     final_block: Option<BlockRef>,
-    range_blocks: u64,
+    range: Span,
+    span: Span,
+    /// A long stretch whose epochs are being searched.
+    gathered: Option<Gathered>,
     under_way: Option<Request>,
     requests: u64,
     failures: u32,
@@ -54,7 +72,7 @@ pub struct Follower {
 }
 
 /// What the driver is to fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// Headers and logs of `from..=to`. Logs of a single block are asked for by
     /// the hash in its header, so that both are of one fork.
@@ -65,6 +83,24 @@ pub enum Request {
         from: u64,
         /// Last block.
         to: u64,
+    },
+    /// Logs of `from..=to` and the headers of `from`, of `to` and of every block
+    /// with a log, all of one fork: an endpoint that does not have `to` yet must
+    /// not be believed.
+    Span {
+        /// To be given back with the answer.
+        id: RequestId,
+        /// First block.
+        from: u64,
+        /// Last block.
+        to: u64,
+    },
+    /// Headers by number; at most [`HEADERS_MAX`].
+    Headers {
+        /// To be given back with the answer.
+        id: RequestId,
+        /// Which blocks, in rising order.
+        numbers: Vec<u64>,
     },
     /// One header by number.
     Header {
@@ -82,7 +118,8 @@ pub struct RequestId(u64);
 /// What happened on the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The next block, with its logs in log order.
+    /// The next block, with its logs in log order. Far below the head, blocks
+    /// without logs are passed over.
     Block {
         /// The block.
         header: BlockHeader,
@@ -95,7 +132,8 @@ pub enum Event {
         /// The last block that stands.
         to: BlockRef,
     },
-    /// `block` has its confirmations; reported once for each block, in order.
+    /// `block` and all before it have their confirmations; in rising order, each
+    /// a block that was reported.
     Final {
         /// The block.
         block: BlockRef,
@@ -173,7 +211,9 @@ impl Follower {
             next: config.start.next,
             recent: config.start.recent.clone(),
             final_block: None,
-            range_blocks: RANGE_BLOCKS_START.min(config.range_blocks_max).max(1),
+            range: Span::new(RANGE_BLOCKS_START, config.range_blocks_max),
+            span: Span::new(SPAN_BLOCKS_START, config.span_blocks_max),
+            gathered: None,
             under_way: None,
             requests: 0,
             failures: 0,
@@ -213,10 +253,58 @@ impl Follower {
             self.search(number);
             return;
         }
-        self.range_blocks = (self.range_blocks.saturating_mul(2)).min(self.range_blocks_max());
+        self.range.grow();
         for (header, logs) in blocks {
             self.report(header, logs);
         }
+    }
+
+    /// Takes the answer to [`Request::Span`]: headers in rising order and the
+    /// logs in chain order.
+    pub fn handle_span(
+        &mut self,
+        id: RequestId,
+        headers: Vec<BlockHeader>,
+        logs: Vec<Log>,
+        now: Moment,
+    ) {
+        let Some(Request::Span { from, to, .. }) = self.take_under_way(id) else {
+            return;
+        };
+        let Some(gathered) = Gathered::new(from, to, headers, logs) else {
+            self.fail(now);
+            return;
+        };
+        self.succeed();
+        if let Some((number, hash)) = self.parent_of(from)
+            && gathered.parent() != Some(hash)
+        {
+            self.search(number);
+            return;
+        }
+        self.span.grow();
+        self.gathered = Some(gathered);
+        self.report_gathered();
+    }
+
+    /// Takes the answer to [`Request::Headers`], in the order of the numbers.
+    pub fn handle_headers(&mut self, id: RequestId, headers: Vec<BlockHeader>, now: Moment) {
+        let Some(Request::Headers { numbers, .. }) = self.take_under_way(id) else {
+            return;
+        };
+        let is_complete = headers.iter().map(|header| header.number).eq(numbers);
+        let fits = is_complete
+            && self
+                .gathered
+                .as_mut()
+                .is_some_and(|gathered| gathered.insert(headers));
+        if !fits {
+            self.gathered = None;
+            self.fail(now);
+            return;
+        }
+        self.succeed();
+        self.report_gathered();
     }
 
     /// Takes the answer to [`Request::Header`]; `None` when the endpoint has no
@@ -255,6 +343,17 @@ impl Follower {
         }
     }
 
+    /// Notes that the endpoint gives less at once: half as much is asked for
+    /// without waiting.
+    pub fn handle_too_large(&mut self, id: RequestId, now: Moment) {
+        match self.take_under_way(id) {
+            Some(Request::Blocks { from, to, .. }) if from < to => self.range.shrink(to - from + 1),
+            Some(Request::Span { from, to, .. }) if from < to => self.span.shrink(to - from + 1),
+            Some(_) => self.fail(now),
+            None => {}
+        }
+    }
+
     /// Lets a retry go ahead that has waited long enough.
     pub fn handle_timeout(&mut self, now: Moment) {
         if self.retry_at.is_some_and(|at| at <= now) {
@@ -272,12 +371,13 @@ impl Follower {
             self.search(head.number);
         }
         let id = RequestId(self.requests);
+        let open_epochs = self.gathered.as_ref().map(Gathered::open_epochs);
         let request = match self.state {
-            State::Following if head.number >= self.next => Request::Blocks {
+            State::Following if open_epochs.is_some() => Request::Headers {
                 id,
-                from: self.next,
-                to: self.range_end(head.number),
+                numbers: open_epochs.unwrap_or_default(),
             },
+            State::Following if head.number >= self.next => self.next_range(id, head.number),
             State::Searching { below, matched } => Request::Header {
                 id,
                 number: self.probe(below, matched)?,
@@ -285,8 +385,8 @@ impl Follower {
             State::Following | State::Ended => return None,
         };
         self.requests += 1;
-        self.under_way = Some(request);
-        self.under_way
+        self.under_way = Some(request.clone());
+        Some(request)
     }
 
     /// The next thing that happened.
@@ -330,7 +430,8 @@ impl Follower {
         self.recent.insert(header.number, header.hash);
         self.events.push_back(Event::Block { header, logs });
         let finality = header.number.checked_sub(self.config.confirmations);
-        if let Some((number, hash)) = finality.and_then(|number| self.recent.get_key_value(&number))
+        if let Some((number, hash)) =
+            finality.and_then(|number| self.recent.range(..=number).next_back())
             && self.final_block.is_none_or(|block| block.number < *number)
         {
             let block = BlockRef {
@@ -341,6 +442,18 @@ impl Follower {
             self.events.push_back(Event::Final { block });
         }
         self.forget_old();
+    }
+
+    /// Reports a stretch when no epoch in it is left to search.
+    fn report_gathered(&mut self) {
+        let is_open =
+            |gathered: &Gathered| self.config.epochs && !gathered.open_epochs().is_empty();
+        let Some(gathered) = self.gathered.take_if(|gathered| !is_open(gathered)) else {
+            return;
+        };
+        for (header, logs) in gathered.into_blocks() {
+            self.report(header, logs);
+        }
     }
 
     /// True when the endpoint's head is a block that was reported with another
@@ -381,6 +494,7 @@ impl Follower {
             return;
         };
         let to = BlockRef { number, hash };
+        self.gathered = None;
         self.recent.split_off(&(number + 1));
         self.next = number + 1;
         if self.final_block.is_some_and(|block| block.number > number) {
@@ -398,15 +512,18 @@ impl Follower {
         open().nth(count / 2).map(|(number, _)| *number)
     }
 
-    /// Several blocks at once only where a fork is out of sight.
-    fn range_end(&self, head: u64) -> u64 {
+    /// Several blocks at once only where a fork is out of sight, and none passed
+    /// over where one may have to be undone.
+    fn next_range(&self, id: RequestId, head: u64) -> Request {
+        let from = self.next;
+        let deepest = head.saturating_sub(REORG_BLOCKS_MAX);
+        if self.config.span_blocks_max > 0 && from.saturating_add(SPAN_BLOCKS_MIN) <= deepest {
+            let to = self.span.end(from).min(deepest);
+            return Request::Span { id, from, to };
+        }
         let deep = head.saturating_sub(RANGE_DEPTH_BLOCKS);
-        let last = self.next.saturating_add(self.range_blocks - 1);
-        last.min(deep).max(self.next)
-    }
-
-    fn range_blocks_max(&self) -> u64 {
-        self.config.range_blocks_max.max(1)
+        let to = self.range.end(from).min(deep).max(from);
+        Request::Blocks { id, from, to }
     }
 
     fn take_under_way(&mut self, id: RequestId) -> Option<Request> {
@@ -418,7 +535,8 @@ impl Follower {
     }
 
     fn fail(&mut self, now: Moment) {
-        self.range_blocks = (self.range_blocks / 2).max(1);
+        self.range.retreat();
+        self.span.retreat();
         let wait = RETRY_MIN.saturating_mul(1 << self.failures.min(RETRY_DOUBLINGS_MAX));
         self.failures = self.failures.saturating_add(1);
         self.retry_at = Some(now + wait);
@@ -436,44 +554,12 @@ impl Request {
     #[must_use]
     pub const fn id(&self) -> RequestId {
         match self {
-            Self::Blocks { id, .. } | Self::Header { id, .. } => *id,
+            Self::Blocks { id, .. }
+            | Self::Span { id, .. }
+            | Self::Headers { id, .. }
+            | Self::Header { id, .. } => *id,
         }
     }
-}
-
-/// Puts logs to their blocks; `None` when the answer does not hold together.
-fn join(
-    from: u64,
-    to: u64,
-    headers: Vec<BlockHeader>,
-    logs: Vec<Log>,
-) -> Option<Vec<(BlockHeader, Vec<Log>)>> {
-    let mut blocks: Vec<(BlockHeader, Vec<Log>)> = Vec::with_capacity(headers.len());
-    let mut numbers = from..=to;
-    for header in headers {
-        let is_linked = blocks
-            .last()
-            .is_none_or(|(before, _)| before.hash == header.parent);
-        if numbers.next() != Some(header.number) || !is_linked {
-            return None;
-        }
-        blocks.push((header, Vec::new()));
-    }
-    if numbers.next().is_some() {
-        return None;
-    }
-    for log in logs {
-        let idx = usize::try_from(log.block_number.checked_sub(from)?).ok()?;
-        let (header, logs) = blocks.get_mut(idx)?;
-        let is_in_order = logs
-            .last()
-            .is_none_or(|before: &Log| before.log_index < log.log_index);
-        if header.hash != log.block_hash || !is_in_order {
-            return None;
-        }
-        logs.push(log);
-    }
-    Some(blocks)
 }
 
 /// The deepest reorganisation that is undone, in blocks.
@@ -491,6 +577,13 @@ const RANGE_DEPTH_BLOCKS: u64 = 64;
 
 /// The first range; it doubles with every answer and halves with every failure.
 const RANGE_BLOCKS_START: u64 = 16;
+
+/// The first span and the least that is worth one.
+const SPAN_BLOCKS_START: u64 = 1024;
+const SPAN_BLOCKS_MIN: u64 = 32;
+
+/// Most headers in one [`Request::Headers`].
+pub const HEADERS_MAX: usize = 128;
 
 const RETRY_MIN: Duration = Duration::from_millis(250);
 

@@ -6,6 +6,10 @@ use crate::time::UnixSeconds;
 struct Model {
     blocks: Vec<BlockHeader>,
     salt: u64,
+    /// Every so many blocks has two logs; 3 when zero.
+    logs_every: u64,
+    /// Seconds between two blocks; 2 when zero.
+    pace: u64,
 }
 
 impl Model {
@@ -26,7 +30,7 @@ impl Model {
                 number,
                 hash,
                 parent: self.blocks.last().map_or(Hash32::ZERO, |block| block.hash),
-                time: UnixSeconds(number * 2),
+                time: UnixSeconds(number * self.pace.max(2)),
                 base_fee: None,
             });
         }
@@ -40,14 +44,22 @@ impl Model {
         self.mine(count);
     }
 
+    fn has_logs(&self, number: u64) -> bool {
+        let every = if self.logs_every == 0 {
+            3
+        } else {
+            self.logs_every
+        };
+        number.is_multiple_of(every)
+    }
+
     fn head(&self) -> BlockRef {
         self.blocks.last().unwrap().block()
     }
 
-    /// Every third block has two logs.
     fn logs(&self, number: u64) -> Vec<Log> {
         let header = self.blocks[usize::try_from(number).unwrap()];
-        let count = if number.is_multiple_of(3) { 2 } else { 0 };
+        let count = if self.has_logs(number) { 2 } else { 0 };
         (0..count)
             .map(|log_index| Log {
                 address: crate::id::Address::ZERO,
@@ -58,6 +70,14 @@ impl Model {
                 tx_hash: header.hash,
                 log_index,
             })
+            .collect()
+    }
+
+    fn headers(&self, numbers: &[u64]) -> Vec<BlockHeader> {
+        numbers
+            .iter()
+            .filter_map(|number| self.blocks.get(usize::try_from(*number).unwrap()))
+            .copied()
             .collect()
     }
 
@@ -73,6 +93,22 @@ impl Model {
                 let logs = (from..=to).flat_map(|number| self.logs(number)).collect();
                 follower.handle_blocks(id, self.blocks[range].to_vec(), logs, now);
             }
+            Request::Span { id, from, to } => {
+                let last = self.head().number;
+                if to > last {
+                    follower.handle_span(id, vec![], vec![], now);
+                    return;
+                }
+                let logs: Vec<Log> = (from..=to).flat_map(|number| self.logs(number)).collect();
+                let mut numbers: Vec<u64> = logs.iter().map(|log| log.block_number).collect();
+                numbers.extend([from, to]);
+                numbers.sort_unstable();
+                numbers.dedup();
+                follower.handle_span(id, self.headers(&numbers), logs, now);
+            }
+            Request::Headers { id, numbers } => {
+                follower.handle_headers(id, self.headers(&numbers), now);
+            }
             Request::Header { id, number } => {
                 let header = self.blocks.get(usize::try_from(number).unwrap());
                 follower.handle_header(id, header.copied(), now);
@@ -87,6 +123,9 @@ struct Replica {
     blocks: BTreeMap<u64, Hash32>,
     finals: Vec<u64>,
     rollbacks: usize,
+    logs: usize,
+    /// Blocks may be passed over.
+    is_sparse: bool,
     too_deep: Option<TooDeep>,
 }
 
@@ -96,17 +135,13 @@ impl Replica {
             match event {
                 Event::Block { header, logs } => {
                     if let Some((last, hash)) = self.blocks.last_key_value() {
-                        assert_eq!(*last + 1, header.number);
-                        assert_eq!(*hash, header.parent);
+                        assert!(*last < header.number);
+                        let is_next = *last + 1 == header.number;
+                        assert!(self.is_sparse || is_next);
+                        assert!(!is_next || *hash == header.parent);
                     }
-                    assert_eq!(
-                        logs.len(),
-                        if header.number.is_multiple_of(3) {
-                            2
-                        } else {
-                            0
-                        }
-                    );
+                    assert!(logs.len() == 2 || logs.is_empty());
+                    self.logs += logs.len();
                     self.blocks.insert(header.number, header.hash);
                 }
                 Event::Rollback { to } => {
@@ -130,7 +165,37 @@ fn follower(start: Cursor, confirmations: u64) -> Follower {
         start,
         confirmations,
         range_blocks_max: 128,
+        span_blocks_max: 0,
+        epochs: false,
     })
+}
+
+/// A follower that passes over empty blocks far below the head.
+fn sparse(confirmations: u64) -> Follower {
+    Follower::new(FollowerConfig {
+        start: Cursor::at(0),
+        confirmations,
+        range_blocks_max: 128,
+        span_blocks_max: 10_000,
+        epochs: true,
+    })
+}
+
+/// What every follower must have reported, whatever it passed over: blocks with
+/// logs, first blocks of epochs, and all near the head.
+fn assert_covers(replica: &Replica, model: &Model) {
+    let head = model.head().number;
+    let mut epoch = None;
+    for block in &model.blocks {
+        let is_first = epoch.replace(block.time.epoch()) != Some(block.time.epoch());
+        let is_near = block.number + REORG_BLOCKS_MAX > head;
+        if model.has_logs(block.number) || is_first || is_near {
+            assert_eq!(replica.blocks.get(&block.number), Some(&block.hash));
+        }
+    }
+    for (number, hash) in &replica.blocks {
+        assert_eq!(model.blocks[usize::try_from(*number).unwrap()].hash, *hash);
+    }
 }
 
 /// Lets the follower do all it can on an unchanging chain; returns the requests.
@@ -351,5 +416,128 @@ fn answers_that_do_not_hold_together_change_nothing() {
         follower.handle_blocks(request.id(), headers, logs, Moment::ZERO);
         assert_eq!(follower.poll_event(), None, "case {idx}");
         assert!(follower.poll_timeout().is_some(), "case {idx}");
+    }
+}
+
+#[test]
+fn weeks_of_empty_blocks_take_few_requests_and_miss_nothing() {
+    let mut model = Model {
+        logs_every: 5_000,
+        pace: 13,
+        ..Model::default()
+    };
+    model.mine(46_523);
+    let mut replica = Replica {
+        is_sparse: true,
+        ..Replica::default()
+    };
+    let mut follower = sparse(0);
+    let requests = settle(&mut follower, &model, &mut replica);
+    assert_covers(&replica, &model);
+    assert_eq!(replica.logs, 2 * 10);
+    assert!(replica.blocks.len() < 2_600, "{}", replica.blocks.len());
+    assert!(requests < 180, "{requests} requests");
+    assert_eq!(replica.finals.last(), Some(&model.head().number));
+}
+
+#[test]
+fn an_endpoint_that_gives_little_at_once_is_asked_for_little() {
+    let mut model = Model {
+        logs_every: 50,
+        ..Model::default()
+    };
+    model.mine(20_000);
+    let mut replica = Replica {
+        is_sparse: true,
+        ..Replica::default()
+    };
+    let mut follower = sparse(5);
+    follower.handle_head(model.head());
+    let (mut refusals, mut requests) = (0, 0);
+    loop {
+        replica.drain(&mut follower);
+        let Some(request) = follower.poll_request() else {
+            break;
+        };
+        requests += 1;
+        match request {
+            Request::Span { id, from, to } if to - from >= 700 => {
+                refusals += 1;
+                follower.handle_too_large(id, Moment::ZERO);
+                assert_eq!(
+                    follower.poll_timeout(),
+                    None,
+                    "there is nothing to wait for"
+                );
+            }
+            request => model.answer(&mut follower, request, Moment::ZERO),
+        }
+    }
+    assert!(refusals <= 3, "{refusals} refusals");
+    assert!(requests < 200, "{requests} requests");
+    assert_covers(&replica, &model);
+    assert_eq!(replica.finals.last(), Some(&(model.head().number - 5)));
+}
+
+#[test]
+fn deep_reorganisations_after_a_fast_start_are_undone_block_by_block() {
+    for depth in [1, 10, 200, REORG_BLOCKS_MAX] {
+        let mut model = Model {
+            logs_every: 100,
+            ..Model::default()
+        };
+        model.mine(9_000);
+        let mut replica = Replica {
+            is_sparse: true,
+            ..Replica::default()
+        };
+        let mut follower = sparse(300);
+        settle(&mut follower, &model, &mut replica);
+        let finals = replica.finals.last().copied();
+        model.fork(depth, depth + 1);
+        settle(&mut follower, &model, &mut replica);
+        assert_eq!(replica.rollbacks, 1);
+        assert_covers(&replica, &model);
+        if depth <= 300 {
+            assert_eq!(replica.finals.last().copied(), finals.map(|last| last + 1));
+        }
+    }
+}
+
+#[test]
+fn a_span_that_does_not_hold_together_is_asked_for_again() {
+    let mut model = Model {
+        logs_every: 10,
+        ..Model::default()
+    };
+    model.mine(3_000);
+    let mut other = model.clone();
+    other.fork(2_990, 2_990);
+    type Change = fn(&mut Vec<BlockHeader>, &mut Vec<Log>, &Model);
+    let changes: [Change; 6] = [
+        |headers, _, _| headers.clear(),
+        |headers, _, _| headers.truncate(2),
+        |headers, _, _| headers.reverse(),
+        |_, logs, _| logs.reverse(),
+        |_, logs, other| logs[40].block_hash = other.blocks[20].hash,
+        |headers, _, _| {
+            headers.remove(1);
+        },
+    ];
+    for change in changes {
+        let mut follower = sparse(0);
+        follower.handle_head(model.head());
+        let Some(Request::Span { id, from, to }) = follower.poll_request() else {
+            panic!("a long stretch is asked for");
+        };
+        let mut logs: Vec<Log> = (from..=to).flat_map(|number| model.logs(number)).collect();
+        let mut numbers: Vec<u64> = (from..=to).filter(|n| n % 10 == 0).collect();
+        numbers.push(to);
+        numbers.dedup();
+        let mut headers = model.headers(&numbers);
+        change(&mut headers, &mut logs, &other);
+        follower.handle_span(id, headers, logs, Moment::ZERO);
+        assert!(follower.is_drained());
+        assert!(follower.poll_timeout().is_some());
     }
 }
