@@ -189,7 +189,13 @@ impl ChainHandle {
         let kept = kept::RegistryFile::open(file, &config.contracts);
         let (registry_in, registry) = tokio_watch::channel(Arc::clone(&kept.registry));
         let (snapshot_in, snapshot) = tokio_watch::channel(Arc::clone(&kept.snapshot));
-        let (status_in, status) = tokio_watch::channel(ChainStatus::default());
+        // What was kept was read at its block.
+        let followed =
+            Some(registry.borrow().block()).filter(|block| *block != BlockRef::default());
+        let (status_in, status) = tokio_watch::channel(ChainStatus {
+            followed,
+            ..ChainStatus::default()
+        });
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let status_in = Arc::new(status_in);
         let source = watch::Source {

@@ -37,6 +37,11 @@ pub(crate) struct TestChain {
 
 impl TestChain {
     pub(crate) async fn new() -> Self {
+        Self::with_snapshots(1).await
+    }
+
+    /// A chain whose registry has a snapshot every so many blocks.
+    pub(crate) async fn with_snapshots(snapshot_blocks: u64) -> Self {
         let funded = (1..=50)
             .chain(100..150)
             .map(|seed| (key(seed).address(), U256::exp10(24)))
@@ -53,7 +58,10 @@ impl TestChain {
         .unwrap();
         let client = Client::new(&[chain.url()], None).unwrap();
         let treasury = treasury();
-        let config = DeployConfig::development(treasury.address());
+        let config = DeployConfig {
+            snapshot_blocks,
+            ..DeployConfig::development(treasury.address())
+        };
         let contracts = deploy(&client, &treasury, &config).await.unwrap();
         Self {
             chain,

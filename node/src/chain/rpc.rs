@@ -800,7 +800,7 @@ fn http_client(authorities: Option<&Path>) -> Result<reqwest::Client, RpcError> 
         None => None,
     };
     let path = authorities.unwrap_or(Path::new("the system"));
-    transport::http_client(pem.as_deref()).map_err(|error| refused(path, error.to_string()))
+    transport::http_client(pem.as_deref()).map_err(|reason| refused(path, reason))
 }
 
 fn hex_quantity(number: u64) -> Value {

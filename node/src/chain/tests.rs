@@ -21,8 +21,10 @@ use super::wallet::Transaction;
 use super::*;
 use crate::testing::{CHAIN_ID, TestChain, key, peer_key, within};
 
+mod absent;
 mod door;
 mod endpoints;
+mod reorg;
 mod transact;
 
 impl TestChain {
@@ -91,8 +93,9 @@ impl Replica {
                 ..
             } => {
                 // Empty blocks far from the head are passed over.
+                let is_first = self.tip == BlockRef::default();
                 let is_next = self.tip.number + 1 == block.number;
-                assert!(!is_next || self.tip.hash == parent);
+                assert!(is_first || !is_next || self.tip.hash == parent);
                 self.tip = block;
                 self.entries
                     .insert(block.number, entries.iter().map(Entry::id).collect());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use redb::ReadableTable;
+use ring::digest::{Context, SHA256};
 use serde::Serialize;
 
 use protocol::codec;
@@ -660,6 +661,24 @@ impl Snapshot {
     /// How often things happened to an entity.
     pub fn counts_of(&self, target: Target) -> Result<Counts, IndexError> {
         self.counts(target.kind, target.id.0)
+    }
+
+    /// A hash over every state row and the tree of entries: two indexes of the
+    /// same chain have the same, whatever they applied and took back before.
+    /// Reads the whole index.
+    pub fn fingerprint(&self) -> Result<Hash32, IndexError> {
+        let mut hash = Context::new(&SHA256);
+        for row in self.state.iter()? {
+            let (key, value) = row?;
+            for part in [key.value(), value.value()] {
+                hash.update(&(part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        hash.update(&self.entries_root()?.0);
+        let mut fingerprint = Hash32::ZERO;
+        fingerprint.0.copy_from_slice(hash.finish().as_ref());
+        Ok(fingerprint)
     }
 
     /// Every state row; two indexes of the same blocks have the same.

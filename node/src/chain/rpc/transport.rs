@@ -1,5 +1,6 @@
 //! JSON-RPC 2.0 over HTTP and HTTPS to one endpoint.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -14,7 +15,6 @@ use super::RpcError;
 pub(super) type Call = (&'static str, Vec<Value>);
 
 /// One endpoint.
-#[derive(Debug)]
 pub(super) struct Transport {
     url: reqwest::Url,
     /// The URL without what may be a key to it.
@@ -40,18 +40,29 @@ pub(super) enum Failure {
 
 /// Makes the HTTP client that all endpoints share; `authorities` are PEM
 /// certificates that are trusted beside the usual ones.
-pub(super) fn http_client(authorities: Option<&[u8]>) -> Result<reqwest::Client, reqwest::Error> {
+pub(super) fn http_client(authorities: Option<&[u8]>) -> Result<reqwest::Client, String> {
     let mut builder = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy();
     if let Some(pem) = authorities {
-        for certificate in reqwest::Certificate::from_pem_bundle(pem)? {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(text_of)?;
+        if certificates.is_empty() {
+            return Err("it holds none in PEM form".to_owned());
+        }
+        for certificate in certificates {
             builder = builder.add_root_certificate(certificate);
         }
     }
-    builder.build()
+    builder.build().map_err(text_of)
+}
+
+impl fmt::Debug for Transport {
+    /// Without the URL, which may hold a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Transport").field(&self.name).finish()
+    }
 }
 
 impl Transport {

@@ -11,7 +11,7 @@ use tokio_rustls::server::TlsStream;
 use super::door::{Door, Fault};
 use super::*;
 
-impl Net {
+impl TestChain {
     fn client(&self, urls: &[&Door]) -> Client {
         Client::with_config(&ClientConfig {
             urls: urls.iter().map(|door| door.url.clone()).collect(),
@@ -33,7 +33,7 @@ fn states(client: &Client) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_of_bad_endpoint_is_put_behind_a_good_one() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let url = net.chain.url();
     let (bad, good) = (Door::open(&url).await, Door::open(&url).await);
     let expected = net.client.latest().await.unwrap();
@@ -70,7 +70,7 @@ async fn every_kind_of_bad_endpoint_is_put_behind_a_good_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_endpoint_is_probed_and_used_again_when_it_is_well() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let url = net.chain.url();
     let (first, second) = (Door::open(&url).await, Door::open(&url).await);
     first.set(Fault::Broken);
@@ -97,7 +97,7 @@ async fn a_bad_endpoint_is_probed_and_used_again_when_it_is_well() {
     assert_eq!(shown[0]["state"], "healthy");
     assert!(shown[0]["failures"].as_u64().unwrap() > 0);
 
-    let metrics = crate::metrics::Metrics::new();
+    let metrics = Metrics::new();
     handle.show_in(&metrics);
     let text = metrics.encode();
     let line = format!(
@@ -113,7 +113,7 @@ async fn a_bad_endpoint_is_probed_and_used_again_when_it_is_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chain_that_stands_still_is_not_connected_and_says_since_when() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let config = ChainConfig {
         block_time: Some(Duration::from_millis(20)),
         ..net.config(vec![net.chain.url()])
@@ -136,7 +136,7 @@ async fn a_chain_that_stands_still_is_not_connected_and_says_since_when() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_whose_head_is_frozen_falls_behind_the_others() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let url = net.chain.url();
     let (frozen, good) = (Door::open(&url).await, Door::open(&url).await);
     let head = net.client.latest().await.unwrap().number;
@@ -152,7 +152,7 @@ async fn an_endpoint_whose_head_is_frozen_falls_behind_the_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn endpoints_without_batches_and_with_short_ranges_are_followed_too() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let door = Door::open(&net.chain.url()).await;
     net.chain.control().mine(2_000).await.unwrap();
     let sent = net.send(1).await;
@@ -169,7 +169,7 @@ async fn endpoints_without_batches_and_with_short_ranges_are_followed_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fee_rises_until_the_transaction_is_mined() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let door = Door::open(&net.chain.url()).await;
     door.set(Fault::Swallow);
     let client = net.client(&[&door]);
@@ -238,7 +238,7 @@ impl axum::serve::Listener for TlsListener {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn https_works_with_a_given_authority_and_not_without() {
-    let net = Net::new().await;
+    let net = TestChain::new().await;
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,6 +1,8 @@
 use super::*;
 use crate::time::UnixSeconds;
 
+mod replay;
+
 /// A chain that forks when told to.
 #[derive(Debug, Clone, Default)]
 struct Model {
