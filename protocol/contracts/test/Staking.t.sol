@@ -5,7 +5,7 @@ import {Governed} from "../common/Governed.sol";
 import {Staking} from "../eth/Staking.sol";
 import {Fixture} from "./Fixture.sol";
 
-/// The factory's address stands in for the factory here: it is the only caller that may move stake.
+/// The addresses of the three contracts that move stake stand in for them here.
 contract StakingTest is Fixture {
     function testStakeIsTakenAndGivenBack() public {
         expectEvent(address(staking));
@@ -143,6 +143,152 @@ contract StakingTest is Fixture {
         vm.prank(GOVERNANCE);
         staking.setServiceProviderFactory(BOB);
         same(staking.serviceProviderFactory(), BOB, "factory");
+    }
+
+    function testEachCallerHasItsPart() public {
+        stake(ADA, 100);
+        bytes memory notManager = abi.encodeWithSelector(Staking.CallerIsNotDelegateManager.selector, address(factory));
+        bytes memory notFactory =
+            abi.encodeWithSelector(Staking.CallerIsNotServiceProviderFactory.selector, address(delegates));
+        bytes memory notClaims =
+            abi.encodeWithSelector(Staking.CallerIsNotClaimsManager.selector, address(delegates));
+        vm.startPrank(address(factory));
+        vm.expectRevert(notManager);
+        staking.delegateStakeFor(ADA, BOB, 1);
+        vm.expectRevert(notManager);
+        staking.undelegateStakeFor(ADA, BOB, 1);
+        vm.expectRevert(notManager);
+        staking.slash(1, ADA);
+        vm.expectRevert(notManager);
+        staking.setVotingStakes(new address[](0), new uint256[](0));
+        vm.stopPrank();
+        vm.startPrank(address(delegates));
+        vm.expectRevert(notFactory);
+        staking.stakeFor(ADA, 1);
+        vm.expectRevert(notFactory);
+        staking.unstakeFor(ADA, 1);
+        vm.expectRevert(notClaims);
+        staking.stakeRewards(ADA, 1);
+    }
+
+    function testStrangersLockNothingAndSetNoVotes(address caller) public {
+        vm.assume(caller != address(factory) && caller != address(delegates));
+        bytes memory refusal = abi.encodeWithSelector(Staking.CallerDoesNotMoveStake.selector, caller);
+        vm.startPrank(caller);
+        vm.expectRevert(refusal);
+        staking.setLocked(ADA, 0);
+        vm.expectRevert(refusal);
+        staking.setVotingStake(ADA, 1);
+    }
+
+    function testLocksAreKeptApartAndAddUp() public {
+        stake(ADA, 100);
+        vm.prank(address(delegates));
+        staking.delegateStakeFor(ADA, BOB, 50);
+        vm.prank(address(factory));
+        staking.setLocked(ADA, 60);
+        expectEvent(address(staking));
+        emit Staking.StakeChanged(ADA, 150, 90);
+        vm.prank(address(delegates));
+        staking.setLocked(ADA, 30);
+        same(staking.lockedFor(ADA), 90, "both locks");
+        vm.prank(address(delegates));
+        vm.expectRevert(abi.encodeWithSelector(Staking.StakeIsNotLocked.selector, ADA, 30, 31));
+        staking.undelegateStakeFor(ADA, BOB, 31);
+        vm.prank(address(delegates));
+        staking.undelegateStakeFor(ADA, BOB, 30);
+        same(staking.lockedFor(ADA), 60, "the own lock is left");
+        vm.prank(address(delegates));
+        vm.expectRevert(abi.encodeWithSelector(Staking.LockIsTooLarge.selector, ADA, 120, 121));
+        staking.setLocked(ADA, 61);
+    }
+
+    function testVotesHaveAHistoryOfTheirOwn() public {
+        vm.roll(2000);
+        vm.prank(address(factory));
+        staking.setVotingStake(ADA, 10);
+        vm.prank(address(delegates));
+        staking.setVotingStake(ADA, 5);
+        vm.roll(2010);
+        vm.prank(address(factory));
+        staking.setVotingStake(ADA, 10);
+        address[] memory accounts = new address[](2);
+        uint256[] memory amounts = new uint256[](2);
+        (accounts[0], accounts[1], amounts[0], amounts[1]) = (ADA, BOB, 7, 8);
+        vm.prank(address(delegates));
+        staking.setVotingStakes(accounts, amounts);
+        vm.roll(2020);
+        vm.prank(address(factory));
+        staking.setVotingStake(ADA, 0);
+        same(staking.votingStakeForAt(ADA, 1999), 0, "before");
+        same(staking.votingStakeForAt(ADA, 2000), 15, "own and delegated");
+        same(staking.votingStakeForAt(ADA, 2010), 17, "delegated more");
+        same(staking.votingStakeForAt(ADA, 2019), 17, "until the next change");
+        same(staking.votingStakeForAt(ADA, 2020), 7, "so far");
+        same(staking.votingStakeFor(BOB), 8, "bob");
+        yes(staking.isStaker(BOB) && !staking.isStaker(CORA), "stakers");
+        vm.expectRevert(abi.encodeWithSelector(Staking.BlockIsInTheFuture.selector, 2021, 2020));
+        staking.votingStakeForAt(ADA, 2021);
+        vm.prank(address(delegates));
+        vm.expectRevert(abi.encodeWithSelector(Staking.LengthsDiffer.selector, 2, 1));
+        staking.setVotingStakes(accounts, new uint256[](1));
+    }
+
+    function testRewardsMustHaveArrived() public {
+        stake(ADA, 100);
+        vm.prank(address(claims));
+        vm.expectRevert(abi.encodeWithSelector(Staking.RewardsAreMissing.selector, 100, 107));
+        staking.stakeRewards(ADA, 7);
+        vm.prank(address(claims));
+        vm.expectRevert(abi.encodeWithSelector(Staking.AmountIsZero.selector));
+        staking.stakeRewards(ADA, 0);
+        vm.prank(BOB);
+        token.transfer(address(staking), 7);
+        vm.prank(address(claims));
+        staking.stakeRewards(ADA, 7);
+        same(staking.totalStakedFor(ADA), 107, "stake");
+    }
+
+    function testASlashBurnsWhatIsNotLocked() public {
+        stake(ADA, 100);
+        vm.prank(address(factory));
+        staking.setLocked(ADA, 30);
+        vm.startPrank(address(delegates));
+        vm.expectRevert(abi.encodeWithSelector(Staking.StakeIsTooSmall.selector, ADA, 100, 101));
+        staking.slash(101, ADA);
+        vm.expectRevert(abi.encodeWithSelector(Staking.LockIsTooLarge.selector, ADA, 29, 30));
+        staking.slash(71, ADA);
+        vm.expectRevert(abi.encodeWithSelector(Staking.AmountIsZero.selector));
+        staking.slash(0, ADA);
+        uint256 supply = token.totalSupply();
+        expectEvent(address(staking));
+        emit Staking.StakeSlashed(ADA, 70);
+        staking.slash(70, ADA);
+        same(token.totalSupply(), supply - 70, "burned");
+        same(staking.totalStaked(), 30, "left");
+    }
+
+    function testGovernanceNamesTheOtherTwo() public {
+        same(staking.delegateManager(), address(delegates), "delegate manager");
+        same(staking.claimsManager(), address(claims), "claims manager");
+        bytes memory refusal = abi.encodeWithSelector(Governed.CallerIsNotGovernance.selector, STRANGER);
+        vm.startPrank(STRANGER);
+        vm.expectRevert(refusal);
+        staking.setDelegateManager(STRANGER);
+        vm.expectRevert(refusal);
+        staking.setClaimsManager(STRANGER);
+        vm.stopPrank();
+        vm.startPrank(GOVERNANCE);
+        vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "delegate manager"));
+        staking.setDelegateManager(address(0));
+        vm.expectRevert(abi.encodeWithSelector(Governed.AddressIsZero.selector, "claims manager"));
+        staking.setClaimsManager(address(0));
+        expectEvent(address(staking));
+        emit Staking.DelegateManagerChanged(address(delegates), BOB);
+        staking.setDelegateManager(BOB);
+        expectEvent(address(staking));
+        emit Staking.ClaimsManagerChanged(address(claims), BOB);
+        staking.setClaimsManager(BOB);
     }
 
     function testATokenMustBeGiven() public {
