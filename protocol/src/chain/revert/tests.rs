@@ -47,6 +47,52 @@ fn amounts_are_said_in_dgc_and_blocks_as_they_are() {
 }
 
 #[test]
+fn what_operators_and_holders_meet_names_the_remedy() {
+    let (operator, word) = (
+        Address([3; 20]),
+        "0x0303030303030303030303030303030303030303",
+    );
+    check(
+        "ClaimIsPending(address)",
+        &[calls::address(operator)],
+        &format!(
+            "the rewards of {word} in this round must be claimed first, with `coliving claim`"
+        ),
+    );
+    check(
+        "DelegationIsTooSmall(uint256,uint256)",
+        &[dgc(5), dgc(100)],
+        "the delegation would be 5 DGC, at least 100 DGC are needed",
+    );
+    check(
+        "UndelegationIsLocked(uint256,uint256)",
+        &[calls::number(70), calls::number(60)],
+        "the delegation is locked up to block 70, the chain is at 60",
+    );
+    check(
+        "ProposersStakeIsTooSmall(address,uint256,uint256)",
+        &[calls::address(operator), dgc(1), dgc(2)],
+        &format!("{word} has 1 DGC of voting stake, a proposal takes 2 DGC"),
+    );
+    check(
+        "PayeeCountIsWrong(uint256,uint256,uint256)",
+        &[calls::number(2), calls::number(3), calls::number(64)],
+        "2 payees and 3 amounts were given; as many of each are needed, at most 64",
+    );
+    // Another token's smallest unit may not be DGC's.
+    check(
+        "SumIsWrong(uint256,uint256)",
+        &[calls::number(5), calls::number(6)],
+        "the payees' amounts make 5, not 6, in the token's smallest unit",
+    );
+    check(
+        "AlreadyClaimed(address,uint256)",
+        &[calls::address(operator), calls::number(4)],
+        &format!("the rewards of {word} in round 4 have been claimed; wait for the next round"),
+    );
+}
+
+#[test]
 fn a_used_action_names_its_signer() {
     let signer = Address([2; 20]);
     let tokens = [calls::hash(Hash32([1; 32])), calls::address(signer)];
@@ -116,6 +162,25 @@ fn every_error_of_every_contract_has_a_sentence() {
     // A sentence for an error that no contract has is a misspelling.
     for (name, _) in words::SENTENCES {
         assert!(used.contains(*name) || UNCOMPILED.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn every_sentence_is_some_errors() {
+    let errors = || {
+        ContractKind::ALL
+            .into_iter()
+            .flat_map(|kind| artifact(kind).abi.errors())
+    };
+    for (name, template) in words::SENTENCES {
+        let wanted = template.split('{').skip(1);
+        let wanted = wanted.map(|rest| rest.split('}').next().unwrap());
+        let wanted: Vec<&str> = wanted.map(|name| name.trim_start_matches('#')).collect();
+        let fits = errors().filter(|error| error.name == *name).any(|error| {
+            let has = |name: &&str| error.inputs.iter().any(|input| input.name == **name);
+            wanted.iter().all(has)
+        });
+        assert!(fits || UNCOMPILED.contains(name), "{name}: {template}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! Sentences for the contracts' errors.
 //!
-//! Names and parameters of the errors read well by themselves, so most
-//! sentences are made of them; [`SENTENCES`] has those that need a remedy.
+//! Names and parameters of the errors read well by themselves, so the
+//! sentences of those that nobody should meet are made of them; [`SENTENCES`]
+//! says what is allowed and what helps.
 
 use std::fmt::Write;
 
@@ -19,14 +20,16 @@ pub(super) fn sentence(name: &str, values: &[(&str, Token)]) -> String {
 }
 
 /// Puts values where their names stand in braces; `None` when one is missing.
+/// After a `#` it is a number and no amount of DGC.
 fn fill(template: &str, values: &[(&str, Token)]) -> Option<String> {
     let mut text = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         let (wanted, after) = after.split_once('}')?;
-        let (name, token) = values.iter().find(|(name, _)| *name == wanted)?;
+        let name = wanted.trim_start_matches('#');
+        let (_, token) = values.iter().find(|(found, _)| *found == name)?;
         text.push_str(before);
-        text.push_str(&value(name, token));
+        text.push_str(&value(wanted, token));
         rest = after;
     }
     text.push_str(rest);
@@ -98,7 +101,8 @@ fn label(bytes: &[u8]) -> Option<&str> {
 
 fn is_amount(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    AMOUNTS.iter().any(|part| name.contains(part))
+    // `amounts` is how many amounts there are.
+    !name.starts_with('#') && !name.ends_with('s') && AMOUNTS.iter().any(|part| name.contains(part))
 }
 
 /// Parameters with one of these in their name are amounts of DGC.
@@ -108,11 +112,11 @@ const AMOUNTS: [&str; 7] = [
     "balance",
     "allowance",
     "needed",
-    "delegated",
-    "rewards",
+    "delegat",
+    "locked",
 ];
 
-/// Errors whose name does not say enough: what is allowed, or what helps.
+/// Errors that people meet: what is allowed, or what helps.
 pub(super) const SENTENCES: &[(&str, &str)] = &[
     (
         "ActionIsUsed",
@@ -122,10 +126,31 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "AddressEmptyCode",
         "there is no contract at {target}; check the contract addresses",
     ),
+    (
+        "AddressHasNoCode",
+        "there is no contract at {account}, which should be the {what}",
+    ),
     ("AddressIsZero", "the address of {what} is zero"),
+    (
+        "AlreadyClaimed",
+        "the rewards of {operator} in round {roundNumber} have been claimed; wait for the next round",
+    ),
+    ("AmountIsZero", "the amount is zero"),
     (
         "ArgumentsAreTooLarge",
         "the action has {size} bytes, at most {sizeMax} are allowed",
+    ),
+    (
+        "AttestationCountIsWrong",
+        "{signatures} attestations with {times} times were given, between {threshold} and {attestationsMax} are needed",
+    ),
+    (
+        "AttestationTimeIsWrong",
+        "an attestation is of unix time {time}, between {earliest} and {latest} is accepted; ask for another",
+    ),
+    (
+        "CallerIsNeitherGovernanceNorNotifier",
+        "only governance and the notifier {wallet} may do this, {caller} is neither",
     ),
     (
         "CallerIsNotClaimsManager",
@@ -136,8 +161,24 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "only governance may do this, {caller} is not; make a proposal with `coliving govern propose`",
     ),
     (
+        "CallerIsNotGuardian",
+        "only the guardian may do this, {caller} is not",
+    ),
+    (
         "CallerIsNotOperator",
         "only the operator {operator} may do this, {caller} is another",
+    ),
+    (
+        "CallerIsNotStaker",
+        "only who has active stake or delegations may do this, {caller} has none",
+    ),
+    (
+        "ClaimIsPending",
+        "the rewards of {operator} in this round must be claimed first, with `coliving claim`",
+    ),
+    (
+        "ContradictionIsProved",
+        "this contradiction of peer {peer} has been proved",
     ),
     (
         "DecreaseIsLocked",
@@ -146,6 +187,34 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     (
         "DecreaseIsPending",
         "a decrease of {amount} is pending until block {unlockBlock}; carry it out or cancel it first",
+    ),
+    (
+        "DelegateOwnerWalletIsUnchanged",
+        "the service has the delegate owner wallet {wallet} already",
+    ),
+    (
+        "DelegationIsLess",
+        "{amount} are asked for, {delegated} are delegated to {operator}",
+    ),
+    (
+        "DelegationIsTooSmall",
+        "the delegation would be {delegated}, at least {minDelegation} are needed",
+    ),
+    (
+        "DelegatorIsUnknown",
+        "{delegator} has delegated nothing to {operator}",
+    ),
+    (
+        "DeployerCutIsTooLarge",
+        "a cut of {cut} percent is asked for, at most {cutMax} are possible",
+    ),
+    (
+        "DeployerCutUpdateIsLocked",
+        "the change of the cut is locked up to block {unlockBlock}, the chain is at {currentBlock}",
+    ),
+    (
+        "DeployerCutUpdateIsPending",
+        "a change of the cut to {newCut} percent is pending until block {unlockBlock}; carry it out or cancel it first",
     ),
     (
         "ERC1967ProxyUninitialized",
@@ -167,6 +236,7 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "ERC2612InvalidSigner",
         "the permit was signed by {signer}, not by the owner {owner}",
     ),
+    ("EmailIsTaken", "the email {email} belongs to notifier {id}"),
     (
         "EndpointIsAnotherOperators",
         "the endpoint {endpoint} belongs to the operator {operator}",
@@ -176,10 +246,26 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the endpoint {endpoint} is registered for {serviceType} already",
     ),
     (
+        "EndpointIsTaken",
+        "the endpoint {endpoint} belongs to notifier {id}",
+    ),
+    (
         "EndpointLengthIsWrong",
         "the endpoint has {length} bytes, between 1 and {lengthMax} are allowed",
     ),
     ("FailedCall", "a call to another contract failed"),
+    (
+        "FunctionSignatureIsMalformed",
+        "{functionSignature} is no function; write name and types without spaces, as `slash(uint256,address)`",
+    ),
+    (
+        "GasIsTooLittle",
+        "the call of the proposal may have lacked gas: {gasGiven} were left, {gasEnough} are enough; send it with more",
+    ),
+    (
+        "GuardianIsGone",
+        "the guardian could veto up to block {guardianUntilBlock}, which has passed",
+    ),
     (
         "InvalidInitialization",
         "the contract is initialized already",
@@ -189,16 +275,84 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the nonce of {account} is {currentNonce}, another was signed; sign again",
     ),
     (
+        "LengthIsWrong",
+        "the {what} has {length} bytes, at most {lengthMax} are allowed",
+    ),
+    (
+        "LockupIsTooShort",
+        "a lock-up of {lockupBlocks} blocks does not outlast a vote, which takes {voteBlocks}",
+    ),
+    (
+        "LockupIsTooShort",
+        "a vote would take {votingAndDelayBlocks} blocks, longer than the lock-up of {lockupBlocks} blocks in {lockedBy}",
+    ),
+    (
+        "MemoIsTooLong",
+        "the memo has {length} bytes, at most {lengthMax} are allowed",
+    ),
+    (
         "NoDecreaseIsPending",
         "{operator} has not asked to decrease its stake",
+    ),
+    (
+        "NoDeployerCutUpdateIsPending",
+        "{operator} has not asked to change its cut",
+    ),
+    (
+        "NoRemovalIsPending",
+        "{operator} has not asked to remove its delegator {delegator}",
+    ),
+    (
+        "NoUndelegationIsPending",
+        "{delegator} has not asked for a delegation back",
     ),
     (
         "NonceIsWrong",
         "the nonce of {wallet} is {expected}, {nonce} was signed; sign again",
     ),
+    ("NotifierIsUnknown", "{wallet} is no trusted notifier"),
+    (
+        "OperatorAttestsTwice",
+        "two attestations are of the operator {operator}; distinct operators are needed",
+    ),
+    (
+        "OperatorIsUnknown",
+        "{operator} is no operator: nothing is registered or staked by it",
+    ),
+    (
+        "PayeeAmountIsZero",
+        "payee {index} would get nothing; leave it out",
+    ),
+    (
+        "PayeeCountIsWrong",
+        "{payees} payees and {amounts} amounts were given; as many of each are needed, at most {payeesMax}",
+    ),
+    ("PayeeIsWrong", "payee {index} cannot be {payee}"),
+    ("PeerIsUnknown", "{peer} has never been a confirmed peer"),
     (
         "PeerRegistryIsNotSet",
         "the deployment is not finished: the factory does not know the peer registry",
+    ),
+    (
+        "PermitIsRefused",
+        "the permit is refused and {payer} has approved {#allowance} of {#amount}; sign another permit",
+    ),
+    (
+        "ProposalAwaitsEvaluation",
+        "proposal {proposalId} is to be evaluated first, with `coliving govern execute {proposalId}`",
+    ),
+    (
+        "ProposalIsNotEvaluable",
+        "proposal {proposalId} can be evaluated from block {evaluationBlock} on, the chain is at {currentBlock}",
+    ),
+    (
+        "ProposalIsNotInProgress",
+        "proposal {proposalId} has ended with outcome {outcome}",
+    ),
+    ("ProposalIsUnknown", "there is no proposal {proposalId}"),
+    (
+        "ProposersStakeIsTooSmall",
+        "{proposer} has {stake} of voting stake, a proposal takes {needed}",
     ),
     (
         "PublicKeyIsNotTheWallets",
@@ -209,8 +363,36 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the public key has {length} bytes, 64 are needed",
     ),
     (
+        "RecordsAreEqual",
+        "both records are the same and contradict nothing",
+    ),
+    (
         "ReentrancyGuardReentrantCall",
         "the contract was called again before it had finished",
+    ),
+    (
+        "RemovalHasLapsed",
+        "the delegator could be removed up to block {lastBlock}, the chain is at {currentBlock}; request it again",
+    ),
+    (
+        "RemovalIsLocked",
+        "the removal is locked up to block {unlockBlock}, the chain is at {currentBlock}",
+    ),
+    (
+        "RemovalIsPending",
+        "the removal is requested already and can be carried out from block {unlockBlock} on",
+    ),
+    (
+        "RoundBeginsNextBlock",
+        "the round was initiated in this block, {fundedBlock}; claim in the next one",
+    ),
+    (
+        "RoundIsTooEarly",
+        "the next round can begin at block {firstBlock}, the chain is at {currentBlock}",
+    ),
+    (
+        "SafeERC20FailedOperation",
+        "the token {token} refused a transfer",
     ),
     (
         "ServiceIsUnknown",
@@ -229,6 +411,18 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "{signer} signed, the service's delegate owner wallet is {delegateOwnerWallet}",
     ),
     (
+        "SignerIsNotHolder",
+        "{signer} signed, the record names the holder {holder}",
+    ),
+    (
+        "SignerIsNotIdentityPeer",
+        "{signer} signed an attestation and is no confirmed identity peer",
+    ),
+    (
+        "SlashIsTooLarge",
+        "a slash of {amount} is asked for, {staked} are staked",
+    ),
+    (
         "StakeIsOutOfBounds",
         "the active stake would be {activeStake}, between {minStake} and {maxStake} are allowed",
     ),
@@ -237,7 +431,64 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "{amount} are asked for, {staked} are staked",
     ),
     (
+        "SubjectIsUsed",
+        "this account at {provider} verifies user {userId} already",
+    ),
+    (
+        "SumIsWrong",
+        "the payees' amounts make {#sum}, not {#amount}, in the token's smallest unit",
+    ),
+    (
+        "TargetIsUnknown",
+        "Registry knows no contract {targetContractRegistryKey}",
+    ),
+    (
+        "TooManyDelegators",
+        "the operator has {maxDelegators} delegators, more are not allowed",
+    ),
+    (
+        "TooManyProposals",
+        "{proposalsMax} proposals are in progress, more are not allowed; wait until some have ended",
+    ),
+    (
+        "TooManyProposalsOfProposer",
+        "{proposer} has {proposalsMax} proposals in progress, more are not allowed",
+    ),
+    (
+        "TransferIsInexact",
+        "{payee} would get {#received} instead of {#amount}: the token {token} keeps a fee and cannot be used",
+    ),
+    (
+        "UndelegationIsLocked",
+        "the delegation is locked up to block {unlockBlock}, the chain is at {currentBlock}",
+    ),
+    (
+        "UndelegationIsPending",
+        "{amount} delegated to {operator} are asked back until block {unlockBlock}; take them out or cancel that first",
+    ),
+    (
+        "VoteIsCast",
+        "{voter} has voted on proposal {proposalId}; change the vote instead",
+    ),
+    (
+        "VoteIsNotCast",
+        "{voter} has not voted on proposal {proposalId}",
+    ),
+    ("VoteIsUnknown", "{vote} is no vote: 1 is no, 2 is yes"),
+    (
+        "VoterHasNoStake",
+        "{voter} had no voting stake when proposal {proposalId} was submitted, or has none at present",
+    ),
+    (
+        "VotingIsClosed",
+        "proposal {proposalId} takes votes from block {firstBlock} to {lastBlock}, the chain is at {currentBlock}",
+    ),
+    (
         "WalletIsAnotherOperators",
         "the wallet {wallet} is confirmed for the operator {operator}",
+    ),
+    (
+        "WalletIsTaken",
+        "the wallet {wallet} belongs to notifier {id}",
     ),
 ];
