@@ -37,11 +37,20 @@ pub(crate) struct TestChain {
 
 impl TestChain {
     pub(crate) async fn new() -> Self {
-        Self::with_snapshots(1).await
+        Self::with_config(&DeployConfig::development(treasury().address())).await
     }
 
     /// A chain whose registry has a snapshot every so many blocks.
     pub(crate) async fn with_snapshots(snapshot_blocks: u64) -> Self {
+        Self::with_config(&DeployConfig {
+            snapshot_blocks,
+            ..DeployConfig::development(treasury().address())
+        })
+        .await
+    }
+
+    /// A chain whose contracts are deployed in another way.
+    pub(crate) async fn with_config(config: &DeployConfig) -> Self {
         let funded = (1..=50)
             .chain(100..150)
             .map(|seed| (key(seed).address(), U256::exp10(24)))
@@ -57,12 +66,7 @@ impl TestChain {
         .await
         .unwrap();
         let client = Client::new(&[chain.url()], None).unwrap();
-        let treasury = treasury();
-        let config = DeployConfig {
-            snapshot_blocks,
-            ..DeployConfig::development(treasury.address())
-        };
-        let contracts = deploy(&client, &treasury, &config).await.unwrap();
+        let contracts = deploy(&client, &treasury(), config).await.unwrap();
         Self {
             chain,
             client,

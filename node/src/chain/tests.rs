@@ -25,6 +25,7 @@ mod absent;
 mod door;
 mod endpoints;
 mod reorg;
+mod stake;
 mod transact;
 
 impl TestChain {

@@ -115,6 +115,13 @@ impl Contracts {
         ]
     }
 
+    /// The proxy in front of a contract; none in front of the proxy itself.
+    #[must_use]
+    pub fn address_of(&self, kind: ContractKind) -> Option<Address> {
+        let mut proxies = self.proxies().into_iter();
+        proxies.find_map(|(found, address)| (found == kind).then_some(address))
+    }
+
     /// Where following these contracts begins.
     #[must_use]
     pub fn start(&self) -> Cursor {

@@ -1,6 +1,6 @@
 //! Whether what stands is a whole deployment.
 
-use protocol::chain::{ContractKind, Contracts, calls};
+use protocol::chain::{Contracts, calls};
 use protocol::id::Address;
 
 use super::DeployError;
@@ -37,9 +37,9 @@ pub async fn verify(client: &Client, contracts: &Contracts) -> Result<(), Deploy
     for wire in wires(contracts) {
         let what = || format!("{}'s {}", wire.kind.name(), wire.getter);
         let call = calls::encode(wire.kind, wire.getter, &[]);
-        asking
-            .expect(what, address_of(contracts, wire.kind), call, wire.address)
-            .await?;
+        let to = contracts.address_of(wire.kind);
+        let to = to.expect("a wired contract has a proxy");
+        asking.expect(what, to, call, wire.address).await?;
     }
     Ok(())
 }
@@ -72,11 +72,4 @@ impl Asking<'_> {
             reason: format!("{} is {found}, not {expected}", what()),
         })
     }
-}
-
-fn address_of(contracts: &Contracts, kind: ContractKind) -> Address {
-    let mut proxies = contracts.proxies().into_iter();
-    proxies
-        .find_map(|(found, address)| (found == kind).then_some(address))
-        .expect("a wired contract has a proxy")
 }

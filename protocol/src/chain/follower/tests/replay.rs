@@ -74,13 +74,13 @@ fn registry_events(log: &Log) -> [RegistryEvent; 2] {
     let number = (word * 2 + log.log_index + salt) % 9;
     let mut operator = Address::ZERO;
     operator.0[0] = u8::try_from(number + 1).unwrap();
-    let total = Dgc::whole(word * 1_000 + salt * 7 + log.log_index);
+    let active = Dgc::whole(word * 1_000 + salt * 7 + log.log_index);
     [
         RegistryEvent::OperatorNumbered {
             operator,
             number: OperatorNumber(number + 1),
         },
-        RegistryEvent::StakeChanged { operator, total },
+        RegistryEvent::StakeChanged { operator, active },
     ]
 }
 
