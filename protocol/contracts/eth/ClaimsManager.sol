@@ -144,6 +144,8 @@ contract ClaimsManager is Governed {
         if (msg.sender != $.delegateManager) revert CallerIsNotDelegateManager(msg.sender);
         Round storage round = $.round;
         if ($.lastClaimedRound[operator] == round.number) revert AlreadyClaimed(operator, round.number);
+        // The very block is meant: its stakes can still change.
+        // slither-disable-next-line incorrect-equality
         if (round.fundedBlock == block.number) revert RoundBeginsNextBlock(block.number);
         $.lastClaimedRound[operator] = round.number;
         uint256 oldTotal = $.staking.totalStakedFor(operator);
@@ -180,6 +182,8 @@ contract ClaimsManager is Governed {
     function claimPending(address operator) external view returns (bool) {
         ClaimsManagerStorage storage $ = _claims();
         if ($.lastClaimedRound[operator] == $.round.number) return false;
+        // Of the details, one is needed.
+        // slither-disable-next-line unused-return
         (,,, uint256 serviceCount,,) = $.serviceProviderFactory.getServiceProviderDetails(operator);
         return serviceCount > 0 && $.staking.totalStakedForAt(operator, $.round.fundedBlock) > 0;
     }
@@ -254,6 +258,8 @@ contract ClaimsManager is Governed {
         view
         returns (uint256)
     {
+        // Of the details, one is needed.
+        // slither-disable-next-line unused-return
         (,, bool validBounds,,,) = $.serviceProviderFactory.getServiceProviderDetails(operator);
         if (!validBounds) return 0;
         uint256 fundedBlock = $.round.fundedBlock;

@@ -4,25 +4,12 @@ pragma solidity ^0.8.30;
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {EnumerableSet} from "@openzeppelin/contracts/utils/structs/EnumerableSet.sol";
 import {Governed} from "../common/Governed.sol";
+import {IVotingPeriods} from "./Lockups.sol";
 import {Registry} from "./Registry.sol";
-
-/// @title What governance asks the staking contract.
-interface VotingStakes {
-    /// @notice The stake that an account votes with.
-    function votingStakeFor(address account) external view returns (uint256);
-
-    /// @notice The stake that an account voted with at the end of a block.
-    function votingStakeForAt(address account, uint256 blockNumber) external view returns (uint256);
-
-    /// @notice All stake.
-    function totalStaked() external view returns (uint256);
-
-    /// @notice All stake at the end of a block.
-    function totalStakedAt(uint256 blockNumber) external view returns (uint256);
-}
+import {IVotingStakes} from "./VotingStakes.sol";
 
 /// @title What governance asks the contracts that lock stake.
-interface StakeLockups {
+interface IStakeLockups {
     /// @notice How many blocks a decrease of stake is locked.
     function getDecreaseStakeLockupDuration() external view returns (uint256);
 
@@ -34,7 +21,7 @@ interface StakeLockups {
 /// @notice A proposal is one call of one contract of the registry. Stakers vote for the voting period with what they had
 /// when it was submitted; after the execution delay anybody has it evaluated, which executes it if it passed. Its rules
 /// are those of the block of its submission. A guardian can veto until a fixed block, and has no other right.
-contract Governance is Governed {
+contract Governance is Governed, IVotingPeriods {
     using EnumerableSet for EnumerableSet.UintSet;
 
     enum Vote {
@@ -87,7 +74,7 @@ contract Governance is Governed {
         Registry registry;
         uint48 votingPeriod;
         uint48 executionDelay;
-        VotingStakes staking;
+        IVotingStakes staking;
         uint8 votingQuorumPercent;
         uint16 maxInProgressProposals;
         address guardian;
@@ -632,7 +619,7 @@ contract Governance is Governed {
         _requireCode("staking", staking);
         GovernanceStorage storage $ = _governance();
         emit StakingAddressChanged(address($.staking), staking);
-        $.staking = VotingStakes(staking);
+        $.staking = IVotingStakes(staking);
     }
 
     /// How a proposal ends, but for the success of its call.
@@ -648,7 +635,7 @@ contract Governance is Governed {
 
     /// What a vote of the caller weighs: stake that came after the submission or left since does not count.
     function _weight(uint256 submissionBlock) private view returns (uint256) {
-        VotingStakes staking = _governance().staking;
+        IVotingStakes staking = _governance().staking;
         uint256 atSubmission = staking.votingStakeForAt(msg.sender, submissionBlock);
         uint256 atPresent = staking.votingStakeFor(msg.sender);
         return atSubmission < atPresent ? atSubmission : atPresent;
@@ -702,11 +689,11 @@ contract Governance is Governed {
         uint256 blocks = uint256($.votingPeriod) + $.executionDelay;
         address lockedBy = $.registry.getContract(SERVICE_PROVIDER_FACTORY);
         if (lockedBy != address(0)) {
-            _requireLockup(lockedBy, StakeLockups(lockedBy).getDecreaseStakeLockupDuration(), blocks);
+            _requireLockup(lockedBy, IStakeLockups(lockedBy).getDecreaseStakeLockupDuration(), blocks);
         }
         lockedBy = $.registry.getContract(DELEGATE_MANAGER);
         if (lockedBy != address(0)) {
-            _requireLockup(lockedBy, StakeLockups(lockedBy).getUndelegateLockupDuration(), blocks);
+            _requireLockup(lockedBy, IStakeLockups(lockedBy).getUndelegateLockupDuration(), blocks);
         }
     }
 

@@ -271,6 +271,8 @@ contract ServiceProviderFactory is Governed {
     /// @param stakeAmount wei of DGC to add
     /// @param delegateOwnerWallet address of the hot key that the peer runs under
     /// @return serviceId the number of the service within its type
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
     function register(bytes32 serviceType, string calldata endpoint, uint256 stakeAmount, address delegateOwnerWallet)
         external
         returns (uint256 serviceId)
@@ -290,6 +292,8 @@ contract ServiceProviderFactory is Governed {
     /// @dev Own stake above what the remaining services allow (all of it after the last one) becomes a requested
     /// decrease, together with one that is pending. Delegations stay until their owners take them out.
     /// @return serviceId the number that the service had
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth,reentrancy-events
     function deregister(bytes32 serviceType, string calldata endpoint) external returns (uint256 serviceId) {
         serviceId = _requireOwn(serviceType, endpoint);
         ServiceProviderFactoryStorage storage $ = _factory();
@@ -299,6 +303,8 @@ contract ServiceProviderFactory is Governed {
         operator.minStake -= service.minStake;
         operator.maxStake -= service.maxStake;
         _releaseEndpoint(serviceType, endpoint);
+        // It is there: the service is the caller's.
+        // slither-disable-next-line unused-return
         $.serviceIds[msg.sender][serviceType].remove(serviceId);
         delete $.services[serviceType][serviceId];
         emit ServiceDeregistered(serviceType, serviceId, msg.sender);
@@ -336,6 +342,8 @@ contract ServiceProviderFactory is Governed {
 
     /// @notice Adds to the caller's stake; the caller approves the staking contract first.
     /// @return the caller's own stake after it
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
     function increaseStake(uint256 amount) external returns (uint256) {
         if (amount == 0) revert AmountIsZero();
         _stake(amount);
@@ -345,6 +353,8 @@ contract ServiceProviderFactory is Governed {
 
     /// @notice Locks part of the caller's stake, to be taken out after the lock-up.
     /// @return unlockBlock the first block at which it can be taken out
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
     function requestDecreaseStake(uint256 amount) external returns (uint256 unlockBlock) {
         if (amount == 0) revert AmountIsZero();
         ServiceProviderFactoryStorage storage $ = _factory();
@@ -378,6 +388,8 @@ contract ServiceProviderFactory is Governed {
 
     /// @notice Keeps the stake that was to be taken out.
     /// @dev An operator without services may keep any stake, to register with it again.
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
     function cancelDecreaseStakeRequest() external {
         Operator storage operator = _requirePending();
         _cancelDecrease(msg.sender);
@@ -604,6 +616,8 @@ contract ServiceProviderFactory is Governed {
             maxStake: SafeCast.toUint128(maxStake),
             endpoint: endpoint
         });
+        // A fresh number is never in the set.
+        // slither-disable-next-line unused-return
         $.serviceIds[msg.sender][serviceType].add(serviceId);
         Operator storage operator = $.operators[msg.sender];
         operator.serviceCount += 1;
@@ -638,6 +652,8 @@ contract ServiceProviderFactory is Governed {
         _updateLock(account, operator);
     }
 
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
     function _updateLock(address account, Operator storage operator) private {
         _factory().staking.setLocked(account, operator.pendingDecrease);
         _updateVotes(account, operator);

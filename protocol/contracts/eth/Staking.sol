@@ -6,13 +6,14 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Governed} from "../common/Governed.sol";
+import {IVotingStakes} from "./VotingStakes.sol";
 import {ColivingToken} from "./ColivingToken.sol";
 
 /// @title Holds the tokens behind every operator, its own and those delegated to it, and remembers all stake by block.
 /// @notice Owners of tokens approve this contract. The service provider factory moves operators' own stake, the
 /// delegate manager moves delegations and slashes, the claims manager adds rewards. Stake leaves only after it was
 /// locked; who locks it, and for how long, is up to the two callers, whose locks are kept apart.
-contract Staking is Governed {
+contract Staking is Governed, IVotingStakes {
     using SafeERC20 for IERC20;
     using Checkpoints for Checkpoints.Trace208;
 
@@ -122,6 +123,8 @@ contract Staking is Governed {
     function stakeFor(address operator, uint256 amount) external {
         StakingStorage storage $ = _requireFactory();
         _add($, operator, amount);
+        // Only the service provider factory gets here, with its own caller as the operator.
+        // slither-disable-next-line arbitrary-send-erc20
         $.token.safeTransferFrom(operator, address(this), amount);
     }
 
@@ -138,6 +141,8 @@ contract Staking is Governed {
     function delegateStakeFor(address operator, address delegator, uint256 amount) external {
         StakingStorage storage $ = _requireDelegateManager();
         _add($, operator, amount);
+        // Only the delegate manager gets here, with its own caller as the delegator.
+        // slither-disable-next-line arbitrary-send-erc20
         $.token.safeTransferFrom(delegator, address(this), amount);
     }
 
@@ -271,7 +276,10 @@ contract Staking is Governed {
 
     function _record(StakingStorage storage $, address operator, uint256 stake, uint256 total) private {
         uint48 blockNumber = SafeCast.toUint48(block.number);
+        // What push returns is the value before and the one given.
+        // slither-disable-next-line unused-return
         $.stakes[operator].push(blockNumber, SafeCast.toUint208(stake));
+        // slither-disable-next-line unused-return
         $.total.push(blockNumber, SafeCast.toUint208(total));
         _announce($, operator);
     }
@@ -285,6 +293,8 @@ contract Staking is Governed {
 
     function _pushVotes(Checkpoints.Trace208 storage votes, uint256 amount) private {
         if (votes.latest() == amount) return;
+        // What push returns is the value before and the one given.
+        // slither-disable-next-line unused-return
         votes.push(SafeCast.toUint48(block.number), SafeCast.toUint208(amount));
     }
 

@@ -3,12 +3,13 @@ pragma solidity ^0.8.30;
 
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Governed} from "../common/Governed.sol";
-import {Governance, VotingStakes} from "../eth/Governance.sol";
+import {Governance} from "../eth/Governance.sol";
 import {Registry} from "../eth/Registry.sol";
+import {IVotingStakes} from "../eth/VotingStakes.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// Stakes as governance sees them, set by the test.
-contract Stakes is VotingStakes {
+contract Stakes is IVotingStakes {
     using Checkpoints for Checkpoints.Trace208;
 
     Checkpoints.Trace208 private total;

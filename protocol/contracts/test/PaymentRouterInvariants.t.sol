@@ -13,7 +13,7 @@ contract PaymentHandler {
     PaymentRouter private immutable router;
     address[] public tokens;
     address[5] public accounts;
-    uint256 public payments;
+    uint256 public paid;
     uint256 public wrongPayments;
 
     constructor(PaymentRouter payments, address[] memory allTokens) {
@@ -41,7 +41,7 @@ contract PaymentHandler {
         }
         bytes memory call = abi.encodeCall(PaymentRouter.pay, (token(which), sum, payees, amounts, ""));
         bool done = send(accounts[who % 3], call);
-        if (done) payments += 1;
+        if (done) paid += 1;
         if (done && !mayPass(payees, amounts, lies)) wrongPayments += 1;
     }
 
