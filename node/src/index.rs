@@ -20,6 +20,8 @@ pub struct IndexHandle {
     search: Arc<Searcher>,
     height: watch::Receiver<Height>,
     fault: Arc<watch::Sender<Option<String>>>,
+    goal: Arc<watch::Sender<Option<u64>>>,
+    searched: watch::Receiver<u64>,
 }
 
 /// How far the index reaches.
@@ -66,7 +68,10 @@ impl IndexTaskError {
         match self {
             Self::Index(error) => !matches!(
                 **error,
-                IndexError::Database(_) | IndexError::Format { .. } | IndexError::Entry { .. }
+                IndexError::Database(_)
+                    | IndexError::Closed
+                    | IndexError::Format { .. }
+                    | IndexError::Entry { .. }
             ),
             Self::Search(_) | Self::Stopped => false,
         }
@@ -98,7 +103,9 @@ impl IndexHandle {
     /// Search on disk has a thread of its own, because its commits are slow.
     fn spawn(index: Index, mut search: Search, is_on_disk: bool) -> Result<Self, IndexTaskError> {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        search.sync(&index.snapshot()?).map_err(search_error)?;
+        let reached = search.sync(&index.snapshot()?).map_err(search_error)?;
+        let (searched, searched_seen) = watch::channel(reached);
+        let searched = Arc::new(searched);
         let (height, height_seen) = watch::channel(height_of(&index)?);
         let fault = Arc::new(watch::channel(None).0);
         let handle = Self {
@@ -107,14 +114,17 @@ impl IndexHandle {
             search: Arc::new(search.searcher()),
             height: height_seen,
             fault: Arc::clone(&fault),
+            goal: Arc::new(watch::channel(None).0),
+            searched: searched_seen,
         };
         let search = match is_on_disk {
-            true => Updater::spawn(search, index.reader(), fault)?,
+            true => Updater::spawn(search, index.reader(), fault, Arc::clone(&searched))?,
             false => Updater::Inline(Box::new(search)),
         };
         let writer = Writer {
             index,
             search,
+            searched,
             trimmed: 0,
             height,
         };
@@ -177,6 +187,36 @@ impl IndexHandle {
         });
     }
 
+    /// Notes that a majority has this many entries.
+    pub(crate) fn set_goal(&self, entries: u64) {
+        self.goal.send_if_modified(|goal| {
+            let is_news = *goal != Some(entries);
+            *goal = Some(entries);
+            is_news
+        });
+    }
+
+    /// Resolves once it is known how many entries a majority has, and all of
+    /// them are here and can be searched.
+    pub async fn caught_up(&self) {
+        let (mut goal, mut height) = (self.goal.subscribe(), self.height());
+        let is_here =
+            |goal: Option<u64>, height: Height| goal.is_some_and(|goal| height.entries >= goal);
+        while !is_here(*goal.borrow_and_update(), *height.borrow_and_update()) {
+            // The one side is kept here, the other ends with the peer.
+            tokio::select! {
+                _ = goal.changed() => {}
+                changed = height.changed() => if changed.is_err() { return },
+            }
+        }
+        let changes = self.snapshot().and_then(|index| Ok(index.touched_count()?));
+        if let Ok(changes) = changes {
+            let mut searched = self.searched.clone();
+            // An error means that the peer is stopping.
+            let _ = searched.wait_for(|searched| *searched >= changes).await;
+        }
+    }
+
     /// The index as it is.
     ///
     /// # Errors
@@ -207,6 +247,8 @@ impl IndexHandle {
 struct Writer {
     index: Index,
     search: Updater,
+    /// How far search is.
+    searched: Arc<watch::Sender<u64>>,
     /// Up to where the change log is trimmed.
     trimmed: u64,
     height: watch::Sender<Height>,
@@ -254,6 +296,10 @@ impl Writer {
 
     fn update_search(&mut self) -> Result<(), IndexTaskError> {
         let reached = self.search.update(&self.index)?;
+        // The updater's thread tells it itself.
+        if let Updater::Inline(_) = self.search {
+            self.searched.send_replace(reached);
+        }
         if reached >= self.trimmed.saturating_add(TRIM_CHANGES_MIN) {
             self.index.trim_touched(reached)?;
             self.trimmed = reached;

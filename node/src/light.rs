@@ -147,9 +147,13 @@ impl Actor {
             self.spread.handle_no_answer(now);
             return;
         };
-        if let Err(error) = self.spread.handle_answer(peer, answer, now) {
-            tracing::debug!(%peer, %error, "entries of no use");
-            self.failed.insert(peer);
+        let count = answer.head.entry_count;
+        match self.spread.handle_answer(peer, answer, now) {
+            Ok(()) => self.context.index.set_goal(count),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "entries of no use");
+                self.failed.insert(peer);
+            }
         }
     }
 
@@ -161,13 +165,19 @@ impl Actor {
         }
         while let Some(event) = self.spread.poll_event() {
             match event {
-                Event::Entries { entries, .. } => self.apply(entries).await?,
+                Event::Entries { entries, .. } => {
+                    self.apply(entries).await?;
+                    self.context.index.set_fault(None);
+                }
                 Event::Fetch {
                     from_count,
                     after,
                     peer,
                 } => self.fetch(from_count, after, peer),
-                Event::Counted(counted) => self.numbers.counted(counted.head.block_number),
+                Event::Counted(counted) => {
+                    self.numbers.counted(counted.head.block_number);
+                    self.context.index.set_goal(counted.head.entry_count);
+                }
                 Event::Contradiction {
                     signer,
                     block_number,
@@ -188,7 +198,6 @@ impl Actor {
                 }
             }
         }
-        self.context.index.set_fault(None);
         Ok(true)
     }
 

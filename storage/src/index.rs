@@ -11,8 +11,8 @@ mod rows;
 mod view;
 mod writer;
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
@@ -20,6 +20,8 @@ use protocol::action::{ActionDomain, ActionError};
 use protocol::entry::Entry;
 use protocol::id::{Address, Hash32};
 use protocol::time::UnixSeconds;
+
+use crate::backend::{self, Backend};
 
 pub use pending::{Pending, PendingAction, PendingError, PendingView};
 pub use query::{
@@ -32,12 +34,25 @@ pub use view::EntityError;
 #[derive(Debug)]
 pub struct Index {
     reader: Reader,
+    source: Source,
+    /// Set by a disk error, after which redb refuses all work on a database
+    /// until it is opened again.
+    is_broken: bool,
 }
 
 /// Makes snapshots; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    database: Arc<Database>,
+    /// `None` after a disk error, until the database can be opened again.
+    database: Arc<RwLock<Option<Arc<Database>>>>,
+}
+
+/// Where the database is.
+#[derive(Debug)]
+enum Source {
+    Folder(PathBuf),
+    Backend(Arc<dyn Backend>),
+    Memory,
 }
 
 /// The index as it was when the snapshot was taken; queries are its methods.
@@ -145,6 +160,9 @@ pub enum IndexError {
     /// The database failed.
     #[error("`index.redb` failed: {0}")]
     Database(redb::Error),
+    /// The database is closed after an error and could not be opened again.
+    #[error("`index.redb` is closed after a disk error; free some space or check the disk")]
+    Closed,
 }
 
 impl IndexError {
@@ -156,7 +174,8 @@ impl IndexError {
             Self::TooDeep { .. }
             | Self::Format { .. }
             | Self::Damaged { .. }
-            | Self::Database(_) => true,
+            | Self::Database(_)
+            | Self::Closed => true,
         }
     }
 }
@@ -182,10 +201,16 @@ impl Index {
     ///
     /// [`IndexError::Format`] for files of other versions, and database errors.
     pub fn open(folder: &Path) -> Result<Self, IndexError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES_MAX)
-            .create(folder.join(FILE_NAME))?;
-        Self::with_database(database)
+        Self::from_source(Source::Folder(folder.to_owned()))
+    }
+
+    /// As [`Index::open`], in a locked folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::open`].
+    pub fn open_in(backend: Arc<dyn Backend>) -> Result<Self, IndexError> {
+        Self::from_source(Source::Backend(backend))
     }
 
     /// Makes an index that lives as long as the process.
@@ -194,19 +219,20 @@ impl Index {
     ///
     /// Database errors.
     pub fn in_memory() -> Result<Self, IndexError> {
-        let backend = redb::backends::InMemoryBackend::new();
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES_MAX)
-            .create_with_backend(backend)?;
-        Self::with_database(database)
+        Self::from_source(Source::Memory)
     }
 
-    fn with_database(database: Database) -> Result<Self, IndexError> {
+    fn from_source(source: Source) -> Result<Self, IndexError> {
+        let database = source.open()?;
         writer::initialise(&database)?;
         let reader = Reader {
-            database: Arc::new(database),
+            database: Arc::new(RwLock::new(Some(Arc::new(database)))),
         };
-        Ok(Self { reader })
+        Ok(Self {
+            reader,
+            source,
+            is_broken: false,
+        })
     }
 
     /// A handle for readers.
@@ -240,7 +266,7 @@ impl Index {
     ///
     /// As [`Index::apply`]; on an error none of the blocks is applied.
     pub fn apply_all(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
-        writer::apply(&self.reader.database, blocks, UNDO_BLOCKS)
+        self.change(|database| writer::apply(database, blocks, UNDO_BLOCKS))
     }
 
     /// Applies several final blocks in one transaction without an undo log,
@@ -250,7 +276,7 @@ impl Index {
     ///
     /// As [`Index::apply`]; on an error none of the blocks is applied.
     pub fn apply_final(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
-        writer::apply(&self.reader.database, blocks, 0)
+        self.change(|database| writer::apply(database, blocks, 0))
     }
 
     /// Takes back every block above `to`; block `to` itself stays.
@@ -259,7 +285,7 @@ impl Index {
     ///
     /// [`IndexError::TooDeep`] when the undo log does not reach that far.
     pub fn rollback(&mut self, to: u64) -> Result<(), IndexError> {
-        writer::rollback(&self.reader.database, to)
+        self.change(|database| writer::rollback(database, to))
     }
 
     /// Deletes everything, so that the index can be made again; searches that
@@ -269,7 +295,7 @@ impl Index {
     ///
     /// Database errors; nothing is deleted then.
     pub fn clear(&mut self) -> Result<(), IndexError> {
-        writer::clear(&self.reader.database)
+        self.change(writer::clear)
     }
 
     /// Forgets which entities changed up to `cursor` of [`Snapshot::touched`].
@@ -278,7 +304,62 @@ impl Index {
     ///
     /// Database errors.
     pub fn trim_touched(&mut self, cursor: u64) -> Result<(), IndexError> {
-        writer::trim_touched(&self.reader.database, cursor)
+        self.change(|database| writer::trim_touched(database, cursor))
+    }
+
+    /// Runs a change; after a disk error the database is opened again at once,
+    /// so that readers see what was committed, or before the next change.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Database) -> Result<T, IndexError>,
+    ) -> Result<T, IndexError> {
+        if self.is_broken {
+            self.reopen()?;
+        }
+        let outcome = change(&*self.reader.database()?);
+        if let Err(IndexError::Database(_)) = &outcome {
+            self.is_broken = true;
+            if let Err(error) = self.reopen() {
+                tracing::warn!(%error, "the index could not be opened again yet");
+            }
+        }
+        outcome
+    }
+
+    fn reopen(&mut self) -> Result<(), IndexError> {
+        // What is in memory cannot be opened again, and no disk fails it.
+        if !matches!(self.source, Source::Memory) {
+            let open = self.reader.database.write();
+            let mut open = open.unwrap_or_else(PoisonError::into_inner);
+            if let Some(database) = open.take()
+                && let Err(shared) = Arc::try_unwrap(database)
+            {
+                // A snapshot is still being read; the file stays open with it.
+                *open = Some(shared);
+                return Err(IndexError::Closed);
+            }
+            *open = Some(Arc::new(self.source.open()?));
+        }
+        self.is_broken = false;
+        Ok(())
+    }
+}
+
+impl Source {
+    fn open(&self) -> Result<Database, IndexError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES_MAX);
+        match self {
+            Self::Folder(folder) => Ok(builder.create(folder.join(FILE_NAME))?),
+            Self::Backend(folder) => {
+                let opened = backend::open_database(&**folder, FILE_NAME, CACHE_BYTES_MAX);
+                opened.map_err(IndexError::Database)
+            }
+            Self::Memory => {
+                let backend = redb::backends::InMemoryBackend::new();
+                Ok(builder.create_with_backend(backend)?)
+            }
+        }
     }
 }
 
@@ -289,15 +370,22 @@ impl Reader {
     ///
     /// Database errors.
     pub fn snapshot(&self) -> Result<Snapshot, IndexError> {
-        let transaction = self.database.begin_read()?;
+        let database = self.database()?;
+        let transaction = database.begin_read()?;
         Ok(Snapshot {
             state: transaction.open_table(STATE)?,
             entries: transaction.open_table(ENTRIES)?,
             blocks: transaction.open_table(BLOCKS)?,
             touched: transaction.open_table(TOUCHED)?,
             meta: transaction.open_table(META)?,
-            _database: Arc::clone(&self.database),
+            _database: database,
         })
+    }
+
+    fn database(&self) -> Result<Arc<Database>, IndexError> {
+        let open = self.database.read();
+        let open = open.unwrap_or_else(PoisonError::into_inner);
+        open.clone().ok_or(IndexError::Closed)
     }
 }
 

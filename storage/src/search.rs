@@ -25,7 +25,8 @@ use crate::index::{IndexError, Snapshot};
 
 /// The writer's side of search; make readers with [`Search::searcher`].
 pub struct Search {
-    writer: IndexWriter,
+    /// `None` after an error: tantivy's writer does nothing more then.
+    writer: Option<IndexWriter>,
     searcher: Searcher,
 }
 
@@ -124,7 +125,7 @@ impl Search {
             .filter(AsciiFoldingFilter)
             .build();
         index.tokenizers().register(WORDS, words);
-        let writer = index.writer_with_num_threads(1, WRITER_BYTES)?;
+        let writer = new_writer(&index)?;
         let reader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
@@ -134,7 +135,10 @@ impl Search {
             reader,
             fields,
         };
-        Ok(Self { writer, searcher })
+        Ok(Self {
+            writer: Some(writer),
+            searcher,
+        })
     }
 
     /// A handle for queries.
@@ -148,8 +152,20 @@ impl Search {
     ///
     /// # Errors
     ///
-    /// [`SearchError`]; what was committed before stays.
+    /// [`SearchError`]; what was committed before stays, and the next call tries
+    /// again.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<u64, SearchError> {
+        if self.writer.is_none() {
+            self.writer = Some(new_writer(&self.searcher.index)?);
+        }
+        let outcome = self.follow(snapshot);
+        if outcome.is_err() {
+            self.writer = None;
+        }
+        outcome
+    }
+
+    fn follow(&mut self, snapshot: &Snapshot) -> Result<u64, SearchError> {
         let instance = snapshot.instance()?;
         let (count, floor) = snapshot.touched_bounds()?;
         let cursor = self.cursor()?;
@@ -179,8 +195,8 @@ impl Search {
                 break;
             }
             for target in targets {
-                self.writer
-                    .delete_term(Term::from_field_text(self.fields().key, &key(target)));
+                let term = Term::from_field_text(self.fields().key, &key(target));
+                self.writer().delete_term(term);
                 self.add(snapshot, target)?;
             }
             self.commit(Cursor {
@@ -193,7 +209,7 @@ impl Search {
 
     /// Empties the index and adds every public entity.
     fn fill(&mut self, snapshot: &Snapshot) -> Result<(), SearchError> {
-        self.writer.delete_all_documents()?;
+        self.writer().delete_all_documents()?;
         for kind in KINDS {
             for id in snapshot.ids(kind)? {
                 let id = EntityId(id?);
@@ -203,8 +219,13 @@ impl Search {
         Ok(())
     }
 
+    fn writer(&self) -> &IndexWriter {
+        self.writer.as_ref().expect("made before it is used")
+    }
+
     fn commit(&mut self, cursor: Cursor) -> Result<(), SearchError> {
-        let mut commit = self.writer.prepare_commit()?;
+        let writer = self.writer.as_mut().expect("made before it is used");
+        let mut commit = writer.prepare_commit()?;
         commit.set_payload(&format!("{FORMAT} {} {}", cursor.instance, cursor.touched));
         commit.commit()?;
         self.searcher.reader.reload()?;
@@ -262,7 +283,7 @@ impl Search {
         document.add_text(fields.key, key(target));
         document.add_text(fields.kind, target.kind.name());
         document.add_u64(fields.id, id);
-        self.writer.add_document(document)?;
+        self.writer().add_document(document)?;
         Ok(())
     }
 
@@ -408,6 +429,10 @@ impl std::fmt::Debug for Searcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Searcher").finish_non_exhaustive()
     }
+}
+
+fn new_writer(index: &tantivy::Index) -> Result<IndexWriter, SearchError> {
+    Ok(index.writer_with_num_threads(1, WRITER_BYTES)?)
 }
 
 fn way(query: impl Query, boost: f32) -> (Occur, Box<dyn Query>) {

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ pub(super) enum Updater {
         /// Has room for one: a change during a commit is not lost.
         changes: SyncSender<()>,
         /// How far search is.
-        reached: Arc<AtomicU64>,
+        reached: Arc<watch::Sender<u64>>,
         /// Dropped with the updater, which wakes the thread from its pause.
         _open: SyncSender<Infallible>,
     },
@@ -33,14 +32,15 @@ impl Updater {
         search: Search,
         reader: Reader,
         fault: Arc<watch::Sender<Option<String>>>,
+        reached: Arc<watch::Sender<u64>>,
     ) -> Result<Self, IndexTaskError> {
         let (changes, changed) = sync_channel(1);
         let (open, closed) = sync_channel(0);
-        let reached = Arc::new(AtomicU64::new(0));
         let thread = Thread {
             search,
             reader,
             fault,
+            told: None,
             reached: Arc::clone(&reached),
         };
         std::thread::Builder::new()
@@ -63,7 +63,7 @@ impl Updater {
             } => {
                 // When there is no room, an update is due already.
                 let _ = changes.try_send(());
-                Ok(reached.load(Ordering::Relaxed))
+                Ok(*reached.borrow())
             }
         }
     }
@@ -73,13 +73,23 @@ struct Thread {
     search: Search,
     reader: Reader,
     fault: Arc<watch::Sender<Option<String>>>,
-    reached: Arc<AtomicU64>,
+    /// The fault that was told last, until it is over.
+    told: Option<String>,
+    reached: Arc<watch::Sender<u64>>,
 }
 
 impl Thread {
     fn run(mut self, changed: &Receiver<()>, closed: &Receiver<Infallible>) {
-        while changed.recv().is_ok() {
-            self.sync();
+        let mut is_behind = false;
+        loop {
+            let change = match is_behind {
+                true => changed.recv_timeout(RETRY_PAUSE),
+                false => changed.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            if change == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
+            is_behind = !self.sync();
             if closed.recv_timeout(COMMIT_PAUSE) == Err(RecvTimeoutError::Disconnected) {
                 break;
             }
@@ -89,14 +99,25 @@ impl Thread {
         }
     }
 
-    fn sync(&mut self) {
+    /// False when it is to be tried again.
+    fn sync(&mut self) -> bool {
         match self.try_sync() {
-            Ok(reached) => self.reached.store(reached, Ordering::Relaxed),
+            Ok(reached) => {
+                self.reached.send_replace(reached);
+                if let Some(told) = self.told.take() {
+                    self.fault
+                        .send_if_modified(|fault| fault.take_if(|fault| *fault == told).is_some());
+                }
+                true
+            }
             Err(error) => {
-                tracing::error!(%error, "search does not follow the index");
-                self.fault.send_replace(Some(format!(
-                    "the search index failed: {error}; stop, delete the folder `search` and start again"
-                )));
+                tracing::error!(%error, "search does not follow the index; it is tried again");
+                let fault = format!(
+                    "the search index failed: {error}; if that goes on, stop, delete the folder `search` and start again"
+                );
+                self.fault.send_replace(Some(fault.clone()));
+                self.told = Some(fault);
+                false
             }
         }
     }
@@ -105,6 +126,9 @@ impl Thread {
         self.search.sync(&self.reader.snapshot()?)
     }
 }
+
+/// Pause before a failed commit is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// Pause between two commits.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);

@@ -615,6 +615,15 @@ impl Snapshot {
     }
 
     /// The number of the last change, and up to where changes were trimmed.
+    /// How many changes of users, digital contents and lists there were.
+    ///
+    /// # Errors
+    ///
+    /// Database errors.
+    pub fn touched_count(&self) -> Result<u64, IndexError> {
+        self.number(TOUCHED_COUNT)
+    }
+
     pub(crate) fn touched_bounds(&self) -> Result<(u64, u64), IndexError> {
         Ok((self.number(TOUCHED_COUNT)?, self.number(TOUCHED_FLOOR)?))
     }

@@ -668,3 +668,29 @@ fn kinds_and_targets_have_one_byte_each() {
     }
     assert_eq!(keys::end_of(&[1, 255]), [2]);
 }
+
+#[test]
+fn a_full_disk_stops_writing_only_until_there_is_room() {
+    for step in 0..40 {
+        let disk = backend::MemoryBackend::new();
+        let mut index = Index::open_in(Arc::new(disk.clone())).unwrap();
+        let mut chain = Chain::default();
+        let first = chain.push(vec![create_user(1)]).clone();
+        let second = chain.push(vec![create_user(2)]).clone();
+        index.apply(&first).unwrap();
+        disk.fill_disk_at(disk.steps() + step, 1);
+        let outcome = index.apply(&second);
+        let reader = index.reader();
+        let has = |handle: &str| {
+            let found = reader.snapshot().unwrap().user_by_handle(handle);
+            found.unwrap().is_some()
+        };
+        assert!(has("user1"), "step {step}");
+        // A commit whose last sync fails may have landed all the same.
+        if outcome.is_err() && !has("user2") {
+            let again = index.apply(&second);
+            again.unwrap_or_else(|error| panic!("step {step}: {error}"));
+        }
+        assert!(has("user2"), "step {step}");
+    }
+}
