@@ -27,7 +27,7 @@ mod reads;
 mod routes;
 mod status;
 
-pub use gateway::Network;
+pub use gateway::{Network, Unfetched};
 
 use error::ApiError;
 use listen::Bounded;

@@ -160,12 +160,14 @@ impl ClientError {
             Self::Incomplete { .. } => {
                 Some("run the same command again: it goes on where it ended".to_owned())
             }
+            Self::Changed { .. } => {
+                Some("do it again once nothing writes to the file".to_owned())
+            }
             Self::Refused { .. }
             | Self::Url { .. }
             | Self::Unexpected { .. }
             | Self::File { .. }
             | Self::NotAFile { .. }
-            | Self::Changed { .. }
             | Self::Cid { .. }
             | Self::Block(_)
             | Self::Dag(_) => None,

@@ -84,7 +84,7 @@ impl Client {
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
-        let route = format!("/v1/control/import?name={}", escape(&name));
+        let route = format!("/v1/control/import?name={}&size={expected}", escape(&name));
         let request = self
             .request(Method::POST, &route)
             .body(Body::wrap_stream(stream));
@@ -102,7 +102,13 @@ impl Client {
             other => other?,
         };
         let imported: Imported = self.read(response, "/v1/control/import").await?;
-        if imported.size != expected {
+        // A file that went after it was opened was read whole all the same.
+        let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        let is_other = match (written, metadata.modified()) {
+            (Ok(after), Ok(before)) => after != before,
+            _ => false,
+        };
+        if imported.size != expected || is_other {
             return Err(ClientError::Changed {
                 path: path.to_owned(),
                 read: imported.size,

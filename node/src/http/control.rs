@@ -8,6 +8,7 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use bytesize::ByteSize;
 use cid::Cid;
 use futures::{StreamExt, TryStreamExt};
 use protocol::id::{Address, Hash32, Role};
@@ -31,6 +32,13 @@ use crate::relay::ActionBody;
 use crate::store::StoreError;
 use crate::survey::{Survey, survey};
 
+/// The query of `POST /v1/control/import`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ImportQuery {
+    /// How many bytes are to come, when that is known.
+    size: Option<u64>,
+}
+
 /// The body of `POST /v1/control/publish`.
 #[derive(Debug, Deserialize)]
 struct PublishBody {
@@ -49,11 +57,32 @@ struct RootBody {
 /// `POST /v1/control/import`
 pub(super) async fn import(
     State(app): State<Arc<App>>,
+    Query(query): Query<ImportQuery>,
     body: Body,
 ) -> Result<Json<Imported>, ApiError> {
+    if let Some(size) = query.size {
+        require_room(&app.context, size)?;
+    }
     let bytes = body.into_data_stream().map_err(io::Error::other);
     let imported = publisher(&app)?.import(bytes).await;
     imported.map(Json).map_err(import_error)
+}
+
+/// Says before a byte is read that a file does not fit.
+fn require_room(context: &Context, size: u64) -> Result<(), ApiError> {
+    let reserve = context.config.storage.reserve.as_u64();
+    let stats = context.store.stats();
+    let disk = context.store.disk_free()?.saturating_sub(reserve);
+    let free = (disk + stats.dead_bytes).min(stats.store_bytes_max);
+    if size <= free {
+        return Ok(());
+    }
+    let shown = |bytes: u64| ByteSize(bytes).display().iec().to_string();
+    Err(ApiError::full(format!(
+        "the file has {}, but only {} are free here",
+        shown(size),
+        shown(free)
+    )))
 }
 
 /// `POST /v1/control/publish`
@@ -338,7 +367,7 @@ fn publish_error(error: PublishError) -> ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         if error.is_full() {
-            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", error.to_string());
+            return Self::full(error.to_string());
         }
         Self::internal(&error)
     }

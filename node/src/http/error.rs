@@ -90,6 +90,14 @@ impl ApiError {
         .with_hint("ask another peer; the registry says which have the role")
     }
 
+    /// There is no room for what the request would store.
+    #[must_use]
+    pub fn full(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "full", message).with_hint(
+            "free some space on the disk, or lower `storage.reserve` or raise `storage.capacity` in config.toml",
+        )
+    }
+
     /// Something failed here; `error` goes to the log only.
     #[must_use]
     pub fn internal(error: &dyn std::fmt::Display) -> Self {

@@ -27,7 +27,7 @@ mod network;
 mod range;
 mod source;
 
-pub use source::Network;
+pub use source::{Network, Unfetched};
 
 use range::Wanted;
 use source::{Pieces, ReadError, Source};

@@ -80,7 +80,7 @@ pub(super) fn table() -> Vec<Route> {
         read("/v1/search", "Users, digital contents and lists that match words", SEARCH, get(reads::search)),
         read("/v1/search/autocomplete", "The same while a word is being typed", SEARCH, get(reads::autocomplete)),
 
-        owner("post", "/v1/control/import", "Stores a file as blocks", &["name"], Some(post(control::import))),
+        owner("post", "/v1/control/import", "Stores a file as blocks", &["name", "size"], Some(post(control::import))),
         owner("post", "/v1/control/publish", "Publishes imported roots by a signed action", &[], Some(post(control::publish))),
         owner("get", "/v1/control/publish/{id}", "How far a publication is", &[], Some(get(control::publication))),
         owner("post", "/v1/control/relay", "Sends an action to the relayers in rank order", &[], None),

@@ -430,11 +430,15 @@ async fn directories_show_their_index_or_a_list() {
 struct OneBlock(unixfs::Block);
 
 impl Network for OneBlock {
-    fn fetch(&self, _: Cid, _: Cid) -> BoxFuture<'_, Result<Bytes, String>> {
+    fn fetch(&self, _: Cid, _: Cid) -> BoxFuture<'_, Result<Bytes, Unfetched>> {
         Box::pin(async { Ok(self.0.data.clone()) })
     }
 
-    fn read(&self, _: Cid, _: std::ops::Range<u64>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn read(
+        &self,
+        _: Cid,
+        _: std::ops::Range<u64>,
+    ) -> BoxStream<'static, Result<Bytes, Unfetched>> {
         let data = self.0.data.clone();
         futures::stream::once(async move { Ok(data) }).boxed()
     }

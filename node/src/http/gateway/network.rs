@@ -12,11 +12,11 @@ use protocol::id::Role;
 use protocol::placement::Placement;
 use storage::blocks::{Holding, Owner};
 
-use super::Network;
-use crate::exchange::{ExchangeHandle, FetchOptions, holders};
+use super::{Network, Unfetched};
+use crate::exchange::{ExchangeHandle, FetchError, FetchOptions, ReadError, holders};
 
 impl Network for ExchangeHandle {
-    fn fetch(&self, root: Cid, cid: Cid) -> BoxFuture<'_, Result<Bytes, String>> {
+    fn fetch(&self, root: Cid, cid: Cid) -> BoxFuture<'_, Result<Bytes, Unfetched>> {
         Box::pin(async move {
             let options = FetchOptions {
                 owner: Some(Owner {
@@ -31,24 +31,23 @@ impl Network for ExchangeHandle {
                 fetching.done().await
             };
             let fetched = tokio::time::timeout(PATIENCE, fetched).await;
-            fetched
-                .map_err(|_| too_slow())?
-                .map_err(|error| error.to_string())?;
+            fetched.map_err(|_| too_slow())??;
             let found = self.context().store.get_block(cid).await;
             found
-                .map_err(|error| error.to_string())?
-                .ok_or_else(|| format!("block {cid} came and went"))
+                .map_err(|error| Unfetched::Away(error.to_string()))?
+                .ok_or_else(|| Unfetched::Away(format!("block {cid} came and went")))
         })
     }
 
-    fn read(&self, file: Cid, range: Range<u64>) -> BoxStream<'static, Result<Bytes, String>> {
+    fn read(&self, file: Cid, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Unfetched>> {
         let reader = self.open(file, range, true);
         let pieces = stream::unfold(Some(reader), |reader| async {
             let mut reader = reader?;
             match tokio::time::timeout(PATIENCE, reader.next()).await {
                 Ok(Ok(Some(piece))) => Some((Ok(piece), Some(reader))),
                 Ok(Ok(None)) => None,
-                Ok(Err(error)) => Some((Err(error.to_string()), None)),
+                Ok(Err(ReadError::Fetch(error))) => Some((Err(error.into()), None)),
+                Ok(Err(error)) => Some((Err(Unfetched::Away(error.to_string())), None)),
                 Err(_) => Some((Err(too_slow()), None)),
             }
         });
@@ -69,8 +68,18 @@ impl Network for ExchangeHandle {
     }
 }
 
-fn too_slow() -> String {
-    format!("nobody sent it within {} s", PATIENCE.as_secs())
+impl From<FetchError> for Unfetched {
+    fn from(error: FetchError) -> Self {
+        let text = error.to_string();
+        match error {
+            FetchError::Store(error) if error.is_full() => Self::Full(text),
+            FetchError::Store(_) | FetchError::Failed(_) | FetchError::Stopped => Self::Away(text),
+        }
+    }
+}
+
+fn too_slow() -> Unfetched {
+    Unfetched::Away(format!("nobody sent it within {} s", PATIENCE.as_secs()))
 }
 
 /// How long one piece is waited for; shorter than a connection may stall.

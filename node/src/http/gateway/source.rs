@@ -19,14 +19,23 @@ use crate::store::StoreHandle;
 pub trait Network: fmt::Debug + Send + Sync {
     /// Fetches a block of the DAG below `root` from other peers, checked
     /// against its CID.
-    fn fetch(&self, root: Cid, cid: Cid) -> BoxFuture<'_, Result<Bytes, String>>;
+    fn fetch(&self, root: Cid, cid: Cid) -> BoxFuture<'_, Result<Bytes, Unfetched>>;
 
     /// Fetches a range of a file piece by piece, checked, with some read ahead.
-    fn read(&self, file: Cid, range: Range<u64>) -> BoxStream<'static, Result<Bytes, String>>;
+    fn read(&self, file: Cid, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Unfetched>>;
 
     /// The URL of a peer that is known to hold `root`, for those who may not
     /// make this peer fetch.
     fn holder_url(&self, root: Cid) -> BoxFuture<'_, Option<String>>;
+}
+
+/// Why a block did not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unfetched {
+    /// Nobody sent it.
+    Away(String),
+    /// There is no room for it here.
+    Full(String),
 }
 
 /// Where one request's blocks come from.
@@ -43,8 +52,8 @@ pub(super) struct Source {
 pub(super) enum ReadError {
     /// A block is not here.
     Missing(Cid),
-    /// Nobody sent it.
-    Unfetched(String),
+    /// It did not come from the network.
+    Unfetched(Unfetched),
     /// The DAG is malformed, or has no such entry.
     Dag(DagError),
     /// The store failed.
@@ -134,7 +143,7 @@ pub(super) enum Pieces {
     /// From the store alone.
     Stored { source: Source, reader: Box<Reader> },
     /// From the store, and from other peers where it has gaps.
-    Fetched(BoxStream<'static, Result<Bytes, String>>),
+    Fetched(BoxStream<'static, Result<Bytes, Unfetched>>),
 }
 
 impl Pieces {
@@ -170,7 +179,10 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(cid) => write!(f, "block {cid} is not on this peer"),
-            Self::Unfetched(reason) => write!(f, "not fetched from the network: {reason}"),
+            Self::Unfetched(Unfetched::Away(reason)) => {
+                write!(f, "not fetched from the network: {reason}")
+            }
+            Self::Unfetched(Unfetched::Full(reason)) => f.write_str(reason),
             Self::Dag(error) => error.fmt(f),
             Self::Store(error) => f.write_str(error),
         }
@@ -186,7 +198,8 @@ impl From<ReadError> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "not_here", error.to_string())
                     .with_hint("ask a peer that holds it, or your own peer, which fetches it")
             }
-            ReadError::Unfetched(_) => Self::new(
+            ReadError::Unfetched(Unfetched::Full(reason)) => Self::full(reason),
+            ReadError::Unfetched(Unfetched::Away(_)) => Self::new(
                 StatusCode::GATEWAY_TIMEOUT,
                 "not_fetched",
                 error.to_string(),
