@@ -10,6 +10,7 @@ mod failure;
 mod media;
 mod output;
 mod session;
+mod terminal;
 
 use std::process::ExitCode;
 

@@ -16,6 +16,7 @@ use super::Context;
 use crate::failure::fail;
 use crate::output::{fields, table};
 use crate::session::{self, new_wallet_name, wallets};
+use crate::terminal::ask_secret;
 
 /// What can be done with wallets.
 #[derive(Debug, Subcommand)]
@@ -179,9 +180,7 @@ fn import(context: &Context, args: ImportArgs) -> anyhow::Result<()> {
         Some(path) => std::fs::File::open(path)
             .and_then(read_import)
             .with_context(|| format!("cannot read `{}`", path.display()))?,
-        None if std::io::stdin().is_terminal() => {
-            rpassword::prompt_password("Recovery phrase or secret key: ")?
-        }
+        None if std::io::stdin().is_terminal() => ask_secret("Recovery phrase or secret key: ")?,
         None => read_import(std::io::stdin()).context("cannot read a phrase or key from stdin")?,
     };
     let is_keystore = text.trim_start().starts_with('{');
