@@ -230,7 +230,8 @@ pub(crate) fn reason_of(error: &Value) -> String {
     }
 }
 
-async fn is_chain_away(client: &Client) -> bool {
+/// True when the peer reaches no endpoint of the chain.
+pub(crate) async fn is_chain_away(client: &Client) -> bool {
     let health = client.health().await;
     let chain = health
         .ok()

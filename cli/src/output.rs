@@ -45,7 +45,7 @@ impl Output {
 
     /// Says something that is not the result.
     pub(crate) fn note(self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.json {
             // Nobody is left to tell when stderr is closed.
             let _ = writeln!(io::stderr(), "{text}");
         }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cid::Cid;
@@ -294,6 +294,7 @@ async fn replicate(
     let bar = context.output.bytes("replicating", Some(total));
     let mut publication = client.publication(&id).await?;
     let mut waited = Duration::ZERO;
+    let mut heard = Instant::now();
     loop {
         show_progress(&bar, &publication);
         match publication.state {
@@ -308,7 +309,10 @@ async fn replicate(
             }
             PublicationState::Durable | PublicationState::Relayed if waiting.no_wait => break,
             // Durable already: only the chain is waited for.
-            PublicationState::Relayed if waited > RELAY_WAIT_MAX => {
+            PublicationState::Relayed
+                if waited > RELAY_WAIT_MAX
+                    || waited > CHAIN_LOOK_AFTER && acting::is_chain_away(client).await =>
+            {
                 context
                     .output
                     .note("the chain has not taken the action yet; relayers keep it");
@@ -322,8 +326,20 @@ async fn replicate(
         }
         tokio::time::sleep(POLL_INTERVAL).await;
         match client.publication(&id).await {
-            Ok(next) => publication = next,
-            Err(error) if error.is_retryable() => {}
+            Ok(next) => {
+                publication = next;
+                heard = Instant::now();
+            }
+            Err(error) if error.is_retryable() && heard.elapsed() < AWAY_MAX => {}
+            Err(error) if error.is_retryable() => {
+                return fail(
+                    error.code(),
+                    error.to_string(),
+                    format!(
+                        "the peer goes on with it when it runs again; then ask `coliving relay status {id}`"
+                    ),
+                );
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -645,6 +661,12 @@ pub(crate) async fn unpublish(context: &Context, args: UnpublishArgs) -> anyhow:
 }
 
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a peer may be silent while it publishes.
+const AWAY_MAX: Duration = Duration::from_secs(20);
+
+/// After this wait a chain that is away is not waited for.
+const CHAIN_LOOK_AFTER: Duration = Duration::from_secs(2);
 
 /// How long the chain is waited for once the file is durable.
 const RELAY_WAIT_MAX: Duration = Duration::from_secs(60);
