@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use node::builder::Node;
+use node::builder::{Node, StartError};
 use node::client::Client;
 use node::client::keystore::{self, UserWallet, WalletFile};
 use node::config::Config;
@@ -15,8 +15,10 @@ use protocol::id::UserId;
 use serde_json::Value;
 
 use crate::args::Global;
+use crate::commands::peer::{BEHIND, CATCH_UP_MAX, LIGHT_FOLDER, NETWORK_FILE};
 use crate::failure::{Failure, fail};
 use crate::output::Output;
+use crate::terminal::ask_secret;
 
 /// A peer that answers, for the time of one command.
 pub(crate) struct Session {
@@ -24,12 +26,20 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     /// How the command speaks.
     pub(crate) output: Output,
-    ephemeral: Option<Node>,
+    ephemeral: Option<Light>,
+}
+
+/// A light peer for one command.
+struct Light {
+    node: Node,
+    /// Its folder, when another command uses the lasting one.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Session {
     /// Finds the peer: `--node`, else the running local one, else a light peer
-    /// from `COLIVING_HOME/config.toml` for this command.
+    /// for this command, if a network is known: from `config.toml` or
+    /// [`NETWORK_FILE`] in `COLIVING_HOME`, or from the environment.
     pub(crate) async fn open(global: &Global, output: Output) -> anyhow::Result<Self> {
         let session = |client, ephemeral| Self {
             client,
@@ -49,34 +59,29 @@ impl Session {
                 return Ok(session(client, None));
             };
             let is_gone = matches!(error, node::client::ClientError::Away { .. });
-            if !is_gone || config_file()?.is_none() {
+            if !is_gone || !knows_network()? {
                 return Err(error.into());
             }
         }
-        let Some(path) = config_file()? else {
+        if !knows_network()? {
             return fail(
                 "no_peer",
                 format!(
-                    "no peer runs on this machine: there is neither `node` nor `config.toml` in {}",
+                    "no peer runs on this machine, and {} names no network: there is neither `node` nor `config.toml` nor `{NETWORK_FILE}`",
                     home::folder()?.display()
                 ),
                 "start `coliving devnet` in another terminal, or give `--node URL`",
             );
-        };
-        let waiting = output.spinner("starting a light peer");
-        let mut config = read_config(&path)?;
-        config.roles.clear();
-        config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let node = Node::start(config).await?;
-        waiting.finish_and_clear();
-        let client = Client::new(&node.url(), Some(node.token().to_owned()))?;
-        Ok(session(client, Some(node)))
+        }
+        let light = start_light(output).await?;
+        let client = Client::new(&light.node.url(), Some(light.node.token().to_owned()))?;
+        Ok(session(client, Some(light)))
     }
 
     /// Stops the light peer of this command, if there is one.
     pub(crate) async fn close(self) {
-        if let Some(node) = self.ephemeral {
-            node.stop().await;
+        if let Some(light) = self.ephemeral {
+            light.node.stop().await;
         }
     }
 }
@@ -177,12 +182,12 @@ pub(crate) fn password(global: &Global, question: &str, is_new: bool) -> anyhow:
             "give `--password-file FILE` or set COLIVING_PASSWORD_FILE",
         );
     }
-    let password = rpassword::prompt_password(question).context("cannot read the password")?;
+    let password = ask_secret(question)?;
     if password.is_empty() {
         return fail("password", "the password is empty", "");
     }
     if is_new {
-        let again = rpassword::prompt_password("The same again: ")?;
+        let again = ask_secret("The same again: ")?;
         if again != password {
             return fail("password", "the two passwords differ", "try again");
         }
@@ -223,9 +228,58 @@ pub(crate) fn user_id_of(row: &Value) -> Option<UserId> {
     id_of(row, &["id", "user_id"]).map(UserId)
 }
 
-fn config_file() -> anyhow::Result<Option<PathBuf>> {
-    let path = home::folder()?.join("config.toml");
-    Ok(path.exists().then_some(path))
+/// The file that says which network is meant.
+fn network_file() -> anyhow::Result<Option<PathBuf>> {
+    let folder = home::folder()?;
+    let files = ["config.toml", NETWORK_FILE].map(|name| folder.join(name));
+    Ok(files.into_iter().find(|path| path.exists()))
+}
+
+fn knows_network() -> anyhow::Result<bool> {
+    let is_in_environment = std::env::var_os("COLIVING_CHAIN_RPC").is_some();
+    Ok(is_in_environment || network_file()?.is_some())
+}
+
+async fn start_light(output: Output) -> anyhow::Result<Light> {
+    let waiting = output.spinner("starting a light peer");
+    let mut config = match network_file()? {
+        Some(path) => read_config(&path)?,
+        None => Config {
+            data: home::folder()?.join(LIGHT_FOLDER),
+            ..Config::read("", |name| std::env::var(name).ok())
+                .context("the environment names no network:")?
+        },
+    };
+    if !config.roles.is_empty() {
+        // The folder of a peer with roles is not for a light one.
+        config.roles.clear();
+        config.url = None;
+        config.data = home::folder()?.join(LIGHT_FOLDER);
+    }
+    config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    // Nobody has to find it.
+    config.net.listen = ["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]
+        .map(|text| text.parse().expect("a literal multiaddress"))
+        .to_vec();
+    let (node, folder) = match Node::start(config.clone()).await {
+        Err(StartError::Store(error)) if error.is_busy() => {
+            let folder = tempfile::Builder::new()
+                .prefix("coliving-light-")
+                .tempdir()?;
+            config.data = folder.path().to_owned();
+            (Node::start(config).await?, Some(folder))
+        }
+        started => (started?, None),
+    };
+    waiting.set_message("reading what the network has");
+    if !node.caught_up(CATCH_UP_MAX).await {
+        output.note(BEHIND);
+    }
+    waiting.finish_and_clear();
+    Ok(Light {
+        node,
+        _folder: folder,
+    })
 }
 
 fn read_home(name: &str) -> Option<String> {

@@ -154,6 +154,16 @@ impl Node {
         &self.token
     }
 
+    /// Waits until a light peer's index has what a majority has; gives up after
+    /// `patience`. True when it has.
+    pub async fn caught_up(&self, patience: Duration) -> bool {
+        if !self.context.config.roles.is_empty() {
+            return true;
+        }
+        let caught_up = self.context.index.caught_up();
+        tokio::time::timeout(patience, caught_up).await.is_ok()
+    }
+
     /// Resolves when somebody asked the peer to stop.
     pub async fn stopping(&self) {
         self.context.stop.cancelled().await;

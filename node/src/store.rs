@@ -61,6 +61,15 @@ impl StoreError {
         }
     }
 
+    /// True when another process uses the folder.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Folder(error) => error.kind() == std::io::ErrorKind::ResourceBusy,
+            Self::Blocks(_) | Self::Tables(_) | Self::Stopped => false,
+        }
+    }
+
     /// The block that is damaged on disk, when that is what is wrong.
     #[must_use]
     pub const fn corrupt_cid(&self) -> Option<&Cid> {

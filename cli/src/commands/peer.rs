@@ -1,6 +1,7 @@
 //! One peer: its settings, its life, its backups.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Subcommand;
 use node::backup;
@@ -128,7 +129,18 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> 
         started = Node::start(config) => started?,
         () = &mut stop => return Ok(()),
     };
+    starting.set_message("reading what the network has");
+    let is_current = tokio::select! {
+        is_current = node.caught_up(CATCH_UP_MAX) => is_current,
+        () = &mut stop => {
+            node.stop().await;
+            return Ok(());
+        }
+    };
     starting.finish_and_clear();
+    if !is_current {
+        context.output.note(BEHIND);
+    }
     let home = offer_home(&node).await;
     let event = json!({
         "event": "ready",
@@ -137,6 +149,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> 
         "peer_id": peer_id(&node),
         "roles": roles(&node),
         "p2p": p2p_addresses(&node),
+        "is_current": is_current,
     });
     let kind = match roles(&node) {
         roles if roles.is_empty() => "light peer".to_owned(),
@@ -176,13 +189,29 @@ async fn offer_home(node: &Node) -> Option<PathBuf> {
     {
         return None;
     }
-    match write_home(node, &folder) {
+    let known = home::write_secret(&folder.join(NETWORK_FILE), network_of(node).as_bytes());
+    match known.and_then(|()| write_home(node, &folder)) {
         Ok(()) => Some(folder),
         Err(error) => {
             tracing::warn!(%error, "commands will not find this peer by themselves; use `--node`");
             None
         }
     }
+}
+
+/// Settings by which a command finds the network when no peer runs.
+fn network_of(node: &Node) -> String {
+    let own = &node.context().config;
+    let mut config = Config {
+        data: PathBuf::from(LIGHT_FOLDER),
+        name: LIGHT_FOLDER.to_owned(),
+        chain: own.chain.clone(),
+        ..Config::default()
+    };
+    config.net.bootstrap = own.net.bootstrap.clone();
+    config.net.upnp = own.net.upnp;
+    config.net.mdns = own.net.mdns;
+    config.to_commented_toml()
 }
 
 pub(crate) fn backup(context: &Context, args: &BackupArgs) -> anyhow::Result<()> {
@@ -309,5 +338,17 @@ pub(crate) async fn stop_signal() {
     // Without a handler the process ends by itself.
     let _ = interrupt.await;
 }
+
+/// How long a new light peer may take to learn what the network has.
+pub(crate) const CATCH_UP_MAX: Duration = Duration::from_secs(20);
+
+/// Said when it took longer.
+pub(crate) const BEHIND: &str = "the index is behind the network; answers may lack what is new";
+
+/// Below COLIVING_HOME: what the last peer that ran was part of.
+pub(crate) const NETWORK_FILE: &str = "network.toml";
+
+/// Below COLIVING_HOME: the light peer of commands.
+pub(crate) const LIGHT_FOLDER: &str = "light";
 
 const CONFIG_FILE: &str = "config.toml";

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 pub(crate) struct Bench {
     folder: TempDir,
     node: Option<(String, String)>,
+    variables: Vec<(String, String)>,
 }
 
 /// A running `devnet` or `run`; killed when dropped.
@@ -26,12 +27,21 @@ impl Bench {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("password"), "correct horse battery\n").unwrap();
-        Self { folder, node: None }
+        Self {
+            folder,
+            node: None,
+            variables: Vec::new(),
+        }
     }
 
     /// Speaks to this peer from here on.
     pub(crate) fn use_node(&mut self, url: &str, token: &str) {
         self.node = Some((url.to_owned(), token.to_owned()));
+    }
+
+    /// Sets an environment variable of all commands from here on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -50,6 +60,7 @@ impl Bench {
             .current_dir(self.folder.path())
             .env("COLIVING_HOME", self.path("home"))
             .env("COLIVING_PASSWORD_FILE", self.path("password"))
+            .envs(self.variables.iter().cloned())
             .stdin(Stdio::null());
         if let Some((url, token)) = &self.node {
             command

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::bench::{Bench, Peer, eventually, noise, stdout, write};
+use crate::bench::{Bench, Peer, eventually, noise, stderr, stdout, write};
 
 fn devnet(bench: &mut Bench) -> Peer {
     let peer = bench.start(&["devnet", "--data", "net"]);
@@ -147,6 +147,43 @@ fn everything_is_still_there_after_a_restart() {
     let found = bench.run(&["get", text(&published, "id"), "-o", "-"]);
     assert_eq!(stdout(&found), "a few words");
     net.stop();
+}
+
+#[test]
+fn without_a_running_peer_a_command_starts_a_light_one() {
+    let mut bench = Bench::new();
+    let net = devnet(&mut bench);
+    bench.json(&["wallet", "new"]);
+    bench.json(&["user", "create", "--handle", "ada"]);
+    let file = write(&bench.path("notes.txt"), b"a few words");
+    let published = bench.json(&["publish", &file]);
+    let id = text(&published, "id");
+
+    let mut alone = Bench::new();
+    let chain = &net.ready["chain"];
+    alone.set(
+        "COLIVING_CHAIN_RPC",
+        &serde_json::json!([chain["rpc"]]).to_string(),
+    );
+    alone.set(
+        "COLIVING_CHAIN_CONTRACTS",
+        &inline_table(&chain["contracts"]),
+    );
+    alone.set("COLIVING_CHAIN_CONFIRMATIONS", "0");
+    let found = alone.json(&["search", "notes"]);
+    assert_eq!(text(&found["tracks"][0], "id"), id);
+    let got = alone.run(&["get", id, "-o", "-"]);
+    assert_eq!(stdout(&got), "a few words", "{}", stderr(&got));
+    net.stop();
+}
+
+/// A flat JSON object as a value of TOML.
+fn inline_table(object: &Value) -> String {
+    let fields = object.as_object().unwrap().iter();
+    let fields: Vec<String> = fields
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    format!("{{ {} }}", fields.join(", "))
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) struct Follower {
     disputing: BTreeMap<Address, bool>,
     is_diverged: bool,
     gap_since: Option<Moment>,
+    /// Nobody has said yet what there is.
+    is_fresh: bool,
     /// From which entry on an answer is awaited.
     fetching: Option<u64>,
     next_fetch: Moment,
@@ -81,6 +83,7 @@ impl Follower {
             disputing: BTreeMap::new(),
             is_diverged: false,
             gap_since: None,
+            is_fresh: true,
             fetching: None,
             next_fetch: now,
         }
@@ -216,8 +219,9 @@ impl Spread {
             return Err(AnswerError::Mixed);
         }
         let result = self.take_answer(peer, answer, now);
-        if result.is_err() {
-            self.follower.start_over();
+        match &result {
+            Ok(()) => self.follower.is_fresh = false,
+            Err(_) => self.follower.start_over(),
         }
         match result {
             Err(AnswerError::Root) => self.dispute(peer, true),
@@ -522,7 +526,7 @@ impl Spread {
             .map(|since| since + self.config.gap_patience);
         let is_new = follower.peaks.count == 0 && follower.block_number == 0;
         let is_midway = follower.source.is_some() || !follower.proven.is_empty();
-        if is_new || is_midway {
+        if is_new || is_midway || follower.is_fresh {
             return Some(follower.next_fetch);
         }
         match gap {
