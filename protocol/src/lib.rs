@@ -19,6 +19,7 @@ pub mod payment;
 pub mod placement;
 pub mod presence;
 pub mod publish;
+pub mod refusal;
 pub mod registry;
 pub mod relayer;
 pub mod repair;

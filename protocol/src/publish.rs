@@ -15,6 +15,7 @@ use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
 use crate::codec::{self, DecodeError};
 use crate::id::{Address, Hash32};
 use crate::lease::SignedLease;
+use crate::refusal;
 
 mod holder;
 mod publication;
@@ -76,16 +77,7 @@ pub enum Response {
 }
 
 /// Why a peer does not hold a root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// The cause, for the machine.
-    pub code: RefusalCode,
-    /// The cause, for a reader; at most [`REASON_BYTES_MAX`].
-    pub reason: String,
-    /// When to try again, for causes that pass.
-    pub retry_after_seconds: Option<u64>,
-}
+pub type Refusal = refusal::Refusal<RefusalCode>;
 
 /// The causes of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,31 +99,6 @@ pub enum RefusalCode {
     Busy,
     /// The root did not arrive, or was not what was offered.
     Pull,
-}
-
-impl Refusal {
-    /// Makes a refusal; the reason is cut to [`REASON_BYTES_MAX`].
-    #[must_use]
-    pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
-        let mut reason = reason.into();
-        let mut end = reason.len().min(REASON_BYTES_MAX);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        reason.truncate(end);
-        Self {
-            code,
-            reason,
-            retry_after_seconds: None,
-        }
-    }
-
-    /// Says when to try again.
-    #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_seconds = Some(seconds);
-        self
-    }
 }
 
 impl RefusalCode {
@@ -212,9 +179,6 @@ impl Response {
 
 /// Most sources that an offer names.
 pub const SOURCES_MAX: usize = 16;
-
-/// Longest reason of a refusal in bytes.
-pub const REASON_BYTES_MAX: usize = 512;
 
 /// Longest encoded [`Request`]: an action and the other fields of an offer.
 pub const REQUEST_BYTES_MAX: usize = SIGNED_ACTION_BYTES_MAX + 4096;

@@ -258,7 +258,7 @@ fn messages_survive_their_encoding() {
     let request = Request::Offer(Box::new(offer_of(root())));
     assert_eq!(Request::from_bytes(&request.to_bytes()), Ok(request));
     let refusal = Refusal::new(RefusalCode::Quota, "é".repeat(400)).retry_after(3);
-    assert!(refusal.reason.len() <= REASON_BYTES_MAX);
+    assert!(refusal.reason.len() <= refusal::REASON_BYTES_MAX);
     for response in [
         Response::Accepted,
         Response::Progress { bytes: 7 },

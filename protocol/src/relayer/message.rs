@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
 use crate::codec::{self, DecodeError};
 use crate::id::Hash32;
+use crate::refusal;
 
 /// What a client asks over `/coliving/relayer/1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,16 +78,7 @@ pub struct Receipt {
 }
 
 /// Why an action is not relayed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// The cause, for programs.
-    pub code: RefusalCode,
-    /// The cause, for people; at most 512 bytes.
-    pub reason: String,
-    /// When to try again, for causes that pass.
-    pub retry_after_seconds: Option<u64>,
-}
+pub type Refusal = refusal::Refusal<RefusalCode>;
 
 /// The causes of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,31 +123,6 @@ impl RefusalCode {
     }
 }
 
-impl Refusal {
-    /// Makes a refusal; the reason is cut to 512 bytes.
-    #[must_use]
-    pub fn new(code: RefusalCode, reason: impl Into<String>) -> Self {
-        let mut reason = reason.into();
-        let mut end = reason.len().min(REASON_BYTES_MAX);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        reason.truncate(end);
-        Self {
-            code,
-            reason,
-            retry_after_seconds: None,
-        }
-    }
-
-    /// Says when to try again.
-    #[must_use]
-    pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_seconds = Some(seconds);
-        self
-    }
-}
-
 impl Request {
     /// Encodes the request.
     #[must_use]
@@ -189,8 +156,6 @@ impl Response {
         codec::from_bytes("relayer response", bytes, RESPONSE_BYTES_MAX)
     }
 }
-
-const REASON_BYTES_MAX: usize = 512;
 
 /// Longest encoded [`Request`]: an action, a token and a number.
 pub const REQUEST_BYTES_MAX: usize = SIGNED_ACTION_BYTES_MAX + 1024;
