@@ -5,6 +5,7 @@
 //! Also the one place of a peer that listens to fresh actions on gossip.
 
 mod explain;
+mod local;
 mod outbox;
 mod pending;
 mod routes;
@@ -20,6 +21,7 @@ use protocol::placement::{Placement, Purpose};
 use protocol::publish::Origin;
 use protocol::relayer::{self, Refusal, Request, Response, solve_proof};
 
+pub use local::{LocalRelayer, LocalRequest, Stopped};
 pub use outbox::OutboxRow;
 pub use pending::{FreshActions, PENDING_MAX};
 pub(crate) use routes::ip_of;
@@ -29,7 +31,6 @@ pub use status::{RelayState, RelayStatus};
 pub(crate) use explain::{SPELLING, wrong_spelling};
 
 use crate::context::Context;
-use crate::identity::IdentityHandle;
 use crate::index::IndexTaskError;
 use crate::net::{NetError, Protocol};
 use crate::store::StoreError;
@@ -44,7 +45,7 @@ pub struct RelayHandle {
 struct Inner {
     context: Context,
     /// The relayer of this peer, when it is one.
-    local: OnceLock<IdentityHandle>,
+    local: OnceLock<LocalRelayer>,
     fresh: FreshActions,
     outbox: outbox::Outbox,
 }
@@ -220,12 +221,12 @@ impl RelayHandle {
 
     /// Makes this peer's own relayer known, so that it is asked without the
     /// network. Only the first call counts.
-    pub(crate) fn set_local(&self, identity: IdentityHandle) {
+    pub(crate) fn set_local(&self, relayer: LocalRelayer) {
         // A second relayer in one peer is not possible: its protocol is taken.
-        let _ = self.inner.local.set(identity);
+        let _ = self.inner.local.set(relayer);
     }
 
-    pub(crate) fn local(&self) -> Option<&IdentityHandle> {
+    pub(crate) fn local(&self) -> Option<&LocalRelayer> {
         self.inner.local.get()
     }
 

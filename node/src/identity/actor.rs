@@ -24,13 +24,12 @@ use protocol::time::UnixSeconds;
 use storage::tables::RELAYS;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::Command;
 use super::simulate::{self, Case};
 use crate::chain::{ChainStatus, RpcError, SendError, Wallet};
 use crate::context::Context;
 use crate::index::Height;
 use crate::net::{Inbound, Multiaddr, Responder, Topic};
-use crate::relay::{FreshActions, SPELLING, wrong_spelling};
+use crate::relay::{FreshActions, LocalRequest, SPELLING, wrong_spelling};
 use crate::store::StoreError;
 
 /// Starts the task.
@@ -38,7 +37,7 @@ pub(super) fn spawn(
     context: &Context,
     fresh: FreshActions,
     requests: mpsc::Receiver<Inbound>,
-    inbox: mpsc::Receiver<Command>,
+    inbox: mpsc::Receiver<LocalRequest>,
 ) -> Result<(), StoreError> {
     let rows: Vec<(Hash32, Row)> = context.store.read::<_, StoreError>(|tables| {
         Ok(tables.range(RELAYS, Bound::Unbounded, usize::MAX)?)
@@ -117,7 +116,7 @@ struct Actor {
     relayer: Relayer,
     wallet: Wallet,
     requests: mpsc::Receiver<Inbound>,
-    inbox: mpsc::Receiver<Command>,
+    inbox: mpsc::Receiver<LocalRequest>,
     askers: BTreeMap<RequestId, Asker>,
     asked: u64,
     outcomes: mpsc::Sender<Outcome>,
