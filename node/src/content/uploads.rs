@@ -1,14 +1,15 @@
 //! Offers of authors: judged, pulled, promised.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cid::Cid;
 use protocol::id::{Address, UserId};
-use protocol::lease::SignedLease;
+use protocol::lease::{LeaseBook, SignedLease};
 use protocol::publish::{HolderEvent, Lookup, Origin, Request, UploadState, UserFacts};
 use protocol::time::Moment;
 use storage::blocks::{Holding, Owner};
-use storage::index::Snapshot;
+use storage::index::{PAGE_ROWS_MAX, Page, Snapshot};
 
 use super::setup::UPLOADS;
 use super::{Actor, Outcome, Purpose, next_id};
@@ -38,8 +39,7 @@ impl Actor {
         };
         let facts = Facts {
             snapshot,
-            lease: self.book.lease(&root).cloned(),
-            root,
+            book: &self.book,
             allow: self.context.config.identity.allow.clone(),
         };
         let origin = Origin {
@@ -268,14 +268,13 @@ pub(super) fn lease_owner(root: Cid) -> Owner {
 }
 
 /// What the index and the book say about one offer.
-struct Facts {
+struct Facts<'a> {
     snapshot: Snapshot,
-    root: Cid,
-    lease: Option<SignedLease>,
+    book: &'a LeaseBook,
     allow: Vec<Address>,
 }
 
-impl Lookup for Facts {
+impl Lookup for Facts<'_> {
     fn user(&self, user: UserId, signer: Address) -> Option<UserFacts> {
         let found = self.snapshot.user(user).ok()??;
         if found.user.wallet != signer {
@@ -288,18 +287,46 @@ impl Lookup for Facts {
         };
         Some(UserFacts {
             created: found.user.created_at,
-            stored_bytes: 0,
+            stored_bytes: stored_bytes(&self.snapshot, self.book, user),
             extra_bytes,
         })
     }
 
     fn lease(&self, root: &Cid) -> Option<SignedLease> {
-        self.lease.clone().filter(|_| *root == self.root)
+        self.book.lease(root).cloned()
     }
+}
+
+/// Bytes of the promised roots that a user's digital contents have: as they were
+/// counted here, not as the user says.
+fn stored_bytes(index: &Snapshot, book: &LeaseBook, user: UserId) -> u64 {
+    let mut counted = BTreeSet::new();
+    let mut bytes: u64 = 0;
+    for offset in (0..CONTENTS_COUNTED_MAX).step_by(PAGE_ROWS_MAX) {
+        let limit = PAGE_ROWS_MAX;
+        // What cannot be read is not held against the user.
+        let contents = index
+            .contents_by_owner(user, true, Page { limit, offset })
+            .unwrap_or_default();
+        let roots = contents
+            .iter()
+            .filter_map(|view| view.content.cid.parse().ok());
+        for root in roots.filter(|root: &Cid| counted.insert(*root)) {
+            let lease = book.lease(&root);
+            bytes = bytes.saturating_add(lease.map_or(0, |lease| lease.record.size));
+        }
+        if contents.len() < PAGE_ROWS_MAX {
+            break;
+        }
+    }
+    bytes
 }
 
 /// What an offer that does not decode weighs.
 const OFFENCE: u32 = 10;
+
+/// Digital contents of one user that are counted against its quota.
+const CONTENTS_COUNTED_MAX: usize = 20_000;
 
 /// After an upload did not fit, offers hear so for this long.
 const FULL_PAUSE: Duration = Duration::from_secs(60);
