@@ -129,10 +129,15 @@ pub(crate) enum Command {
     #[command(subcommand, visible_aliases = ["content-list", "playlist"])]
     List(lists::ListCommand),
     /// How the peer does
+    #[command(after_help = "Examples:\n  coliving status\n  coliving status --json | jq .index")]
     Status,
     /// The peers that the peer knows
+    #[command(after_help = "Examples:\n  coliving peers")]
     Peers,
     /// The roots that the peer holds
+    #[command(
+        after_help = "Examples:\n  coliving roots\n  coliving roots --json | jq '.roots | length'"
+    )]
     Roots,
     /// Who holds one root
     Root(network::RootArgs),
@@ -143,6 +148,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Chain(network::ChainCommand),
     /// Stop the peer
+    #[command(after_help = "Examples:\n  coliving stop")]
     Stop,
     /// Run the protocol's machines in virtual time, under faults
     Simulate(simulate::SimulateArgs),

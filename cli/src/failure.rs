@@ -7,6 +7,7 @@ use node::client::keystore::KeystoreError;
 use node::config::Problems;
 use node::devnet::DevnetError;
 use node::store::StoreError;
+use protocol::action::ActionError;
 
 /// A failure with a stable code and with what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +117,9 @@ fn code_of(
     }
     if cause.is::<StoreError>() {
         return Some(("store", None));
+    }
+    if cause.is::<ActionError>() {
+        return Some(("action", None));
     }
     if cause.is::<std::io::Error>() {
         return Some(("file", None));

@@ -4,6 +4,8 @@
 //! COLIVING_HOME/            default: ~/.coliving
 //!   node                    URL of the running local peer
 //!   token                   what its owner's routes ask for (0600)
+//!   network.toml            settings of the network that a peer ran in last
+//!   light/                  data folder of the light peer of commands
 //!   wallets/<name>.json     web3 secret storage (0600)
 //! data folder of a peer/
 //!   config.toml  key        the peer's secret key (0600)

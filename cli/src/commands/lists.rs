@@ -81,6 +81,7 @@ pub(crate) struct ItemsArgs {
 
 /// Arguments of `coliving list show`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  coliving list show LIST")]
 pub(crate) struct ListArgs {
     /// Id of the list
     #[arg(value_name = "LIST")]
@@ -89,6 +90,7 @@ pub(crate) struct ListArgs {
 
 /// Arguments of `coliving list delete`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  coliving list delete LIST")]
 pub(crate) struct DeleteArgs {
     /// Id of the list
     #[arg(value_name = "LIST")]

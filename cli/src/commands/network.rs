@@ -21,6 +21,7 @@ pub(crate) struct RootArgs {
 
 /// What can be asked about actions.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  coliving relay status 0x…")]
 pub(crate) enum RelayCommand {
     /// Where an action stands: pending, sent, confirmed or failed
     #[command(after_help = "Examples:\n  coliving relay status 0x…")]
@@ -33,6 +34,7 @@ pub(crate) enum RelayCommand {
 
 /// What can be asked about the chain.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  coliving chain info")]
 pub(crate) enum ChainCommand {
     /// Chain id, head and the addresses of the contracts
     #[command(

@@ -78,6 +78,7 @@ pub(crate) struct RestoreArgs {
 
 /// What can be done with a data folder.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:\n  coliving store verify --data /srv/coliving/coliving-data")]
 pub(crate) enum StoreCommand {
     /// Read every block and check it against its CID; the peer must not run
     #[command(after_help = "Examples:\n  coliving store verify --data /srv/coliving/coliving-data")]

@@ -14,6 +14,7 @@ pub(crate) enum SimulateCommand {
     /// Run a scenario; exit code 1 when a checker found a broken rule
     Run(RunArgs),
     /// List the built-in scenarios
+    #[command(after_help = "Examples:\n  coliving simulate list")]
     List,
 }
 

@@ -18,6 +18,10 @@ use crate::output::fields;
 
 /// What can be done with users.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  coliving user create --handle ada
+  coliving user show ada")]
 pub(crate) enum UserCommand {
     /// Create the user of a wallet
     Create(CreateArgs),

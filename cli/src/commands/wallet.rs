@@ -32,6 +32,7 @@ pub(crate) enum WalletCommand {
     /// Make a wallet
     New(NewArgs),
     /// List the wallets on this machine
+    #[command(after_help = "Examples:\n  coliving wallet list")]
     List,
     /// Show one wallet
     Show(ShowArgs),

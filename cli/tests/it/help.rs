@@ -10,6 +10,7 @@ fn below(bench: &Bench, words: &[String]) -> Vec<Vec<String>> {
     assert!(output.status.success(), "{words:?}: {}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("Usage: coliving"), "{words:?}: {text}");
+    assert!(text.contains("\nExamples:\n"), "{words:?} shows no example");
     assert!(
         !text.contains("see a summary with '-h'"),
         "{words:?} is laid out unlike the others: {text}"

@@ -55,8 +55,9 @@ impl<'de> Deserialize<'de> for Contracts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer).map_err(|error| {
             D::Error::custom(format_args!(
-                "{error}; give all addresses of one deployment, as `coliving chain info --json` \
-                 prints them; a deployment that lacks some is of an older form and cannot be used"
+                "{}; give all addresses of one deployment, as `coliving chain info --json` \
+                 prints them; a deployment that lacks some is of an older form and cannot be used",
+                error.to_string().trim_end(),
             ))
         })
     }
