@@ -186,6 +186,9 @@ contract Governance is Governed, IVotingPeriods {
     /// @notice There is no code at the address; `what` names it.
     error AddressHasNoCode(string what, address account);
 
+    /// @notice The contract does not know what governance asks it; `what` names it.
+    error AddressDoesNotAnswer(string what, address account);
+
     /// @notice A proposer votes with at least `needed`.
     error ProposersStakeIsTooSmall(address proposer, uint256 stake, uint256 needed);
 
@@ -610,6 +613,7 @@ contract Governance is Governed, IVotingPeriods {
 
     function _setRegistry(address registry) private {
         _requireCode("registry", registry);
+        _requireAnswer("registry", registry, abi.encodeCall(Registry.getContract, (SERVICE_PROVIDER_FACTORY)));
         GovernanceStorage storage $ = _governance();
         emit RegistryAddressChanged(address($.registry), registry);
         $.registry = Registry(registry);
@@ -617,6 +621,10 @@ contract Governance is Governed, IVotingPeriods {
 
     function _setStaking(address staking) private {
         _requireCode("staking", staking);
+        _requireAnswer("staking", staking, abi.encodeCall(IVotingStakes.totalStakedAt, (block.number)));
+        _requireAnswer(
+            "staking", staking, abi.encodeCall(IVotingStakes.votingStakeForAt, (address(this), block.number))
+        );
         GovernanceStorage storage $ = _governance();
         emit StakingAddressChanged(address($.staking), staking);
         $.staking = IVotingStakes(staking);
@@ -720,6 +728,12 @@ contract Governance is Governed, IVotingPeriods {
 
     function _requireCode(string memory what, address account) private view {
         if (account.code.length == 0) revert AddressHasNoCode(what, account);
+    }
+
+    /// Without these answers no proposal could be evaluated, the one that repairs it included.
+    function _requireAnswer(string memory what, address account, bytes memory question) private view {
+        (bool answered, bytes memory answer) = account.staticcall(question);
+        if (!answered || answer.length != 32) revert AddressDoesNotAnswer(what, account);
     }
 
     function _requireLockup(address lockedBy, uint256 lockupBlocks, uint256 blocks) private pure {

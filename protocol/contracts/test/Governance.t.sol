@@ -451,6 +451,14 @@ contract GovernanceTest is GovernanceFixture {
         governance.setRegistryAddress(ADA);
         vm.expectRevert(abi.encodeWithSelector(Governance.AddressHasNoCode.selector, "staking", ADA));
         governance.setStakingAddress(ADA);
+        vm.expectRevert(
+            abi.encodeWithSelector(Governance.AddressDoesNotAnswer.selector, "registry", address(stakes))
+        );
+        governance.setRegistryAddress(address(stakes));
+        vm.expectRevert(
+            abi.encodeWithSelector(Governance.AddressDoesNotAnswer.selector, "staking", address(contractRegistry))
+        );
+        governance.setStakingAddress(address(contractRegistry));
         governance.setVotingPeriod(100_000_000);
         governance.setExecutionDelay(100_000_000);
         governance.setVotingQuorumPercent(100);

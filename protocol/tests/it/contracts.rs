@@ -25,6 +25,10 @@ fn the_contracts_match_their_artifacts_and_pass_their_tests() {
     } else {
         wanted::skipped("forge's tests", "COLIVING_TESTS=all runs them");
     }
+    if wanted::long() {
+        npm(&copy, &["run", "test:long"]).unwrap();
+        npm(&copy, &["run", "coverage"]).unwrap();
+    }
 }
 
 /// `npm ci`, unless the same lock file was installed there before.

@@ -8,6 +8,11 @@ pub(crate) fn all() -> bool {
     std::env::var("COLIVING_TESTS").is_ok_and(|tests| tests == "all" || tests == "long")
 }
 
+/// True when the counts of the acceptance runs are asked for.
+pub(crate) fn long() -> bool {
+    std::env::var("COLIVING_TESTS").is_ok_and(|tests| tests == "long")
+}
+
 /// True when `program` can be started; a missing one fails the test when all
 /// tests are asked for, and is told of in one line otherwise.
 #[track_caller]
