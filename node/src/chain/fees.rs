@@ -72,6 +72,7 @@ pub(super) async fn tip(client: &Client) -> Result<U256, RpcError> {
 /// The gas limit for an estimate: what it needs may grow until it is mined.
 pub(super) const fn gas_limit(gas: u64) -> u64 {
     gas.saturating_add(gas / GAS_MARGIN_DIVISOR)
+        .saturating_add(GAS_MARGIN)
 }
 
 fn raised(fee: U256, bumps: u32) -> U256 {
@@ -80,8 +81,13 @@ fn raised(fee: U256, bumps: u32) -> U256 {
     })
 }
 
-/// The gas limit is the estimate and a quarter of it.
+/// The gas limit is the estimate, a quarter of it, and [`GAS_MARGIN`].
 const GAS_MARGIN_DIVISOR: u64 = 4;
+
+/// Room for a few storage slots more: what a transaction writes by block number
+/// may stand there already for the newest block, in which it is estimated, and
+/// not for the block that it is mined in.
+const GAS_MARGIN: u64 = 150_000;
 
 /// One gwei.
 const TIP_DEFAULT: u64 = 1_000_000_000;
