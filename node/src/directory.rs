@@ -151,7 +151,8 @@ pub async fn look_up(
         .collect())
 }
 
-async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
+/// Reads a body of at most [`BODY_BYTES_MAX`].
+pub(crate) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     loop {
         match response.chunk().await {

@@ -112,6 +112,20 @@ pub fn peer_key(folder: &Path) -> Result<SigningKey, HomeError> {
     }
 }
 
+/// Reads a peer's key from a file; makes none.
+///
+/// # Errors
+///
+/// [`HomeError`] names the file and what is wrong with it.
+pub fn read_peer_key(path: &Path) -> Result<SigningKey, HomeError> {
+    let text = fs::read_to_string(path).map_err(|source| HomeError::Io {
+        what: "cannot read",
+        path: path.to_owned(),
+        source,
+    })?;
+    read_key(path, text.trim())
+}
+
 /// Reads the owner's token from `folder/token`, or makes one.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ pub mod index;
 pub mod light;
 pub mod metrics;
 pub mod net;
+pub mod operate;
 pub mod publish;
 pub mod relay;
 pub mod store;

@@ -370,10 +370,15 @@ impl Registry {
     /// The weight of an operator: whole thousands of DGC up to the cap.
     #[must_use]
     pub fn weight(&self, operator: &Address) -> u64 {
-        self.operators.get(operator).map_or(0, |operator| {
-            operator.stake.whole_floor().min(WEIGHT_STAKE_MAX_DGC) / WEIGHT_UNIT_DGC
-        })
+        let found = self.operators.get(operator);
+        found.map_or(0, |operator| weight_of(operator.stake))
     }
+}
+
+/// The weight of an active stake: whole thousands of DGC up to the cap.
+#[must_use]
+pub fn weight_of(stake: Dgc) -> u64 {
+    stake.whole_floor().min(WEIGHT_STAKE_MAX_DGC) / WEIGHT_UNIT_DGC
 }
 
 /// [`Registry`] as it is kept.
