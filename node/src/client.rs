@@ -31,8 +31,8 @@ pub use download::{Download, DownloadConfig};
 pub use error::ClientError;
 pub use transfer::{Imported, Progress};
 pub use types::{
-    Health, NodeInfo, PeerRow, Publication, PublicationRoot, PublicationState, RelayState, Relayed,
-    RootRow,
+    ChainAccess, Health, NodeInfo, PeerRow, Publication, PublicationRoot, PublicationState,
+    RelayState, Relayed, RootRow,
 };
 
 /// A connection to one peer's HTTP server; cheap to clone.
@@ -138,6 +138,15 @@ impl Client {
     /// [`ClientError`] when the peer does not answer.
     pub async fn node(&self) -> Result<NodeInfo, ClientError> {
         self.get("/v1/node").await
+    }
+
+    /// How the peer reaches its chain.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], with a token that does not fit too.
+    pub async fn chain(&self) -> Result<ChainAccess, ClientError> {
+        self.get("/v1/control/chain").await
     }
 
     /// The text of `/metrics`.

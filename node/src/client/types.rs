@@ -45,6 +45,19 @@ pub struct NodeInfo {
     pub addresses: Vec<String>,
 }
 
+/// `GET /v1/control/chain`: how the peer reaches its chain.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct ChainAccess {
+    /// The chain.
+    pub chain_id: u64,
+    /// JSON-RPC endpoints, the preferred first; they may hold a provider's key.
+    pub rpc: Vec<String>,
+    /// Blocks on top of a block that make it final.
+    pub confirmations: u64,
+    /// The deployment.
+    pub contracts: Contracts,
+}
+
 /// Where an action stands.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Relayed {

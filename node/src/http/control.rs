@@ -24,6 +24,7 @@ use storage::tables::{LEASES, LEASES_BY_HOLDER};
 use super::App;
 use super::error::ApiError;
 use super::reads::{self, Pairs};
+use crate::client::ChainAccess;
 use crate::context::Context;
 use crate::publish::{
     ImportError, Imported, PublishError, PublishHandle, PublishRoot, PublishStatus,
@@ -119,6 +120,17 @@ pub(super) async fn publication(
     let status = publisher(&app)?.status(id).await;
     let unknown = || ApiError::not_found(format!("no publication {id} was started here"));
     Ok(Json(status.ok_or_else(unknown)?))
+}
+
+/// `GET /v1/control/chain`
+pub(super) async fn chain(State(app): State<Arc<App>>) -> Json<ChainAccess> {
+    let context = &app.context;
+    Json(ChainAccess {
+        chain_id: context.contracts.chain_id,
+        rpc: context.config.chain.rpc.clone(),
+        confirmations: context.config.chain.confirmations,
+        contracts: context.contracts,
+    })
 }
 
 /// `GET /v1/control/peers`

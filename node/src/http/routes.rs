@@ -85,6 +85,7 @@ pub(super) fn table() -> Vec<Route> {
         owner("get", "/v1/control/publish/{id}", "How far a publication is", &[], Some(get(control::publication))),
         owner("post", "/v1/control/relay", "Sends an action to the relayers in rank order", &[], None),
         owner("get", "/v1/control/relay/{digest}", "What became of an action", &[], None),
+        owner("get", "/v1/control/chain", "How the chain is reached", &[], Some(get(control::chain))),
         owner("get", "/v1/control/peers", "Connected peers", &[], Some(get(control::peers))),
         owner("get", "/v1/control/roots", "What this peer holds, and why", PAGE, Some(get(control::roots))),
         owner("get", "/v1/control/root/{cid}", "Who is placed for a root and who holds a lease", &[], Some(get(control::root))),
