@@ -16,6 +16,7 @@ use protocol::amount::{Dgc, U256};
 use protocol::entry::sha256;
 use protocol::id::{Role, Zone};
 use protocol::signing::SigningKey;
+use protocol::staking::Periods;
 use serde::{Deserialize, Serialize};
 
 use crate::builder::{Node, StartError};
@@ -43,6 +44,9 @@ pub struct DevnetConfig {
     pub chain_id: u64,
     /// Where to listen.
     pub ports: Ports,
+    /// What a block of a new network counts for: the contracts' weeks and days
+    /// are so many blocks of it, which come by transactions alone.
+    pub block_time: Duration,
 }
 
 /// Ports that were asked for; the others are free ones.
@@ -160,6 +164,7 @@ impl Default for DevnetConfig {
             seed: 1,
             chain_id: 1337,
             ports: Ports::default(),
+            block_time: BLOCK_TIME,
         }
     }
 }
@@ -434,7 +439,11 @@ impl DevnetConfig {
     ) -> Result<Contracts, DevnetError> {
         tell("deploying the contracts");
         let treasury = Wallet::new(self.key(TREASURY));
-        let config = DeployConfig::development(treasury.address());
+        let config = DeployConfig {
+            periods: Periods::from_block_time(self.block_time)
+                .map_err(|error| DevnetError::Config(error.to_string()))?,
+            ..DeployConfig::development(treasury.address())
+        };
         let contracts = deploy(client, &treasury, &config).await?;
         for (idx, port) in plan.peer_ports.iter().enumerate() {
             tell(&format!("staking for peer {} of {}", idx + 1, plan.peers));
@@ -532,6 +541,16 @@ impl DevnetConfig {
     }
 }
 
+/// The key that owns the tokens of a development network with this seed.
+#[must_use]
+pub fn treasury_key(seed: u64) -> SigningKey {
+    let config = DevnetConfig {
+        seed,
+        ..DevnetConfig::default()
+    };
+    config.key(TREASURY)
+}
+
 fn peer_name(idx: usize) -> String {
     format!("peer-{}", idx + 1)
 }
@@ -577,6 +596,9 @@ pub const PEERS_MAX: usize = 50;
 
 /// Stake per peer: above the sum of the three minima of 200,000 DGC.
 const STAKE_DGC: u64 = 1_000_000;
+
+/// A week of it is mined in a moment.
+const BLOCK_TIME: Duration = Duration::from_secs(60);
 
 /// A peer with this many neighbours is in the swarm.
 const NEIGHBOURS_READY: usize = 3;

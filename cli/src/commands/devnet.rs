@@ -46,6 +46,9 @@ pub(crate) struct DevnetArgs {
     /// libp2p port of the light peer, before those of the staked peers [default: free ones]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     p2p_port: Option<u16>,
+    /// What a block counts for in lock-ups and votes of a new network [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    block_time: Option<std::time::Duration>,
 }
 
 pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<()> {
@@ -75,6 +78,7 @@ pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<(
             http: args.http_port,
             p2p: args.p2p_port,
         },
+        block_time: args.block_time.unwrap_or(defaults.block_time),
         ..defaults
     };
     let mut stop = std::pin::pin!(stop_signal());
