@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    content, devnet, find, generate, lists, network, peer, simulate, social, user, wallet,
+    chain, content, delegate, devnet, find, generate, govern, lists, network, operator, pay, peer,
+    simulate, social, user, wallet,
 };
 
 /// Publish, find, stream and pay for digital content without a platform in between.
@@ -144,9 +145,25 @@ pub(crate) enum Command {
     /// How far actions are on their way to the chain
     #[command(subcommand)]
     Relay(network::RelayCommand),
+    /// Pay tokens to users or addresses
+    Pay(pay::PayArgs),
+    /// Give a user some tokens
+    Tip(pay::TipArgs),
+    /// Stake for peers, register them and look after them
+    #[command(subcommand)]
+    Operator(operator::OperatorCommand),
+    /// Lend tokens to an operator, and list what you lent
+    Delegate(delegate::DelegateArgs),
+    /// Ask lent tokens back, and take them out after the lock-up
+    Undelegate(delegate::UndelegateArgs),
+    /// Claim an operator's rewards
+    Claim(delegate::ClaimArgs),
+    /// Propose and vote on what the contracts do
+    #[command(subcommand)]
+    Govern(govern::GovernCommand),
     /// The chain and its contracts
     #[command(subcommand)]
-    Chain(network::ChainCommand),
+    Chain(chain::ChainCommand),
     /// Stop the peer
     #[command(after_help = "Examples:\n  coliving stop")]
     Stop,

@@ -1,11 +1,16 @@
 //! One module per group of commands.
 
+pub(crate) mod chain;
 pub(crate) mod content;
+pub(crate) mod delegate;
 pub(crate) mod devnet;
 pub(crate) mod find;
 pub(crate) mod generate;
+pub(crate) mod govern;
 pub(crate) mod lists;
 pub(crate) mod network;
+pub(crate) mod operator;
+pub(crate) mod pay;
 pub(crate) mod peer;
 pub(crate) mod simulate;
 pub(crate) mod social;
@@ -46,7 +51,7 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
     };
     match args.command {
         Command::Devnet(args) => devnet::run(&context, args).await,
-        Command::Init(args) => peer::init(&context, &args),
+        Command::Init(args) => peer::init(&context, &args).await,
         Command::Run(args) => peer::run(&context, args).await,
         Command::Backup(args) => peer::backup(&context, &args),
         Command::Restore(args) => peer::restore(&context, &args),
@@ -74,7 +79,14 @@ pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
         Command::Roots => network::roots(&context).await,
         Command::Root(args) => network::root(&context, args).await,
         Command::Relay(command) => network::relay(&context, command).await,
-        Command::Chain(command) => network::chain(&context, command).await,
+        Command::Operator(command) => operator::run(&context, command).await,
+        Command::Delegate(args) => delegate::delegate(&context, args).await,
+        Command::Undelegate(args) => delegate::undelegate(&context, args).await,
+        Command::Claim(args) => delegate::claim(&context, args).await,
+        Command::Govern(command) => govern::run(&context, command).await,
+        Command::Pay(args) => pay::pay(&context, args).await,
+        Command::Tip(args) => pay::tip(&context, args).await,
+        Command::Chain(command) => chain::run(&context, command).await,
         Command::Stop => network::stop(&context).await,
         Command::Simulate(args) => simulate::run(&context, args).await,
         Command::Completions(args) => generate::completions(&context, &args),

@@ -2,12 +2,17 @@
 
 use node::backup::BackupError;
 use node::builder::StartError;
+use node::chain::RpcError;
+use node::chain::transact::TransactError;
 use node::client::ClientError;
 use node::client::keystore::KeystoreError;
 use node::config::Problems;
 use node::devnet::DevnetError;
+use node::operate::OperateError;
 use node::store::StoreError;
 use protocol::action::ActionError;
+
+use crate::reasons;
 
 /// A failure with a stable code and with what helps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,13 @@ impl Failure {
                     code: error.code().to_owned(),
                     message,
                     hint: error.hint(),
+                };
+            }
+            if let Some(revert) = reasons::revert_of(cause) {
+                return Self {
+                    code: "reverted".to_owned(),
+                    message,
+                    hint: reasons::hint(&revert.name).map(ToOwned::to_owned),
                 };
             }
             if let Some((code, hint)) = code_of(cause) {
@@ -96,6 +108,9 @@ fn code_of(
             | KeystoreError::Phrase
             | KeystoreError::Key => ("wallet", None),
         });
+    }
+    if cause.is::<RpcError>() || cause.is::<TransactError>() || cause.is::<OperateError>() {
+        return Some(("chain", None));
     }
     if cause.is::<Problems>() {
         return Some((

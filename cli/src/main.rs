@@ -8,7 +8,9 @@ mod args;
 mod commands;
 mod failure;
 mod media;
+mod onchain;
 mod output;
+mod reasons;
 mod session;
 mod terminal;
 

@@ -86,6 +86,18 @@ impl Session {
     }
 }
 
+/// The peer that commands speak to, if one is named or runs here; it is not asked
+/// whether it answers.
+pub(crate) fn running_peer(global: &Global) -> anyhow::Result<Option<Client>> {
+    let Some(url) = global.node.clone().or_else(|| read_home("node")) else {
+        return Ok(None);
+    };
+    let is_local = Client::new(&url, None)?.is_local();
+    let token = global.token.clone();
+    let token = token.or_else(|| read_home("token").filter(|_| is_local));
+    Ok(Some(Client::new(&url, token)?))
+}
+
 /// The folder of wallets.
 pub(crate) fn wallets() -> anyhow::Result<PathBuf> {
     Ok(home::folder()?.join("wallets"))
@@ -229,7 +241,7 @@ pub(crate) fn user_id_of(row: &Value) -> Option<UserId> {
 }
 
 /// The file that says which network is meant.
-fn network_file() -> anyhow::Result<Option<PathBuf>> {
+pub(crate) fn network_file() -> anyhow::Result<Option<PathBuf>> {
     let folder = home::folder()?;
     let files = ["config.toml", NETWORK_FILE].map(|name| folder.join(name));
     Ok(files.into_iter().find(|path| path.exists()))

@@ -32,17 +32,6 @@ pub(crate) enum RelayCommand {
     },
 }
 
-/// What can be asked about the chain.
-#[derive(Debug, Subcommand)]
-#[command(after_help = "Examples:\n  coliving chain info")]
-pub(crate) enum ChainCommand {
-    /// Chain id, head and the addresses of the contracts
-    #[command(
-        after_help = "Examples:\n  coliving chain info\n  coliving chain info --json | jq .contracts"
-    )]
-    Info,
-}
-
 pub(crate) async fn status(context: &Context) -> anyhow::Result<()> {
     let (health, url) = context
         .with_peer(async |session| {
@@ -207,40 +196,6 @@ pub(crate) async fn relay(context: &Context, command: RelayCommand) -> anyhow::R
     context.output.result(&value, || {
         let names = ["digest", "state", "tx_hash", "block_number", "error"];
         fields(names.map(|name| (name, text(&value, name))))
-    })
-}
-
-pub(crate) async fn chain(context: &Context, command: ChainCommand) -> anyhow::Result<()> {
-    let ChainCommand::Info = command;
-    let (info, health) = context
-        .with_peer(async |session| {
-            Ok((session.client.node().await?, session.client.health().await?))
-        })
-        .await?;
-    let chain = health.other.get("chain").cloned().unwrap_or_default();
-    let contracts = serde_json::to_value(info.contracts)?;
-    let value = json!({
-        "chain_id": info.chain_id,
-        "connected": chain["connected"],
-        "head": chain["head"],
-        "final_block": chain["final_block"],
-        "contracts": contracts,
-    });
-    context.output.result(&value, || {
-        let mut rows = vec![
-            ("chain id", info.chain_id.to_string()),
-            ("connected", text(&chain, "connected")),
-            ("head", text(&chain, "head")),
-            ("final block", text(&chain, "final_block")),
-        ];
-        if let Value::Object(addresses) = &contracts {
-            rows.extend(
-                addresses
-                    .keys()
-                    .map(|name| (name.as_str(), text(&contracts, name))),
-            );
-        }
-        fields(rows)
     })
 }
 

@@ -1,5 +1,6 @@
 //! One peer: its settings, its life, its backups.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,24 +11,49 @@ use node::client::Client;
 use node::config::Config;
 use node::devnet::write_home;
 use node::home;
+use node::net::Multiaddr;
+use protocol::id::Role;
 use serde_json::json;
 
 use super::Context;
 use super::devnet::{forget_home, peer_id, print_ready, roles};
+use super::operator::tidy;
 use crate::failure::fail;
+use crate::onchain::{ChainArgs, find_chain};
 use crate::output::{fields, size};
 use crate::session::read_config;
 
 /// Arguments of `coliving init`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+`--join` fills in how the chain is reached and makes the peer's key; without it both are
+left to you and to the first run.
+
 Examples:
   coliving init --data /srv/coliving
+  coliving init --data /srv/coliving --join --role content --url https://oak.example
   coliving run --config /srv/coliving/config.toml")]
 pub(crate) struct InitArgs {
     /// Folder of the peer [default: COLIVING_HOME]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Join the network that the commands here speak to
+    #[arg(long)]
+    join: bool,
+    /// A role of the peer; several are possible
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// Where others will reach the peer
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Where its HTTP server listens
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where its swarm listens, such as `/ip4/0.0.0.0/tcp/4001`; several are possible
+    #[arg(long = "p2p", value_name = "MULTIADDRESS")]
+    p2p: Vec<Multiaddr>,
+    #[command(flatten)]
+    chain: ChainArgs,
 }
 
 /// Arguments of `coliving run`.
@@ -89,7 +115,7 @@ pub(crate) enum StoreCommand {
     },
 }
 
-pub(crate) fn init(context: &Context, args: &InitArgs) -> anyhow::Result<()> {
+pub(crate) async fn init(context: &Context, args: &InitArgs) -> anyhow::Result<()> {
     let folder = match &args.data {
         Some(folder) => folder.clone(),
         None => home::folder()?,
@@ -102,18 +128,51 @@ pub(crate) fn init(context: &Context, args: &InitArgs) -> anyhow::Result<()> {
             "change it, or choose another folder with `--data`",
         );
     }
-    let text = Config::default().to_commented_toml();
-    home::write_secret(&path, text.as_bytes())?;
-    context.output.result(&json!({ "config": path }), || {
-        format!("wrote {}", path.display())
-    })?;
-    context.output.hint(
-        "fill in `chain.rpc`, `chain.chain_id` and `chain.contracts`, as `coliving chain info --json` of the deployment prints them",
-    );
+    let mut config = Config {
+        roles: args.roles.iter().copied().collect(),
+        url: args.url.as_deref().map(tidy).map(ToOwned::to_owned),
+        ..Config::default()
+    };
+    if let Some(listen) = args.listen {
+        config.http.listen = listen;
+    }
+    if !args.p2p.is_empty() {
+        config.net.listen.clone_from(&args.p2p);
+    }
+    let mut value = json!({ "config": path });
+    let mut rows = vec![("config", path.display().to_string())];
+    if args.join {
+        join(context, &args.chain, &mut config).await?;
+        let data = folder.join(&config.data);
+        let peer = home::peer_key(&data)?.address();
+        value["data"] = json!(data);
+        value["peer"] = json!(peer);
+        rows.push(("data", data.display().to_string()));
+        rows.push(("peer", peer.to_string()));
+    }
+    home::write_secret(&path, config.to_commented_toml().as_bytes())?;
+    context.output.result(&value, || fields(rows))?;
+    if !args.join {
+        context.output.hint(
+            "fill in `chain.rpc`, `chain.chain_id` and `chain.contracts`, as `coliving chain info --json` of the deployment prints them; `--join` does",
+        );
+    }
     context.output.hint(&format!(
         "then start the peer with `coliving run --config {}`",
         path.display()
     ));
+    Ok(())
+}
+
+/// Takes over how the chain is reached.
+async fn join(context: &Context, args: &ChainArgs, config: &mut Config) -> anyhow::Result<()> {
+    let found = find_chain(context, args).await?;
+    config.chain.chain_id = found.contracts.chain_id;
+    config.chain.rpc = found.rpc;
+    config.chain.contracts = found.contracts;
+    if let Some(confirmations) = found.confirmations {
+        config.chain.confirmations = confirmations;
+    }
     Ok(())
 }
 

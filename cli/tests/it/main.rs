@@ -5,6 +5,7 @@
 mod bench;
 mod config;
 mod help;
+mod operator;
 mod path;
 mod simulate;
 mod swarm;
