@@ -175,6 +175,17 @@ impl Node {
         if self.stopped.await.is_err() {
             tracing::error!("the peer did not stop in order");
         }
+        // Tasks give their handles up one by one; the folder is free after the last.
+        let holders = self.context.index.holders();
+        drop(self.context);
+        let closed = async {
+            while !holders.are_gone() {
+                tokio::time::sleep(CLOSE_INTERVAL).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_PATIENCE, closed).await.is_err() {
+            tracing::warn!("the index is still open; a start in the same process would fail");
+        }
     }
 
     async fn spawn(&self, listener: tokio::net::TcpListener) -> Result<(), StartError> {
@@ -303,6 +314,11 @@ fn net_config(config: &Config, key: &SigningKey) -> NetConfig {
 pub fn peer_of(data: &std::path::Path) -> Result<Address, HomeError> {
     Ok(home::peer_key(data)?.address())
 }
+
+const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long the stop waits for the last task to end.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the start waits for the chain to say which one it is.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(5);

@@ -31,7 +31,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-pub use rpc::{CallRequest, Client, ClientConfig, EndpointStatus, Receipt, RpcError};
+pub use rpc::{
+    CallRequest, Client, ClientConfig, EndpointStatus, Receipt, RpcError, TransactionKind,
+};
 pub use transact::{
     Estimate, Progress, TransactConfig, TransactError, estimate, transact, transact_with,
 };
@@ -380,16 +382,18 @@ impl ChainHandle {
         loop {
             let head = heads.borrow_and_update().map(|head| head.number);
             match self.client().receipt(tx_hash).await {
-                Ok(Some(receipt)) if !receipt.succeeded => {
-                    return Err(SendError::Reverted { tx_hash });
-                }
+                // What reverted may go through in another order, and the other
+                // way round, until it has its confirmations.
                 Ok(Some(receipt))
                     if confirmations == 0
                         || head.is_some_and(|head| {
                             head >= receipt.block.number.saturating_add(confirmations)
                         }) =>
                 {
-                    return Ok(receipt);
+                    return match receipt.succeeded {
+                        true => Ok(receipt),
+                        false => Err(SendError::Reverted { tx_hash }),
+                    };
                 }
                 Ok(_) => {}
                 Err(error) if error.is_retryable() => {}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use storage::index::{Applied, Block, Index, IndexError, Reader, Snapshot};
+use storage::index::{Applied, Block, Holders, Index, IndexError, Reader, Snapshot};
 use storage::search::{Search, Searcher};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -224,6 +224,12 @@ impl IndexHandle {
     /// Database errors.
     pub fn snapshot(&self) -> Result<Snapshot, IndexTaskError> {
         Ok(self.reader.snapshot()?)
+    }
+
+    /// Tells when the index's file is closed, which is after the last handle.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        self.reader.holders()
     }
 
     /// Full-text search over the index.

@@ -12,7 +12,7 @@ mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
@@ -54,6 +54,10 @@ enum Source {
     Backend(Arc<dyn Backend>),
     Memory,
 }
+
+/// Tells when nothing holds the index's file open any more.
+#[derive(Debug, Clone)]
+pub struct Holders(Option<Weak<Database>>);
 
 /// The index as it was when the snapshot was taken; queries are its methods.
 pub struct Snapshot {
@@ -363,7 +367,23 @@ impl Source {
     }
 }
 
+impl Holders {
+    /// True when the index and all its readers and snapshots are gone.
+    #[must_use]
+    pub fn are_gone(&self) -> bool {
+        let database = self.0.as_ref();
+        database.is_none_or(|database| database.strong_count() == 0)
+    }
+}
+
 impl Reader {
+    /// Who holds the file open.
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        let database = self.database().ok();
+        Holders(database.as_ref().map(Arc::downgrade))
+    }
+
     /// The index as it is.
     ///
     /// # Errors

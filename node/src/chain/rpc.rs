@@ -141,6 +141,8 @@ pub struct Receipt {
     pub tx_hash: Hash32,
     /// Its block.
     pub block: BlockRef,
+    /// What kind of transaction it was.
+    pub kind: TransactionKind,
     /// False when it reverted.
     pub succeeded: bool,
     /// Gas that it used.
@@ -149,6 +151,23 @@ pub struct Receipt {
     pub contract_address: Option<Address>,
     /// Its logs.
     pub logs: Vec<Log>,
+}
+
+/// The kinds of transactions that are known here; chains have others of their
+/// own, which are refused by name where one is asked for and left alone in
+/// blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionKind {
+    /// Type 0, with or without a chain id.
+    Legacy,
+    /// Type 1, EIP-2930.
+    AccessList,
+    /// Type 2, EIP-1559: the one that is sent from here.
+    FeeMarket,
+    /// Type 3, EIP-4844.
+    Blob,
+    /// Type 4, EIP-7702.
+    SetCode,
 }
 
 /// A call or transaction before anybody signs it.
@@ -662,6 +681,28 @@ impl CallRequest {
     }
 }
 
+impl TransactionKind {
+    fn from_json(value: &Value) -> Result<Self, JsonError> {
+        let object = Object::new("receipt", value);
+        if value.get("type").is_none() {
+            // From before there were types.
+            return Ok(Self::Legacy);
+        }
+        match object.quantity("type")? {
+            0 => Ok(Self::Legacy),
+            1 => Ok(Self::AccessList),
+            2 => Ok(Self::FeeMarket),
+            3 => Ok(Self::Blob),
+            4 => Ok(Self::SetCode),
+            _ => Err(JsonError {
+                what: "receipt",
+                field: "type",
+                expected: "a transaction type that is known here, 0x0 to 0x4",
+            }),
+        }
+    }
+}
+
 impl Receipt {
     fn from_json(value: &Value) -> Result<Self, JsonError> {
         let object = Object::new("receipt", value);
@@ -677,6 +718,7 @@ impl Receipt {
                 number: object.quantity("blockNumber")?,
                 hash: object.hash("blockHash")?,
             },
+            kind: TransactionKind::from_json(value)?,
             succeeded: object.quantity("status")? == 1,
             gas_used: object.quantity("gasUsed")?,
             contract_address: object.address("contractAddress").ok(),
@@ -816,3 +858,6 @@ const LOGS_METHOD: &str = "eth_getLogs";
 const ROUNDS_MAX: u32 = 3;
 
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

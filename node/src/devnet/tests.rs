@@ -5,6 +5,7 @@ use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, UserId};
 
 use super::*;
+use crate::chain::wallet::Transaction;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
@@ -52,6 +53,88 @@ async fn after_a_reorganisation_every_index_is_that_of_the_new_chain() {
     create_user(&devnet, &config, 5).await;
     within("all indexes agree", agreed(&devnet, "user5")).await;
     devnet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_light_peer_fetches_thousands_of_entries() {
+    const ENTRIES: u64 = 5_100;
+    let folder = tempfile::tempdir().unwrap();
+    let config = DevnetConfig {
+        peers: 2,
+        operators: 2,
+        data: folder.path().to_owned(),
+        ..DevnetConfig::default()
+    };
+    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
+    within("the peers connect", devnet.ready()).await;
+    follow_often(&devnet, &config, ENTRIES).await;
+    for peer in devnet.peers() {
+        let mut height = peer.node.context().index.height();
+        let all = height.wait_for(|height| height.entries == ENTRIES);
+        within("the staked peers index", all).await.unwrap();
+    }
+    devnet.stop().await;
+
+    fs::remove_dir_all(folder.path().join("light")).unwrap();
+    let devnet = Devnet::start(config, |_| {}).await.unwrap();
+    within("the light peer has all", indexed(&devnet, ENTRIES)).await;
+    let root = |node: &Node| {
+        node.context()
+            .index
+            .snapshot()
+            .unwrap()
+            .fingerprint()
+            .unwrap()
+    };
+    assert_eq!(root(devnet.light()), root(&devnet.peers()[0].node));
+    devnet.stop().await;
+}
+
+/// A user follows and unfollows another, many times in a block.
+async fn follow_often(devnet: &Devnet, config: &DevnetConfig, entries: u64) {
+    let client = Client::new(&[devnet.chain().url()], None).unwrap();
+    let control = devnet.chain().control();
+    let wallet = Wallet::new(config.key(TREASURY));
+    let keys = [config.key("follower"), config.key("followed")];
+    let domain = devnet.contracts().action_domain();
+    let mut transaction = Transaction {
+        chain_id: config.chain_id,
+        nonce: client.next_nonce(wallet.address()).await.unwrap(),
+        to: Some(devnet.contracts().entity_manager),
+        value: U256::zero(),
+        data: Vec::new(),
+        gas_limit: 110_000,
+        max_fee: U256::exp10(12),
+        max_priority_fee: U256::one(),
+    };
+    for number in 0..entries {
+        if number % 200 == 0 {
+            control.stall(false).await.unwrap();
+            control.stall(true).await.unwrap();
+        }
+        let mut nonce = Hash32::ZERO;
+        nonce.0[..8].copy_from_slice(&number.to_be_bytes());
+        let idx = usize::from(number == 1);
+        let builder = Builder {
+            user: UserId(3_000_001 + idx as u64),
+            nonce,
+        };
+        let action = match number {
+            0 | 1 => builder.create_user(&UserFields {
+                handle: Some(format!("often{number}")),
+                ..UserFields::default()
+            }),
+            _ if number % 2 == 1 => builder.follow(UserId(3_000_002)),
+            _ => builder.unfollow(UserId(3_000_002)),
+        };
+        transaction.data = calls::manage_entity(&action.sign(&domain, &keys[idx]));
+        client
+            .send_raw(&wallet.sign(&transaction).bytes)
+            .await
+            .unwrap();
+        transaction.nonce += 1;
+    }
+    control.stall(false).await.unwrap();
 }
 
 #[tokio::test]
