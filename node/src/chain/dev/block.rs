@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ethers_core::utils::rlp::RlpStream;
 use revm::primitives::alloy_primitives::Bloom;
-use revm::primitives::{Address, B256, KECCAK_EMPTY, Log, b256, keccak256};
+use revm::primitives::{Address, B256, Log, b256, keccak256};
 
 use super::transaction::Transaction;
 
@@ -15,13 +15,9 @@ pub struct Header {
     pub parent_hash: B256,
     /// [`World::digest`](super::state::World::digest) after the block.
     pub state_root: B256,
-    /// keccak256 over the transaction hashes.
-    pub transactions_root: B256,
-    /// keccak256 over the encoded receipts.
-    pub receipts_root: B256,
-    /// Filter over addresses and topics of all logs; none without logs, which
-    /// keeps the many empty blocks small.
-    pub bloom: Option<Box<Bloom>>,
+    /// What the transactions add; none without any, which keeps the many empty
+    /// blocks small.
+    pub contents: Option<Box<Contents>>,
     /// Height.
     pub number: u64,
     /// Gas used by all transactions.
@@ -32,6 +28,17 @@ pub struct Header {
     pub forks_count: u64,
     /// Wei per gas that every transaction burns.
     pub base_fee: u64,
+}
+
+/// What a header says of its transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// keccak256 over the transaction hashes.
+    pub transactions_root: B256,
+    /// keccak256 over the encoded receipts.
+    pub receipts_root: B256,
+    /// Filter over addresses and topics of all logs.
+    pub bloom: Bloom,
 }
 
 /// A mined block.
@@ -96,14 +103,13 @@ impl Block {
             };
             bloom.accrue_bloom(&included.receipt.bloom);
         }
-        header.bloom = (!bloom.is_zero()).then(|| Box::new(bloom));
-        // Long runs of empty blocks are mined at once: nothing is hashed twice.
-        let root = |bytes: Vec<u8>| match bytes.is_empty() {
-            true => KECCAK_EMPTY,
-            false => keccak256(bytes),
-        };
-        header.transactions_root = root(hashes);
-        header.receipts_root = root(receipts);
+        header.contents = (!transactions.is_empty()).then(|| {
+            Box::new(Contents {
+                transactions_root: keccak256(hashes),
+                receipts_root: keccak256(receipts),
+                bloom,
+            })
+        });
         let encoded = header.encode();
         Self {
             hash: keccak256(&encoded),
@@ -119,7 +125,22 @@ impl Header {
     /// The filter over addresses and topics of all logs.
     #[must_use]
     pub fn bloom(&self) -> Bloom {
-        self.bloom.as_deref().copied().unwrap_or_default()
+        let contents = self.contents.as_ref();
+        contents.map_or(Bloom::ZERO, |contents| contents.bloom)
+    }
+
+    /// The root over the transactions.
+    #[must_use]
+    pub fn transactions_root(&self) -> B256 {
+        let contents = self.contents.as_ref();
+        contents.map_or(EMPTY_ROOT, |contents| contents.transactions_root)
+    }
+
+    /// The root over the receipts.
+    #[must_use]
+    pub fn receipts_root(&self) -> B256 {
+        let contents = self.contents.as_ref();
+        contents.map_or(EMPTY_ROOT, |contents| contents.receipts_root)
     }
 
     /// What `prevrandao` gives in the block: unpredictable enough for tests.
@@ -145,8 +166,8 @@ impl Header {
             .append(&UNCLES_HASH.as_slice())
             .append(&Address::ZERO.as_slice())
             .append(&self.state_root.as_slice())
-            .append(&self.transactions_root.as_slice())
-            .append(&self.receipts_root.as_slice())
+            .append(&self.transactions_root().as_slice())
+            .append(&self.receipts_root().as_slice())
             .append(&self.bloom().as_slice())
             .append(&0u8) // difficulty
             .append(&self.number)

@@ -1,7 +1,7 @@
 //! What a chain writes down: one checksummed record per command, replayed on start.
 //!
 //! ```text
-//! file   = "CLVCHN01" record*
+//! file   = "CLVCHN02" record*
 //! record = length u32 LE ‖ crc32c u32 LE ‖ payload of that length
 //! payload = RLP list of operations
 //! ```
@@ -136,7 +136,7 @@ pub enum JournalError {
         error: io::Error,
     },
     /// Another kind of file, or of another version.
-    #[error("{path} is not a chain journal of format 01; move it away to start a new chain")]
+    #[error("{path} is not a chain journal of format 02; move it away to start a new chain")]
     Format {
         /// The file.
         path: PathBuf,
@@ -466,7 +466,7 @@ fn read_hash(rlp: &Rlp<'_>) -> Result<B256, DecoderError> {
 
 const FILE_NAME: &str = "chain.journal";
 const LOCK_NAME: &str = "chain.lock";
-const MAGIC: &[u8; 8] = b"CLVCHN01";
+const MAGIC: &[u8; 8] = b"CLVCHN02";
 const MAGIC_BYTES: u64 = 8;
 const RECORD_HEAD_BYTES: u64 = 8;
 

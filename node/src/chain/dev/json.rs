@@ -48,6 +48,8 @@ pub struct Call {
     data: Option<HexBytes>,
     input: Option<HexBytes>,
     access_list: Option<Vec<Warmed>>,
+    authorization_list: Option<Vec<Value>>,
+    blob_versioned_hashes: Option<Vec<Value>>,
 }
 
 /// A filter as `eth_getLogs`, `eth_newFilter` and `eth_subscribe` take it.
@@ -91,8 +93,22 @@ impl Quantity {
 
 impl Call {
     /// What the EVM is given; without a gas limit all of a block's.
-    #[must_use]
-    pub fn env(self, chain_id: u64) -> TxEnv {
+    ///
+    /// # Errors
+    ///
+    /// A text when it is a call of a type that the chain does not take.
+    pub fn env(self, chain_id: u64) -> Result<TxEnv, String> {
+        let has_some = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|all| !all.is_empty());
+        for (field, type_id, list) in [
+            ("blobVersionedHashes", 3, &self.blob_versioned_hashes),
+            ("authorizationList", 4, &self.authorization_list),
+        ] {
+            if has_some(list) {
+                return Err(format!(
+                    "transaction type not valid: a call with `{field}` is one of type {type_id}, which is not supported"
+                ));
+            }
+        }
         let tip = self.max_priority_fee_per_gas.map(Quantity::saturating_u128);
         let price = self
             .max_fee_per_gas
@@ -112,7 +128,7 @@ impl Call {
             .input
             .or(self.data)
             .map_or_else(Vec::new, |data| data.0);
-        TxEnv {
+        Ok(TxEnv {
             tx_type: match (tip, access_list.0.is_empty()) {
                 (Some(_), _) => 2,
                 (None, false) => 1,
@@ -128,7 +144,7 @@ impl Call {
             chain_id: Some(chain_id),
             access_list,
             ..TxEnv::default()
-        }
+        })
     }
 }
 
@@ -137,13 +153,28 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// A text when there are more than four topics.
+    /// A text when there are more than four topics, or too many alternatives.
     pub fn logs(&self) -> Result<LogFilter, String> {
         let topics = self.topics.as_deref().unwrap_or_default();
         if topics.len() > TOPICS_MAX {
             return Err(format!(
                 "a filter has {} topics, at most {TOPICS_MAX} exist",
                 topics.len()
+            ));
+        }
+        let count = |wanted: &Option<OneOrMany<HexHash>>| {
+            wanted
+                .as_ref()
+                .map_or(0, |alternatives| alternatives.0.len())
+        };
+        let addresses_count = self
+            .address
+            .as_ref()
+            .map_or(0, |addresses| addresses.0.len());
+        let items_count = addresses_count + topics.iter().map(count).sum::<usize>();
+        if items_count > FILTER_ITEMS_MAX {
+            return Err(format!(
+                "a filter names {items_count} addresses and topics, at most {FILTER_ITEMS_MAX} are allowed; ask several times"
             ));
         }
         Ok(LogFilter {
@@ -294,8 +325,8 @@ pub fn head(block: &Block) -> Value {
         "sha3Uncles": bytes(UNCLES_HASH),
         "miner": bytes(Address::ZERO),
         "stateRoot": bytes(header.state_root),
-        "transactionsRoot": bytes(header.transactions_root),
-        "receiptsRoot": bytes(header.receipts_root),
+        "transactionsRoot": bytes(header.transactions_root()),
+        "receiptsRoot": bytes(header.receipts_root()),
         "logsBloom": bytes(header.bloom()),
         "difficulty": "0x0",
         "totalDifficulty": "0x0",
@@ -426,6 +457,9 @@ pub fn log(at: &LogAt) -> Value {
         "removed": at.removed,
     })
 }
+
+/// Most addresses and topics of one filter.
+const FILTER_ITEMS_MAX: usize = 4_096;
 
 /// Topics that a log can have.
 const TOPICS_MAX: usize = 4;

@@ -161,6 +161,7 @@ fn call(to: Address, data: Vec<u8>) -> revm::context::TxEnv {
     serde_json::from_value::<json::Call>(call)
         .unwrap()
         .env(CHAIN_ID)
+        .unwrap()
 }
 
 fn topic(word: u64) -> B256 {

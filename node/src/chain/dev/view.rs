@@ -27,7 +27,8 @@ pub struct View {
     /// The latest states by the block that led to them; a block that changed
     /// nothing has that of the block before.
     pub(super) worlds: imbl::OrdMap<u64, World>,
-    pub(super) numbers: imbl::HashMap<B256, u64>,
+    /// Heights by [`hash_key`].
+    pub(super) numbers: imbl::HashMap<u64, u64>,
     pub(super) included: imbl::HashMap<B256, (u64, usize)>,
     pub(super) pool: imbl::OrdMap<(Address, u64), Arc<Pooled>>,
     /// Hashes of the latest transactions that were sent.
@@ -114,7 +115,8 @@ impl View {
     /// The block of a hash, unless it fell out of the chain.
     #[must_use]
     pub fn block_by_hash(&self, hash: B256) -> Option<&Arc<Block>> {
-        self.block(*self.numbers.get(&hash)?)
+        let block = self.block(*self.numbers.get(&hash_key(hash))?)?;
+        (block.hash == hash).then_some(block)
     }
 
     /// The block that `at` means; none for one to come.
@@ -147,6 +149,14 @@ impl View {
     /// Everything that waits, by sender and nonce.
     pub fn pool(&self) -> impl Iterator<Item = &Arc<Transaction>> {
         self.pool.values().map(|pooled| &pooled.transaction)
+    }
+
+    /// Whether something that waits has its sender's next nonce.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        let world = self.world();
+        let mut keys = self.pool.keys();
+        keys.any(|(sender, nonce)| *nonce == world.nonce(*sender))
     }
 
     /// The nonce after everything of `address` that waits without a gap.
@@ -243,9 +253,7 @@ impl View {
         Header {
             parent_hash: parent.hash,
             state_root: self.world().digest(),
-            transactions_root: B256::ZERO,
-            receipts_root: B256::ZERO,
-            bloom: None,
+            contents: None,
             number: parent.header.number + 1,
             gas_used: 0,
             timestamp: self
@@ -433,10 +441,10 @@ impl LogFilter {
 
     /// Appends the logs of `block` that match.
     pub fn collect(&self, block: &Arc<Block>, removed: bool, logs: &mut Vec<LogAt>) {
-        let Some(bloom) = &block.header.bloom else {
+        let Some(contents) = &block.header.contents else {
             return;
         };
-        if !self.may_match(bloom) {
+        if !self.may_match(&contents.bloom) {
             return;
         }
         for (transaction_idx, included) in block.transactions.iter().enumerate() {
@@ -468,6 +476,16 @@ impl LogFilter {
                 wanted.is_empty() || wanted.iter().any(|topic| holds(topic.as_slice()))
             })
     }
+}
+
+/// The first bytes of a block's hash, by which it is found. That two of the few
+/// million blocks of a chain share them is not to be expected, and would hide one
+/// of them from queries by hash alone.
+pub(super) fn hash_key(hash: B256) -> u64 {
+    let [first, ..] = hash.0.as_chunks::<8>().0 else {
+        return 0;
+    };
+    u64::from_be_bytes(*first)
 }
 
 /// The contracts of Prague that lie in the machine itself: 1 to 17.

@@ -16,7 +16,7 @@ use crate::chain::dev::error::ChainError;
 use crate::chain::dev::journal::Op;
 use crate::chain::dev::state::World;
 use crate::chain::dev::transaction::Transaction;
-use crate::chain::dev::view::{Pooled, View, config};
+use crate::chain::dev::view::{Pooled, View, config, hash_key};
 
 /// A block in the making.
 pub(in crate::chain::dev) struct Draft {
@@ -180,7 +180,7 @@ impl Chain {
             view.pool.remove(&(transaction.from, transaction.nonce));
         }
         view.timestamp_next = None;
-        view.numbers.insert(hash, number);
+        view.numbers.insert(hash_key(hash), number);
         if !block.transactions.is_empty() {
             self.keep_world(number, draft.world);
         }
@@ -258,7 +258,7 @@ impl Chain {
                 break;
             };
             self.view.worlds.remove(&block.header.number);
-            self.view.numbers.remove(&block.hash);
+            self.view.numbers.remove(&hash_key(block.hash));
             for included in &block.transactions {
                 self.view.included.remove(&included.transaction.hash);
             }

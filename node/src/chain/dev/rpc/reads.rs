@@ -176,7 +176,7 @@ fn calls(module: &mut Module) -> Registered {
     slow_query(module, "eth_call", |view, params, now| {
         let (call, at): (Call, _) = (params.next()?, block_id(params)?);
         no_overrides(params)?;
-        match view.call(at, call.env(view.chain_id), now)? {
+        match view.call(at, call.env(view.chain_id).map_err(invalid)?, now)? {
             ExecutionResult::Success { output, .. } => Ok(json::bytes(output.into_data())),
             result => Err(ChainError::failed(result).into()),
         }
@@ -184,12 +184,13 @@ fn calls(module: &mut Module) -> Registered {
     slow_query(module, "eth_estimateGas", |view, params, now| {
         let (call, at): (Call, _) = (params.next()?, block_id(params)?);
         no_overrides(params)?;
-        let gas = view.estimate_gas(at, call.env(view.chain_id), now)?;
+        let gas = view.estimate_gas(at, call.env(view.chain_id).map_err(invalid)?, now)?;
         Ok(json::quantity(gas))
     })?;
     slow_query(module, "eth_createAccessList", |view, params, now| {
         let (call, at): (Call, _) = (params.next()?, block_id(params)?);
-        let (list, gas, error) = view.access_list(at, call.env(view.chain_id), now)?;
+        let (list, gas, error) =
+            view.access_list(at, call.env(view.chain_id).map_err(invalid)?, now)?;
         let mut answer = json!({
             "accessList": json::access_list(&list),
             "gasUsed": json::quantity(gas),
@@ -205,15 +206,18 @@ fn calls(module: &mut Module) -> Registered {
 fn no_overrides(
     params: &mut jsonrpsee::types::params::ParamsSequence<'_>,
 ) -> Result<(), ErrorObjectOwned> {
-    let overrides: Option<Map<String, Value>> = params.optional_next()?;
-    match overrides {
-        Some(overrides) if !overrides.is_empty() => Err(invalid(
-            "state overrides are not supported; set the state with anvil_setBalance, \
-             anvil_setCode or anvil_setStorageAt between evm_snapshot and evm_revert"
-                .to_owned(),
-        )),
-        _ => Ok(()),
+    // Of the state, and of the block.
+    for _ in 0..2 {
+        let overrides: Option<Map<String, Value>> = params.optional_next()?;
+        if overrides.is_some_and(|overrides| !overrides.is_empty()) {
+            return Err(invalid(
+                "state overrides are not supported; set the state with anvil_setBalance, \
+                 anvil_setCode or anvil_setStorageAt between evm_snapshot and evm_revert"
+                    .to_owned(),
+            ));
+        }
     }
+    Ok(())
 }
 
 fn logs(module: &mut Module) -> Registered {

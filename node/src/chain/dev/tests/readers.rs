@@ -148,3 +148,22 @@ fn state_that_was_set_is_read_and_comes_back() {
     );
     assert_eq!(chain.view().world().word(at, U256::ZERO), U256::from(42));
 }
+
+#[test]
+fn calls_of_other_types_and_endless_filters_are_refused() {
+    let refused = |field: &str| {
+        let call = json!({ "to": json::bytes(Address::ZERO), field: [{}] });
+        let call: json::Call = serde_json::from_value(call).unwrap();
+        call.env(CHAIN_ID).unwrap_err()
+    };
+    assert!(refused("authorizationList").contains("type 4"));
+    assert!(refused("blobVersionedHashes").contains("type 3"));
+    let filter = |count| {
+        let addresses = vec![json::bytes(Address::ZERO); count];
+        let filter: json::Filter = serde_json::from_value(json!({ "address": addresses })).unwrap();
+        filter.logs()
+    };
+    assert!(filter(4_096).is_ok());
+    let error = filter(4_097).unwrap_err();
+    assert!(error.contains("4097 addresses"), "{error}");
+}

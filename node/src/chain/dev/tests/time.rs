@@ -1,5 +1,7 @@
 //! Many blocks at once, and a clock that is told what to show.
 
+use std::time::Instant;
+
 use super::*;
 
 /// Blocks of a week on a chain of 13-second blocks.
@@ -31,6 +33,7 @@ fn weeks_of_blocks_come_at_once_and_come_back() {
     let contract = fixture.deploy();
     fixture.store(contract, 5);
     journal.append(&fixture.chain.take_ops()).unwrap();
+    let began = Instant::now();
     for week_idx in 1..=weeks_count() {
         let week = Command::Mine {
             count: WEEK_BLOCKS,
@@ -42,6 +45,7 @@ fn weeks_of_blocks_come_at_once_and_come_back() {
         journal.append(&fixture.chain.take_ops()).unwrap();
     }
     drop(journal);
+    let mined = began.elapsed();
     // A run of empty blocks takes one line, however long it is.
     let size_bytes = fs::metadata(folder.path().join("chain.journal"))
         .unwrap()
@@ -70,8 +74,14 @@ fn weeks_of_blocks_come_at_once_and_come_back() {
         assert_eq!(middle.header.parent_hash, view.block(39_999).unwrap().hash);
     };
     check(fixture.chain.view());
+    let began = Instant::now();
     let (_, ops, _) = Journal::open(folder.path()).unwrap();
     let chain = Chain::replay(&config(Mining::Instant), ops, start()).unwrap();
+    let replayed = began.elapsed();
+    let height = chain.view().height();
+    eprintln!(
+        "{height} blocks: mined in {mined:?}, journal of {size_bytes} bytes, replayed in {replayed:?}"
+    );
     check(chain.view());
     assert_eq!(chain.view().tip().hash, fixture.chain.view().tip().hash);
     assert_eq!(
@@ -180,4 +190,18 @@ fn a_long_run_is_taken_back_and_mined_again() {
     assert!((2..before.len()).all(|number| after[number] != before[number]));
     assert_eq!(fixture.word(contract, At::Number(2)).unwrap(), 0);
     assert_eq!(fixture.word(contract, At::Number(3)).unwrap(), 5);
+}
+
+#[test]
+fn what_waits_behind_a_gap_waits_through_a_long_run() {
+    let mut fixture = Fixture::new(Mining::Manual);
+    fixture.nonce = 1;
+    let hash = fixture.send(transfer(0));
+    fixture.command(Command::mine(1_000)).unwrap();
+    assert!(fixture.chain.view().pooled(hash).is_some());
+    fixture.nonce = 0;
+    fixture.send(transfer(0));
+    fixture.command(Command::mine(2)).unwrap();
+    let (block, idx, _) = fixture.chain.view().included(hash).unwrap();
+    assert_eq!((block.header.number, idx), (1_001, 1));
 }
