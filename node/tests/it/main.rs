@@ -8,5 +8,6 @@ mod life;
 mod npm;
 mod parity;
 mod tools;
+#[allow(dead_code, reason = "shared with the tests of another crate")]
 #[path = "../../../protocol/tests/it/wanted.rs"]
 mod wanted;

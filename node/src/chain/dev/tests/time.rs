@@ -24,6 +24,7 @@ fn timestamps(fixture: &Fixture) -> Vec<u64> {
 }
 
 #[test]
+#[allow(clippy::print_stderr, reason = "the figures of a run, when asked for")]
 fn weeks_of_blocks_come_at_once_and_come_back() {
     let folder = TempDir::new().unwrap();
     let mut fixture = Fixture::new(Mining::Instant);
