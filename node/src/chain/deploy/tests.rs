@@ -1,6 +1,8 @@
+use protocol::chain::{ContractKind, calls};
 use tokio::sync::Notify;
 
 use super::*;
+use crate::chain::rpc::CallRequest;
 use crate::testing::{TestChain, key, treasury, within};
 
 fn config() -> DeployConfig {
@@ -118,4 +120,64 @@ async fn the_block_time_is_measured_once_there_are_blocks() {
     net.chain.control().mine(200).await.unwrap();
     let measured = block_time(&net.client).await.unwrap();
     assert!(measured < Duration::from_secs(14), "{measured:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_deployer_keeps_no_rights_and_periods_are_real() {
+    let net = TestChain::new().await;
+    let contracts = net.contracts;
+    let view = async |to: Address, kind: ContractKind, function: &str| {
+        let data = calls::encode(kind, function, &[]);
+        net.client.call(&CallRequest::view(to, data)).await.unwrap()
+    };
+    for (to, kind, function, blocks) in [
+        (
+            contracts.governance,
+            ContractKind::Governance,
+            "getVotingPeriod",
+            172_800,
+        ),
+        (
+            contracts.service_provider_factory,
+            ContractKind::ServiceProviderFactory,
+            "getDecreaseStakeLockupDuration",
+            604_800,
+        ),
+        (
+            contracts.claims_manager,
+            ContractKind::ClaimsManager,
+            "getFundingRoundBlockDiff",
+            604_800,
+        ),
+    ] {
+        let found = calls::decode_uint(&view(to, kind, function).await).unwrap();
+        assert_eq!(found, U256::from(blocks), "{function}");
+    }
+    let guardian = view(
+        contracts.governance,
+        ContractKind::Governance,
+        "getGuardianAddress",
+    );
+    let guardian = calls::decode_address(&guardian.await).unwrap();
+    assert_eq!(guardian, treasury().address());
+    let verifier = view(
+        contracts.entity_manager,
+        ContractKind::EntityManager,
+        "verifier",
+    );
+    let verifier = calls::decode_address(&verifier.await).unwrap();
+    assert_eq!(verifier, contracts.social_verifier);
+
+    let take = [calls::address(treasury().address())];
+    for (kind, to) in contracts.proxies() {
+        let request = CallRequest {
+            from: Some(treasury().address()),
+            ..CallRequest::view(to, calls::encode(kind, "setGovernance", &take))
+        };
+        let error = net.client.estimate_gas(&request).await.unwrap_err();
+        let RpcError::Revert(revert) = error else {
+            panic!("{kind:?}: {error}");
+        };
+        assert_eq!(revert.name, "CallerIsNotGovernance", "{kind:?}");
+    }
 }
