@@ -7,6 +7,7 @@ use protocol::action::SignedAction;
 use protocol::blocks::{Answer, Request, Response};
 use protocol::entity::build::ContentFields;
 use protocol::id::{EntityId, Role};
+use protocol::lease::{BookConfig, Counters};
 use storage::backend::MemoryBackend;
 use storage::blocks::{Holding, Owner};
 
@@ -16,7 +17,7 @@ use crate::exchange::{self, FetchOptions};
 use crate::publish::{self, Imported, PublishHandle, PublishRoot, PublishState};
 use crate::relay;
 use crate::testing::{
-    TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, until, within,
+    ADA, TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, until, within,
 };
 
 const LIGHT: u8 = 60;
@@ -157,6 +158,18 @@ async fn read_all(exchange: &ExchangeHandle, root: Cid) -> Vec<u8> {
     bytes
 }
 
+/// A promised root counts against its owner's quota, with the size it has.
+#[track_caller]
+fn check_stored(holder: &Context, root: Cid, size: u64) {
+    let own: Result<_, StoreError> = holder
+        .store
+        .read(|tables| Ok(tables.get(storage::tables::LEASES, &root)?));
+    let (config, counters) = (BookConfig::default(), Counters::default());
+    let book = LeaseBook::new(config, holder.peer, counters, own.unwrap(), None);
+    let index = holder.index.snapshot().unwrap();
+    assert_eq!(uploads::stored_bytes(&index, &book, ADA), size);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_away() {
     let mut village = Village::new(6).await;
@@ -178,6 +191,9 @@ async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_aw
     }
     let placed: BTreeSet<Address> = report.unwrap().placed.into_iter().collect();
     assert_eq!(before, placed);
+    let is_holder = |member: &&Member| before.contains(&member.context.peer);
+    let holder = village.holders.iter().find(is_holder).unwrap();
+    check_stored(&holder.context, root, imported.dag_size);
 
     village
         .author

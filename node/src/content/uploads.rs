@@ -299,7 +299,7 @@ impl Lookup for Facts<'_> {
 
 /// Bytes of the promised roots that a user's digital contents have: as they were
 /// counted here, not as the user says.
-fn stored_bytes(index: &Snapshot, book: &LeaseBook, user: UserId) -> u64 {
+pub(super) fn stored_bytes(index: &Snapshot, book: &LeaseBook, user: UserId) -> u64 {
     let mut counted = BTreeSet::new();
     let mut bytes: u64 = 0;
     for offset in (0..CONTENTS_COUNTED_MAX).step_by(PAGE_ROWS_MAX) {
