@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::entity::{EntityType, Relation, Target};
@@ -80,153 +81,107 @@ pub(super) async fn user_by_handle(State(app): Apps, Path(handle): Path<String>)
     .await
 }
 
-pub(super) async fn user_tracks(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        look.contents(&look.snapshot.contents_by_owner(id, false, page)?)
-    })
-    .await
+pub(super) async fn user_tracks(listing: Listing) -> Answer {
+    listing
+        .of_user(|look, id, page| look.contents(&look.snapshot.contents_by_owner(id, false, page)?))
+        .await
 }
 
-pub(super) async fn user_playlists(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    user_lists(app, id, pairs, false).await
+pub(super) async fn user_playlists(listing: Listing) -> Answer {
+    user_lists(listing, false).await
 }
 
-pub(super) async fn user_albums(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    user_lists(app, id, pairs, true).await
+pub(super) async fn user_albums(listing: Listing) -> Answer {
+    user_lists(listing, true).await
 }
 
-async fn user_lists(
-    app: Arc<App>,
-    id: String,
-    pairs: Vec<(String, String)>,
-    is_album: bool,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        let lists = look
-            .snapshot
-            .lists_by_owner(id, Some(is_album), false, page)?;
-        look.lists(&lists)
-    })
-    .await
+async fn user_lists(listing: Listing, is_album: bool) -> Answer {
+    listing
+        .of_user(move |look, id, page| {
+            let lists = look
+                .snapshot
+                .lists_by_owner(id, Some(is_album), false, page)?;
+            look.lists(&lists)
+        })
+        .await
 }
 
-pub(super) async fn followers(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        let users = look.snapshot.followers(id, page)?;
-        Ok(users.iter().map(shape::user).collect())
-    })
-    .await
+pub(super) async fn followers(listing: Listing) -> Answer {
+    listing
+        .of_user(|look, id, page| {
+            let users = look.snapshot.followers(id, page)?;
+            Ok(users.iter().map(shape::user).collect())
+        })
+        .await
 }
 
-pub(super) async fn following(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        let users = look.snapshot.following(id, page)?;
-        Ok(users.iter().map(shape::user).collect())
-    })
-    .await
+pub(super) async fn following(listing: Listing) -> Answer {
+    listing
+        .of_user(|look, id, page| {
+            let users = look.snapshot.following(id, page)?;
+            Ok(users.iter().map(shape::user).collect())
+        })
+        .await
 }
 
-pub(super) async fn user_favorites(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        let saved = look.snapshot.made(Relation::Save, id, page)?;
-        let rows = saved.iter().map(|row| {
-            let item = look.item(row.target)?;
-            Ok(item.map(|(sort, item)| {
-                json!({
-                    "favorite_item_id": hashid::encode(row.target.id.0),
-                    "favorite_type": format!("SaveType.{sort}"),
-                    "user_id": hashid::encode(id.0),
-                    "timestamp": look.time_of(row),
-                    "item_type": sort,
-                    "item": item,
-                })
-            }))
-        });
-        flat(rows)
-    })
-    .await
+pub(super) async fn user_favorites(listing: Listing) -> Answer {
+    listing
+        .of_user(|look, id, page| {
+            let saved = look.snapshot.made(Relation::Save, id, page)?;
+            let rows = saved.iter().map(|row| {
+                let item = look.item(row.target)?;
+                Ok(item.map(|(sort, item)| {
+                    json!({
+                        "favorite_item_id": hashid::encode(row.target.id.0),
+                        "favorite_type": format!("SaveType.{sort}"),
+                        "user_id": hashid::encode(id.0),
+                        "timestamp": look.time_of(row),
+                        "item_type": sort,
+                        "item": item,
+                    })
+                }))
+            });
+            flat(rows)
+        })
+        .await
 }
 
-pub(super) async fn user_reposts(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        let reposted = look.snapshot.made(Relation::Repost, id, page)?;
-        let rows = reposted.iter().map(|row| {
-            let item = look.item(row.target)?;
-            Ok(item.map(|(sort, item)| {
+pub(super) async fn user_reposts(listing: Listing) -> Answer {
+    listing
+        .of_user(|look, id, page| {
+            let reposted = look.snapshot.made(Relation::Repost, id, page)?;
+            let rows = reposted.iter().map(|row| {
+                let item = look.item(row.target)?;
+                Ok(item.map(|(sort, item)| {
                 json!({"timestamp": look.time_of(row), "item_type": sort, "item": item})
             }))
-        });
-        flat(rows)
-    })
-    .await
+            });
+            flat(rows)
+        })
+        .await
 }
 
-pub(super) async fn user_feed(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (UserId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_user(id)?;
-        let items = look.snapshot.feed(id, page)?;
-        flat(items.iter().map(|row| {
-            let item = look.item(row.target)?;
-            let reposter = match row.by {
-                PublishedBy::Owner => None,
-                PublishedBy::Reposter(user) => Some(hashid::encode(user.0)),
-            };
-            Ok(item.map(|(sort, item)| {
-                json!({
-                    "timestamp": look.time_at(row.sequence),
-                    "item_type": sort,
-                    "reposted_by": reposter,
-                    "item": item,
-                })
+pub(super) async fn user_feed(listing: Listing) -> Answer {
+    listing
+        .of_user(|look, id, page| {
+            let items = look.snapshot.feed(id, page)?;
+            flat(items.iter().map(|row| {
+                let item = look.item(row.target)?;
+                let reposter = match row.by {
+                    PublishedBy::Owner => None,
+                    PublishedBy::Reposter(user) => Some(hashid::encode(user.0)),
+                };
+                Ok(item.map(|(sort, item)| {
+                    json!({
+                        "timestamp": look.time_at(row.sequence),
+                        "item_type": sort,
+                        "reposted_by": reposter,
+                        "item": item,
+                    })
+                }))
             }))
-        }))
-    })
-    .await
+        })
+        .await
 }
 
 pub(super) async fn track(State(app): Apps, Path(id): Path<String>) -> Answer {
@@ -255,56 +210,34 @@ pub(super) async fn latest_tracks(State(app): Apps, Query(pairs): Pairs) -> Answ
         .await
 }
 
-pub(super) async fn track_comments(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (EntityId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_content(id)?;
-        let comments = look.snapshot.comments(id, page)?;
-        comments.iter().map(|view| look.comment(view)).collect()
-    })
-    .await
+pub(super) async fn track_comments(listing: Listing) -> Answer {
+    listing
+        .of_content(|look, id, page| {
+            let comments = look.snapshot.comments(id, page)?;
+            comments.iter().map(|view| look.comment(view)).collect()
+        })
+        .await
 }
 
-pub(super) async fn track_favorites(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    related_users(app, id, pairs, Relation::Save).await
+pub(super) async fn track_favorites(listing: Listing) -> Answer {
+    related_users(listing, Relation::Save).await
 }
 
-pub(super) async fn track_reposts(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    related_users(app, id, pairs, Relation::Repost).await
+pub(super) async fn track_reposts(listing: Listing) -> Answer {
+    related_users(listing, Relation::Repost).await
 }
 
-async fn related_users(
-    app: Arc<App>,
-    id: String,
-    pairs: Vec<(String, String)>,
-    relation: Relation,
-) -> Answer {
-    let (id, page) = (EntityId(read_id(&id)?), page(&pairs)?);
-    app.look(move |look| {
-        look.existing_content(id)?;
-        let target = Target {
-            kind: EntityType::Track,
-            id,
-        };
-        let rows = look.snapshot.received(relation, target, page)?;
-        flat(rows.iter().map(|row| {
-            let found = look.snapshot.user(row.user_id)?;
-            Ok(found.as_ref().map(shape::user))
-        }))
-    })
-    .await
+async fn related_users(listing: Listing, relation: Relation) -> Answer {
+    listing
+        .of_content(move |look, id, page| {
+            let target = Target::content(id);
+            let rows = look.snapshot.received(relation, target, page)?;
+            flat(rows.iter().map(|row| {
+                let found = look.snapshot.user(row.user_id)?;
+                Ok(found.as_ref().map(shape::user))
+            }))
+        })
+        .await
 }
 
 /// Sends a player to the file.
@@ -328,12 +261,8 @@ pub(super) async fn playlist(State(app): Apps, Path(id): Path<String>) -> Answer
         .await
 }
 
-pub(super) async fn playlist_tracks(
-    State(app): Apps,
-    Path(id): Path<String>,
-    Query(pairs): Pairs,
-) -> Answer {
-    let (id, page) = (EntityId(read_id(&id)?), page(&pairs)?);
+pub(super) async fn playlist_tracks(Listing { app, id, page }: Listing) -> Answer {
+    let id = EntityId(id);
     app.look(move |look| {
         look.existing_list(id)?;
         look.contents(&look.snapshot.list_contents(id, page)?)
@@ -398,6 +327,60 @@ async fn search_all(app: Arc<App>, pairs: Vec<(String, String)>, is_typing: bool
         }))
     })
     .await
+}
+
+/// A question for what belongs to one thing, a page at a time.
+pub(super) struct Listing {
+    app: Arc<App>,
+    id: u64,
+    page: Page,
+}
+
+impl FromRequestParts<Arc<App>> for Listing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let id = Path::<String>::from_request_parts(parts, app).await;
+        let Path(id) = id.map_err(|error| ApiError::bad_request("bad_id", error.body_text()))?;
+        let pairs = Pairs::from_request_parts(parts, app).await;
+        let Query(pairs) =
+            pairs.map_err(|error| ApiError::bad_request("bad_query", error.body_text()))?;
+        Ok(Self {
+            app: Arc::clone(app),
+            id: read_id(&id)?,
+            page: page(&pairs)?,
+        })
+    }
+}
+
+impl Listing {
+    /// Answers about a user that exists.
+    async fn of_user(
+        self,
+        answer: impl FnOnce(&Look<'_>, UserId, Page) -> Result<Value, ApiError> + Send + 'static,
+    ) -> Answer {
+        let (id, page) = (UserId(self.id), self.page);
+        self.app
+            .look(move |look| {
+                look.existing_user(id)?;
+                answer(look, id, page)
+            })
+            .await
+    }
+
+    /// Answers about a digital content that exists.
+    async fn of_content(
+        self,
+        answer: impl FnOnce(&Look<'_>, EntityId, Page) -> Result<Value, ApiError> + Send + 'static,
+    ) -> Answer {
+        let (id, page) = (EntityId(self.id), self.page);
+        self.app
+            .look(move |look| {
+                look.existing_content(id)?;
+                answer(look, id, page)
+            })
+            .await
+    }
 }
 
 /// A snapshot for one answer.
