@@ -732,6 +732,8 @@ contract Governance is Governed, IVotingPeriods {
 
     /// Without these answers no proposal could be evaluated, the one that repairs it included.
     function _requireAnswer(string memory what, address account, bytes memory question) private view {
+        // A contract that does not know the question is told by name, not by a bare revert.
+        // slither-disable-next-line low-level-calls
         (bool answered, bytes memory answer) = account.staticcall(question);
         if (!answered || answer.length != 32) revert AddressDoesNotAnswer(what, account);
     }
