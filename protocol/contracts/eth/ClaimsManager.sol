@@ -9,7 +9,7 @@ import {Staking} from "./Staking.sol";
 
 /// @title Mints the rewards of staking, round by round.
 /// @notice A round fixes an amount and a block. Until the next round each operator may claim, once, the share of the
-/// amount that its active stake was of all stake at the end of that block. Rounds that nobody began are not made up for.
+/// amount that its active stake was of all stake when that block began. Rounds that nobody began are not made up for.
 contract ClaimsManager is Governed {
     struct Round {
         uint64 number;
@@ -63,9 +63,6 @@ contract ClaimsManager is Governed {
 
     /// @notice The next round can begin at `firstBlock`.
     error RoundIsTooEarly(uint256 firstBlock, uint256 currentBlock);
-
-    /// @notice The shares of a round are those at the end of its block; claims are taken from the next block on.
-    error RoundBeginsNextBlock(uint256 fundedBlock);
 
     /// @notice The operator has claimed in this round, or there was no round yet.
     error AlreadyClaimed(address operator, uint256 roundNumber);
@@ -144,9 +141,6 @@ contract ClaimsManager is Governed {
         if (msg.sender != $.delegateManager) revert CallerIsNotDelegateManager(msg.sender);
         Round storage round = $.round;
         if ($.lastClaimedRound[operator] == round.number) revert AlreadyClaimed(operator, round.number);
-        // The very block is meant: its stakes can still change.
-        // slither-disable-next-line incorrect-equality
-        if (round.fundedBlock == block.number) revert RoundBeginsNextBlock(block.number);
         $.lastClaimedRound[operator] = round.number;
         uint256 oldTotal = $.staking.totalStakedFor(operator);
         rewards = _rewards($, operator, totalLocked);
@@ -178,14 +172,14 @@ contract ClaimsManager is Governed {
         _setCommunityPool(newPool);
     }
 
-    /// @notice Whether an operator with services, and with stake at the round's block, has not claimed in the round.
+    /// @notice Whether an operator with services, and with stake when the round began, has not claimed in the round.
     function claimPending(address operator) external view returns (bool) {
         ClaimsManagerStorage storage $ = _claims();
         if ($.lastClaimedRound[operator] == $.round.number) return false;
         // Of the details, one is needed.
         // slither-disable-next-line unused-return
         (,,, uint256 serviceCount,,) = $.serviceProviderFactory.getServiceProviderDetails(operator);
-        return serviceCount > 0 && $.staking.totalStakedForAt(operator, $.round.fundedBlock) > 0;
+        return serviceCount > 0 && $.staking.totalStakedForAt(operator, _countedBlock($)) > 0;
     }
 
     /// @notice Rounds are more than this many blocks apart.
@@ -193,7 +187,7 @@ contract ClaimsManager is Governed {
         return _claims().fundingRoundBlocks;
     }
 
-    /// @notice The block at whose end the round's shares were fixed; zero before the first round.
+    /// @notice The block that the round began in; zero before the first round.
     function getLastFundedBlock() external view returns (uint256) {
         return _claims().round.fundedBlock;
     }
@@ -262,11 +256,16 @@ contract ClaimsManager is Governed {
         // slither-disable-next-line unused-return
         (,, bool validBounds,,,) = $.serviceProviderFactory.getServiceProviderDetails(operator);
         if (!validBounds) return 0;
-        uint256 fundedBlock = $.round.fundedBlock;
-        uint256 active = Math.saturatingSub($.staking.totalStakedForAt(operator, fundedBlock), totalLocked);
+        uint256 countedBlock = _countedBlock($);
+        uint256 active = Math.saturatingSub($.staking.totalStakedForAt(operator, countedBlock), totalLocked);
         if (active == 0) return 0;
-        uint256 share = Math.mulDiv(active, $.round.fundedAmount, $.staking.totalStakedAt(fundedBlock));
+        uint256 share = Math.mulDiv(active, $.round.fundedAmount, $.staking.totalStakedAt(countedBlock));
         return Math.min(share, $.round.fundedAmount - $.round.claimed);
+    }
+
+    /// The block at whose end the round's shares were fixed: the last one before the round, which nothing can change.
+    function _countedBlock(ClaimsManagerStorage storage $) private view returns (uint256) {
+        return $.round.fundedBlock - 1;
     }
 
     function _payCommunity(ClaimsManagerStorage storage $) private {

@@ -53,19 +53,21 @@ contract ClaimsManagerTest is StakingFixture {
         claims.initiateRound();
     }
 
-    function testARoundIsClaimedFromTheNextBlockOn() public {
+    function testSharesAreThoseBeforeTheRoundsBlock() public {
         operate(ADA, D);
-        vm.prank(ADA);
-        claims.initiateRound();
-        vm.expectRevert(abi.encodeWithSelector(ClaimsManager.RoundBeginsNextBlock.selector, block.number));
-        delegates.claimRewards(ADA);
-        // Stake of the round's own block counts.
         operate(BOB, D);
         vm.roll(block.number + 1);
+        vm.prank(ADA);
+        claims.initiateRound();
         delegates.claimRewards(ADA);
+        operate(CORA, 100 * D);
+        vm.prank(GOVERNANCE);
+        delegates.slash(1 ether, ADA);
         delegates.claimRewards(BOB);
-        same(staking.totalStakedFor(ADA), D + FUNDING / 2, "ada");
+        same(staking.totalStakedFor(ADA), D + FUNDING / 2 - 1 ether, "ada");
         same(staking.totalStakedFor(BOB), D + FUNDING / 2, "bob");
+        yes(!claims.claimPending(CORA), "came in the round's block");
+        same(claims.getTotalClaimedInRound(), FUNDING, "claimed");
     }
 
     function testEachOperatorClaimsOncePerRound() public {

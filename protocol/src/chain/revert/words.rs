@@ -383,10 +383,6 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the removal is requested already and can be carried out from block {unlockBlock} on",
     ),
     (
-        "RoundBeginsNextBlock",
-        "the round was initiated in this block, {fundedBlock}; claim in the next one",
-    ),
-    (
         "RoundIsTooEarly",
         "the next round can begin at block {firstBlock}, the chain is at {currentBlock}",
     ),
