@@ -557,7 +557,7 @@ fn about(span: Duration) -> String {
 }
 
 /// Errors of contracts that the next block may end.
-const EARLY: [&str; 2] = ["RoundBeginsNextBlock", "VotingIsClosed"];
+const EARLY: [&str; 1] = ["VotingIsClosed"];
 
 /// How long the next block is waited for.
 const BLOCK_PATIENCE: Duration = Duration::from_secs(120);

@@ -63,12 +63,8 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("ClaimIsPending", "claim first: `coliving claim`"),
     (
-        "NoClaimIsPending",
+        "AlreadyClaimed",
         "the next round begins when `coliving operator status` says so",
-    ),
-    (
-        "RoundBeginsNextBlock",
-        "try again in a moment: `coliving claim`",
     ),
     (
         "DeployerCutUpdateIsPending",
