@@ -37,7 +37,7 @@ pub(crate) enum OperatorCommand {
     Confirm(register::ConfirmArgs),
     /// Give services of a peer up
     Deregister(register::DeregisterArgs),
-    /// Add stake
+    /// Add tokens to the own stake
     Stake(stake::StakeArgs),
     /// Ask stake back, and take it out after the lock-up
     Unstake(stake::UnstakeArgs),
