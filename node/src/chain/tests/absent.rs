@@ -117,10 +117,12 @@ async fn weeks_of_blocks_mined_at_once_are_followed_with_few_requests() {
     within(registry.wait_for(|registry| registry.block() == tip))
         .await
         .unwrap();
-    let asked = door.take_asked().len();
+    // Two followers; how often the head is looked at depends on the machine.
+    let asked = door.take_asked();
+    let is_reading = |method: &&String| *method == "batch" || *method == "eth_getLogs";
+    let reads = asked.iter().filter(is_reading).count();
+    assert!(reads < 300, "{reads} requests");
     assert_eq!(replica.ids().len(), 2);
-    // Two followers, and the head now and then.
-    assert!(asked < 600, "{asked} requests");
     let mut snapshot = handle.snapshot();
     within(snapshot.wait_for(|registry| registry.block().number == tip.number / 256 * 256))
         .await
