@@ -28,7 +28,7 @@ pub(crate) use routes::ip_of;
 pub use routes::{ActionBody, RelayAnswer, control_routes, routes};
 pub use status::{RelayState, RelayStatus};
 
-pub(crate) use explain::{SPELLING, wrong_spelling};
+pub(crate) use explain::{SPELLING, check_signer, wrong_spelling};
 
 use crate::context::Context;
 use crate::index::IndexTaskError;
@@ -163,7 +163,7 @@ impl RelayHandle {
         if let Some(status) = self.indexed(&digest, Some(&signer))? {
             return Ok(status);
         }
-        explain::check_signer(self, &action, signer)?;
+        check_signer(self.context(), &action, signer)?;
         let proof = match proof {
             None if needs_proof(&action) => Some(self.solve(digest).await),
             proof => proof,

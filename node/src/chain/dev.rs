@@ -464,6 +464,7 @@ fn server_config() -> ServerConfig {
         .set_id_provider(rpc::HexIds)
         .set_batch_request_config(BatchRequestConfig::Limit(BATCH_REQUESTS_MAX))
         .max_connections(CONNECTIONS_MAX)
+        .max_subscriptions_per_connection(SUBSCRIPTIONS_MAX)
         .max_request_body_size(REQUEST_BYTES_MAX)
         .max_response_body_size(RESPONSE_BYTES_MAX)
         .build()
@@ -481,6 +482,9 @@ const REQUESTS_MAX: usize = 256;
 
 const BATCH_REQUESTS_MAX: u32 = 1_000;
 const CONNECTIONS_MAX: u32 = 1_024;
+
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS_MAX: u32 = 256;
 const REQUEST_BYTES_MAX: u32 = 10 << 20;
 
 /// A full answer to `eth_getLogs` has 20,000 logs.

@@ -29,7 +29,7 @@ use crate::context::Context;
 use crate::publish::{
     ImportError, Imported, PublishError, PublishHandle, PublishRoot, PublishStatus,
 };
-use crate::relay::ActionBody;
+use crate::relay::{ActionBody, RelayError, check_signer};
 use crate::store::StoreError;
 use crate::survey::{Survey, survey};
 
@@ -95,7 +95,10 @@ pub(super) async fn publish(
         ApiError::bad_request("body", format!("the publication cannot be read: {error}"))
             .with_hint("the body is `{\"action\": {…}, \"roots\": [{cid, proof_root, dag_size}]}`")
     })?;
-    let action = body.action.into_action()?;
+    let domain = app.context.contracts.action_domain();
+    let (action, _) = body.action.verified(&domain)?;
+    let signer = action.signer(&domain).map_err(RelayError::from)?;
+    check_signer(&app.context, &action, signer)?;
     let roots = body.roots.into_iter().map(|root| {
         Ok(PublishRoot {
             cid: read_cid(&root.cid)?,

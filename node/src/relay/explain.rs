@@ -5,16 +5,16 @@ use protocol::action::{Action, ActionDomain, SignedAction};
 use protocol::id::Address;
 use protocol::signing::{self, StructEncoder};
 
-use super::{RelayError, RelayHandle};
+use super::RelayError;
+use crate::context::Context;
 
 /// Refuses an action that the user's wallet did not sign, as far as the user is
 /// known here.
-pub(super) fn check_signer(
-    relay: &RelayHandle,
+pub(crate) fn check_signer(
+    context: &Context,
     action: &SignedAction,
     signer: Address,
 ) -> Result<(), RelayError> {
-    let context = relay.context();
     let Some(view) = context
         .index
         .snapshot()?

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
-use protocol::action::{Action, SignedAction};
+use protocol::action::{Action, ActionDomain, SignedAction};
 use protocol::hashid;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::publish::Origin;
@@ -92,7 +92,7 @@ async fn submit(
     };
     let domain = relay.context().contracts.action_domain();
     let signer = action.signer(&domain).map_err(RelayError::from)?;
-    explain::check_signer(&relay, &action, signer)?;
+    explain::check_signer(relay.context(), &action, signer)?;
     let digest = action.action.digest(&domain);
     let proof = match proof {
         // The machine's owner pays for the gas anyway.
@@ -162,21 +162,31 @@ impl ActionBody {
             ApiError::bad_request("body", format!("the action cannot be read: {error}"))
                 .with_hint(BODY_HINT)
         })?;
-        let (proof, wallet) = (body.proof, body.wallet.clone());
-        let action = body.into_action()?;
+        let domain = relay.context().contracts.action_domain();
+        body.verified(&domain)
+    }
+
+    /// The signed action, when `wallet` signed it or is not given, and its proof
+    /// of work.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`] names the field that is wrong.
+    pub fn verified(self, domain: &ActionDomain) -> Result<(SignedAction, Option<u64>), ApiError> {
+        let (proof, wallet) = (self.proof, self.wallet.clone());
+        let action = self.into_action()?;
         let Some(wallet) = wallet else {
             return Ok((action, proof));
         };
         let wallet: Address = wallet
             .parse()
             .map_err(|error| ApiError::bad_request("wallet", format!("`wallet`: {error}")))?;
-        let domain = relay.context().contracts.action_domain();
-        let signer = action.signer(&domain).map_err(RelayError::from)?;
+        let signer = action.signer(domain).map_err(RelayError::from)?;
         if signer == wallet {
             return Ok((action, proof));
         }
         let message = format!("the signature recovers {signer}, `wallet` is {wallet}");
-        let hint = match explain::wrong_spelling(&action, &domain, wallet) {
+        let hint = match explain::wrong_spelling(&action, domain, wallet) {
             true => explain::SPELLING,
             false => "",
         };

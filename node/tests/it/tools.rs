@@ -83,11 +83,11 @@ async fn a_peer_refuses_what_ethers_signs_by_itself_and_says_why() {
         ..DevnetConfig::default()
     };
     let devnet = Devnet::start(config, |_| {}).await.unwrap();
+    let peer = &devnet.peers()[0].node;
     let variables = [
-        (
-            "RELAY_URL",
-            format!("{}/relay", devnet.peers()[0].node.url()),
-        ),
+        ("RELAY_URL", format!("{}/relay", peer.url())),
+        ("PUBLISH_URL", format!("{}/v1/control/publish", peer.url())),
+        ("OWNER_TOKEN", peer.token().to_owned()),
         (
             "ENTITY_MANAGER",
             devnet

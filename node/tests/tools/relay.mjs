@@ -8,15 +8,21 @@ const domain = {
   name: 'Entity Manager', version: '1', chainId, verifyingContract: process.env.ENTITY_MANAGER,
 };
 
-async function post(signature) {
+/** As a relayer takes it, and as a peer's owner publishes it. */
+function bodies(signature) {
   const { userId, entityId, entityType, action: name, metadata, nonce } = action;
-  const response = await fetch(relayUrl, {
+  const signed = {
+    userId: Number(userId), entityId: Number(entityId), entityType, action: name, metadata, nonce, signature,
+    wallet: wallet.address,
+  };
+  return [[relayUrl, signed], [process.env.PUBLISH_URL, { action: signed, roots: [] }]];
+}
+
+async function post([url, body]) {
+  const response = await fetch(url, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      userId: Number(userId), entityId: Number(entityId), entityType, action: name, metadata, nonce, signature,
-      wallet: wallet.address,
-    }),
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${process.env.OWNER_TOKEN}` },
+    body: JSON.stringify(body),
   });
   return { status: response.status, body: await response.json() };
 }
@@ -24,10 +30,12 @@ async function post(signature) {
 await steps({
   async 'the signature that ethers makes of the literal uint is refused with a hint'() {
     const signature = await wallet.signTypedData(domain, { ManageEntity: actionFields }, action);
-    const { status, body } = await post(signature);
-    assert.equal(status, 400, JSON.stringify(body));
-    assert.equal(body.error.code, 'signature');
-    assert.match(body.error.hint, /`uint256` where the EIP-712 type string spells `uint`/);
+    for (const request of bodies(signature)) {
+      const { status, body } = await post(request);
+      assert.equal(status, 400, JSON.stringify(body));
+      assert.equal(body.error.code, 'signature');
+      assert.match(body.error.hint, /`uint256` where the EIP-712 type string spells `uint`/);
+    }
   },
 
   async 'the signature over the digest by hand is the wallet\'s'() {
@@ -43,7 +51,9 @@ await steps({
         hash(action.metadata), action.nonce],
     ));
     const digest = ethers.keccak256(ethers.concat(['0x1901', separator, struct]));
-    const { status, body } = await post(wallet.signingKey.sign(digest).serialized);
-    assert.notEqual(body.error?.code, 'signature', `${status} ${JSON.stringify(body)}`);
+    for (const request of bodies(wallet.signingKey.sign(digest).serialized)) {
+      const { status, body } = await post(request);
+      assert.notEqual(body.error?.code, 'signature', `${status} ${JSON.stringify(body)}`);
+    }
   },
 });
