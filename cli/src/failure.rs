@@ -3,14 +3,17 @@
 use node::backup::BackupError;
 use node::builder::StartError;
 use node::chain::RpcError;
+use node::chain::deploy::DeployError;
 use node::chain::transact::TransactError;
 use node::client::ClientError;
 use node::client::keystore::KeystoreError;
 use node::config::Problems;
 use node::devnet::DevnetError;
 use node::operate::OperateError;
+use node::operate::governance::WordsError;
 use node::store::StoreError;
 use protocol::action::ActionError;
+use protocol::payment::SplitError;
 
 use crate::reasons;
 
@@ -111,6 +114,15 @@ fn code_of(
     }
     if cause.is::<RpcError>() || cause.is::<TransactError>() || cause.is::<OperateError>() {
         return Some(("chain", None));
+    }
+    if cause.is::<DeployError>() {
+        return Some(("deploy", None));
+    }
+    if cause.is::<SplitError>() {
+        return Some(("parts", None));
+    }
+    if cause.is::<WordsError>() {
+        return Some(("call", Some("see `coliving govern propose --help`")));
     }
     if cause.is::<Problems>() {
         return Some((

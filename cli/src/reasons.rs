@@ -53,46 +53,65 @@ const HINTS: &[(&str, &str)] = &[
         "DecreaseIsPending",
         "`coliving operator unstake --finish` or `--cancel`",
     ),
-    (
-        "DecreaseIsLocked",
-        "`coliving operator status` shows when it ends; on a development chain `coliving chain mine N` gets there",
-    ),
+    ("DecreaseIsLocked", LOCKED),
     (
         "NoDecreaseIsPending",
         "ask for one with `coliving operator unstake AMOUNT`",
     ),
-    ("ClaimIsPending", "claim first: `coliving claim`"),
+    ("ClaimIsPending", "claim first: `coliving claim OPERATOR`"),
     (
         "AlreadyClaimed",
-        "the next round begins when `coliving operator status` says so",
+        "`coliving operator status` shows when the next round begins",
+    ),
+    (
+        "RoundIsTooEarly",
+        "`coliving operator status` shows when the next round begins; on a development chain `coliving chain mine 7d` gets there",
+    ),
+    (
+        "CallerIsNotStaker",
+        "`coliving operator stake` or `coliving delegate` makes a staker of the wallet",
     ),
     (
         "DeployerCutUpdateIsPending",
         "`coliving operator cut --finish` or `--cancel`",
     ),
-    (
-        "DeployerCutUpdateIsLocked",
-        "`coliving operator status` shows when it ends; on a development chain `coliving chain mine N` gets there",
-    ),
+    ("DeployerCutUpdateIsLocked", LOCKED),
     (
         "NoDeployerCutUpdateIsPending",
         "ask for one with `coliving operator cut PERCENT`",
     ),
     (
-        "UndelegateIsPending",
+        "UndelegationIsPending",
         "`coliving undelegate --finish` or `--cancel`",
     ),
     (
-        "UndelegateIsLocked",
+        "UndelegationIsLocked",
         "`coliving delegate --list` shows when it ends; on a development chain `coliving chain mine N` gets there",
     ),
     (
-        "NoUndelegateIsPending",
+        "NoUndelegationIsPending",
         "ask for one with `coliving undelegate OPERATOR AMOUNT`",
     ),
     (
+        "DelegationIsTooSmall",
+        "`coliving operator status OPERATOR` shows the least that it takes",
+    ),
+    (
+        "DelegationIsLess",
+        "`coliving delegate --list` shows what you delegated",
+    ),
+    (
+        "OperatorIsUnknown",
+        "an operator has a registered service: `coliving operator status OPERATOR`",
+    ),
+    ("RemovalIsLocked", LOCKED),
+    (
+        "RemovalHasLapsed",
+        "ask for it again: `coliving operator remove-delegator ADDRESS`",
+    ),
+    (
         "WalletIsAnotherOperators",
-        "one peer serves one operator; make another key for this one with `coliving init --data DIR`",
+        "one peer serves one operator; make another key for this one with `coliving init --data DIR --join`",
     ),
     (
         "NonceIsWrong",
@@ -105,6 +124,10 @@ const HINTS: &[(&str, &str)] = &[
     (
         "ProposalIsNotEvaluable",
         "`coliving govern show ID` says from which block on; on a development chain `coliving chain mine N` gets there",
+    ),
+    (
+        "ProposalIsUnknown",
+        "`coliving govern list --all` lists the proposals",
     ),
     (
         "VotingIsClosed",
@@ -120,10 +143,32 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "TargetIsUnknown",
-        "name a contract as `coliving chain info` lists them, such as `DelegateManager`",
+        "name a contract by its name in the sources, such as `DelegateManager`",
     ),
     (
         "ERC20InsufficientBalance",
         "`coliving wallet show` names the address that needs tokens; on a development chain `coliving chain fund` sends some",
     ),
 ];
+
+/// For requests of operators that cannot be carried out yet.
+const LOCKED: &str = "`coliving operator status` shows when it ends; on a development chain `coliving chain mine N` gets there";
+
+#[cfg(test)]
+mod tests {
+    use protocol::chain::{ContractKind, artifact};
+
+    use super::*;
+
+    #[test]
+    fn every_hint_is_for_an_error_that_a_contract_has() {
+        let known: Vec<String> = ContractKind::ALL
+            .into_iter()
+            .flat_map(|kind| artifact(kind).abi.errors())
+            .map(|error| error.name.clone())
+            .collect();
+        for (name, _) in HINTS {
+            assert!(known.iter().any(|error| error == name), "{name}");
+        }
+    }
+}

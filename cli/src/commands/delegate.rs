@@ -6,7 +6,7 @@ use protocol::id::Address;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::operator::{Amount, Ending, refuse_early};
+use super::operator::{Amount, Ending, Whom, refuse_early};
 use crate::failure::fail;
 use crate::onchain::{Door, Payer, Plan, SendArgs};
 use crate::output::{fields, table};
@@ -22,9 +22,9 @@ Examples:
   coliving delegate 0x… max               all DGC of the wallet
   coliving delegate --list                 what you delegated, and what you asked back")]
 pub(crate) struct DelegateArgs {
-    /// The operator
+    /// The operator: its address, or the name of its wallet here
     #[arg(value_name = "OPERATOR", required_unless_present = "list")]
-    operator: Option<Address>,
+    operator: Option<Whom>,
     /// DGC, or `max`
     #[arg(value_name = "AMOUNT", required_unless_present = "list")]
     amount: Option<Amount>,
@@ -51,9 +51,9 @@ Examples:
   coliving undelegate --cancel
   coliving delegate --list                 shows when the lock-up ends")]
 pub(crate) struct UndelegateArgs {
-    /// The operator
+    /// The operator: its address, or the name of its wallet here
     #[arg(value_name = "OPERATOR", required_unless_present_any = ["finish", "cancel"])]
-    operator: Option<Address>,
+    operator: Option<Whom>,
     /// DGC, or `all`
     #[arg(value_name = "AMOUNT", required_unless_present_any = ["finish", "cancel"])]
     amount: Option<Amount>,
@@ -73,9 +73,9 @@ Examples:
   coliving claim
   coliving claim 0x…                       for the operator that you delegated to")]
 pub(crate) struct ClaimArgs {
-    /// The operator [default: the wallet]
+    /// The operator: its address, or the name of its wallet here [default: the wallet]
     #[arg(value_name = "OPERATOR")]
-    operator: Option<Address>,
+    operator: Option<Whom>,
     #[command(flatten)]
     send: SendArgs,
 }
@@ -84,9 +84,10 @@ pub(crate) async fn delegate(context: &Context, args: DelegateArgs) -> anyhow::R
     if args.list {
         return list(context, &args).await;
     }
-    let (Some(operator), Some(amount)) = (args.operator, args.amount) else {
+    let (Some(operator), Some(amount)) = (&args.operator, args.amount) else {
         return fail("usage", "give an operator and an amount", "");
     };
+    let operator = operator.find()?;
     let payer = Payer::wallet(context)?;
     let door = Door::open(context, &args.send.chain).await?;
     let (deployment, delegator) = (&door.deployment, payer.address());
@@ -200,9 +201,10 @@ pub(crate) async fn undelegate(context: &Context, args: UndelegateArgs) -> anyho
     let door = Door::open(context, &args.send.chain).await?;
     let delegator = payer.address();
     let deployment = &door.deployment;
-    let (Some(operator), Some(amount)) = (args.operator, args.amount) else {
+    let (Some(operator), Some(amount)) = (&args.operator, args.amount) else {
         return end(context, &args, &door, payer).await;
     };
+    let operator = operator.find()?;
     let present = deployment.delegation(delegator, operator).await?.amount;
     let amount = amount.of(present, &format!("are delegated to {operator}"))?;
     let rules = deployment.delegation_rules().await?;
@@ -278,7 +280,10 @@ async fn end(
 pub(crate) async fn claim(context: &Context, args: ClaimArgs) -> anyhow::Result<()> {
     let payer = Payer::wallet(context)?;
     let door = Door::open(context, &args.send.chain).await?;
-    let operator = args.operator.unwrap_or_else(|| payer.address());
+    let operator = match &args.operator {
+        Some(operator) => operator.find()?,
+        None => payer.address(),
+    };
     let deployment = &door.deployment;
     let (round, stake) = futures::try_join!(deployment.round(), deployment.stake(operator))?;
     let is_due = door.pace.head.number.saturating_add(1) >= round.next_block;

@@ -59,7 +59,7 @@ pub(crate) struct ProposeArgs {
     #[arg(value_name = "FUNCTION")]
     function: String,
     /// Its arguments; for `slash` the amount
-    #[arg(value_name = "ARGUMENT", allow_hyphen_values = true)]
+    #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
     arguments: Vec<String>,
     /// What it is called, up to 128 bytes
     #[arg(long, value_name = "TEXT")]

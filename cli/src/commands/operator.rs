@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Subcommand;
+use node::client::keystore;
 use node::operate::operator::Service;
 use protocol::amount::{Dgc, ParseAmountError};
 use protocol::id::{Address, Role};
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::Context;
 use crate::failure::{Failure, fail};
 use crate::onchain::{ChainArgs, Door, Payer, Plan, SendArgs};
+use crate::session;
 
 mod cut;
 mod delegators;
@@ -37,7 +39,7 @@ pub(crate) enum OperatorCommand {
     Confirm(register::ConfirmArgs),
     /// Give services of a peer up
     Deregister(register::DeregisterArgs),
-    /// Add tokens to the own stake
+    /// Add to your own stake
     Stake(stake::StakeArgs),
     /// Ask stake back, and take it out after the lock-up
     Unstake(stake::UnstakeArgs),
@@ -65,6 +67,39 @@ pub(crate) async fn run(context: &Context, command: OperatorCommand) -> anyhow::
         OperatorCommand::MinDelegation(args) => delegators::minimum(context, args).await,
         OperatorCommand::RemoveDelegator(args) => delegators::remove(context, args).await,
         OperatorCommand::Status(args) => status::status(context, args).await,
+    }
+}
+
+/// An operator: its address, or the name of its wallet on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Whom(String);
+
+impl FromStr for Whom {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Whom {
+    /// The address.
+    pub(crate) fn find(&self) -> anyhow::Result<Address> {
+        if let Ok(address) = self.0.parse() {
+            return Ok(address);
+        }
+        let refused = || {
+            Failure::new(
+                "operator",
+                format!(
+                    "`{}` is neither an address (40 hexadecimal digits after `0x`) nor a wallet on this machine",
+                    self.0
+                ),
+                "`coliving wallet list` shows those that are here",
+            )
+        };
+        let file = keystore::describe(&session::wallets()?, &self.0).map_err(|_| refused())?;
+        Ok(file.address.ok_or_else(refused)?)
     }
 }
 

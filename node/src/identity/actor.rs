@@ -49,6 +49,7 @@ pub(super) fn spawn(
         open: open.collect(),
         unsaved: BTreeMap::new(),
         gaps: BTreeSet::new(),
+        is_empty_told: false,
         relayer: Relayer::new(config(context), rows, context.clock.now()),
         wallet: Wallet::new(context.key.clone()),
         requests,
@@ -127,6 +128,8 @@ struct Actor {
     unsaved: BTreeMap<Hash32, Row>,
     /// Nonces to consume with the next block: nothing behind them is mined.
     gaps: BTreeSet<u64>,
+    /// The owner was told once that the wallet is empty.
+    is_empty_told: bool,
     status: watch::Receiver<ChainStatus>,
     height: watch::Receiver<Height>,
     registry: watch::Receiver<Arc<Registry>>,
@@ -318,9 +321,10 @@ impl Actor {
                 self.gaps.insert(nonce);
             }
             Outcome::Wallet { nonce, is_funded } => {
-                if !is_funded {
+                if !is_funded && !self.is_empty_told {
                     tracing::warn!(wallet = %self.wallet.address(), "the relayer's wallet is empty; send it money for gas");
                 }
+                self.is_empty_told = !is_funded;
                 self.relayer
                     .handle_wallet(self.wallet.address(), nonce, is_funded);
             }

@@ -503,7 +503,7 @@ fn verdict(report: &Report) -> String {
     let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
     match (report.is_good(), faults.is_empty()) {
         (true, true) => "works".to_owned(),
-        (true, false) => format!("works, but {}", faults.join("; ")),
+        (true, false) => format!("works; mind: {}", faults.join("; ")),
         (false, _) => faults.join("; "),
     }
 }

@@ -8,7 +8,7 @@ use protocol::id::{Address, Role};
 use serde_json::{Value, json};
 
 use super::super::Context;
-use super::role_names;
+use super::{Whom, role_names};
 use crate::onchain::{ChainArgs, Door, Payer};
 use crate::output::{fields, table};
 
@@ -22,9 +22,9 @@ Examples:
   coliving operator status
   coliving operator status 0x… --json")]
 pub(crate) struct StatusArgs {
-    /// The operator [default: the wallet]
-    #[arg(value_name = "ADDRESS")]
-    operator: Option<Address>,
+    /// The operator: its address, or the name of its wallet here [default: the wallet]
+    #[arg(value_name = "OPERATOR")]
+    operator: Option<Whom>,
     /// Do not try the endpoints
     #[arg(long)]
     offline: bool,
@@ -43,8 +43,8 @@ struct Peer {
 }
 
 pub(crate) async fn status(context: &Context, args: StatusArgs) -> anyhow::Result<()> {
-    let operator = match args.operator {
-        Some(operator) => operator,
+    let operator = match &args.operator {
+        Some(operator) => operator.find()?,
         None => Payer::wallet(context)?.address(),
     };
     let door = Door::open(context, &args.chain).await?;
