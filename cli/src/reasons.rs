@@ -143,7 +143,7 @@ const HINTS: &[(&str, &str)] = &[
     ),
     (
         "TargetIsUnknown",
-        "name a contract by its name in the sources, such as `DelegateManager`",
+        "name a contract as `coliving chain info` lists them, such as `DelegateManager`",
     ),
     (
         "ERC20InsufficientBalance",

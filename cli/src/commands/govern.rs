@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use node::operate::governance::{Draft, FunctionCall, Outcome, Proposal, Vote, VotingRules, slash};
 use protocol::amount::Dgc;
+use protocol::chain::ContractKind;
 use protocol::id::Address;
 use serde_json::{Value, json};
 
@@ -231,7 +232,7 @@ fn read_call(door: &Door, args: &ProposeArgs) -> anyhow::Result<(String, Functio
     let contracts = door.deployment.contracts();
     if args.target != "slash" {
         let call = FunctionCall::parse(&args.function, &args.arguments, contracts)?;
-        return Ok((args.target.clone(), call));
+        return Ok((target_name(&args.target), call));
     }
     let [amount] = args.arguments.as_slice() else {
         return fail(
@@ -252,6 +253,13 @@ fn read_call(door: &Door, args: &ProposeArgs) -> anyhow::Result<(String, Functio
         "DelegateManager".to_owned(),
         slash(operator, amount, contracts)?,
     ))
+}
+
+/// The registry's name of a contract, in whichever case it was written.
+fn target_name(text: &str) -> String {
+    let known = ContractKind::ALL.into_iter().map(ContractKind::name);
+    let mut found = known.filter(|name| name.eq_ignore_ascii_case(text));
+    found.next().unwrap_or(text).to_owned()
 }
 
 /// A proposal that can be closed comes before a new one.
