@@ -3,7 +3,7 @@
 //! A [`Deployment`] is spoken to over JSON-RPC, without a peer in between: an
 //! operator's wallet need not be where its peers run. Reading answers with
 //! plain data in tokens and blocks; sending starts with a [`Call`] that says
-//! what it does, and ends in [`crate::chain::transact`].
+//! what it does, and ends in [`crate::chain::transact()`].
 
 use std::time::Duration;
 
