@@ -18,6 +18,7 @@ pub mod executor;
 pub mod filters;
 pub mod journal;
 pub mod json;
+pub mod limits;
 mod rpc;
 pub mod state;
 pub mod transaction;
@@ -38,8 +39,9 @@ use tower_http::cors::CorsLayer;
 
 use crate::clock::Clock;
 use error::ChainError;
-use executor::{Chain, ChainConfig, Command, Outcome, ReplayError, STATES_MAX};
+use executor::{Chain, ChainConfig, Command, Outcome, ReplayError};
 use journal::{Journal, JournalError};
+use limits::STATES_MAX;
 use view::View;
 
 pub use executor::Mining;

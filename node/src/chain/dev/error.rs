@@ -5,12 +5,11 @@ use std::convert::Infallible;
 use revm::context_interface::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction};
 use revm::primitives::{B256, Bytes, U256};
 
-use super::executor::{
-    BLOCKS_MAX, FILTERS_MAX, MINED_BLOCKS_MAX, NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SNAPSHOTS_MAX,
-    TIMESTAMP_MAX,
+use super::limits::{
+    BLOCKS_MAX, FILTERS_MAX, LOG_BLOCKS_MAX, LOGS_MAX, MINED_BLOCKS_MAX, NONCE_GAP_MAX,
+    POOL_TRANSACTIONS_MAX, SNAPSHOTS_MAX, TIMESTAMP_MAX,
 };
 use super::transaction::TransactionError;
-use super::view::{LOG_BLOCKS_MAX, LOGS_MAX};
 
 /// Why the chain refused a command or a query.
 ///

@@ -13,8 +13,8 @@ use revm::primitives::B256;
 
 use super::block::Block;
 use super::error::ChainError;
-use super::executor::FILTERS_MAX;
-use super::view::{At, LOGS_MAX, LogAt, LogFilter, View};
+use super::limits::{FILTERS_MAX, LOGS_MAX};
+use super::view::{At, LogAt, LogFilter, View};
 
 /// Where a reader of the chain stands.
 #[derive(Debug, Clone)]

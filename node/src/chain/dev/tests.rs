@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::block::{GAS_LIMIT, Header};
-use super::executor::NONCE_GAP_MAX;
 use super::filters::{Changes, Interest};
 use super::journal::Op;
+use super::limits::{LOG_BLOCKS_MAX, NONCE_GAP_MAX};
 use super::transaction::{Transaction, TransactionError};
-use super::view::{At, LOG_BLOCKS_MAX, LogFilter};
+use super::view::{At, LogFilter};
 use super::*;
 
 mod journal;

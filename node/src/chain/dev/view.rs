@@ -16,6 +16,7 @@ use revm::{Context, ExecuteEvm, MainBuilder, MainContext};
 use super::block::{Block, GAS_LIMIT, Header, Included};
 use super::error::ChainError;
 use super::executor::Draft;
+use super::limits::{LOG_BLOCKS_MAX, LOGS_MAX};
 use super::state::{World, WorldAt};
 use super::transaction::Transaction;
 
@@ -497,12 +498,6 @@ fn is_precompile(address: Address) -> bool {
 pub(super) fn config(chain_id: u64) -> CfgEnv {
     CfgEnv::new_with_spec(SpecId::PRAGUE).with_chain_id(chain_id)
 }
-
-/// Most blocks that one query for logs may span.
-pub const LOG_BLOCKS_MAX: u64 = 10_000;
-
-/// Most logs that one query may give.
-pub const LOGS_MAX: usize = 20_000;
 
 /// Precompiled contracts of Prague.
 const PRECOMPILES_COUNT: u64 = 17;

@@ -10,10 +10,11 @@ use revm::context_interface::result::ResultAndState;
 use revm::primitives::alloy_primitives::Bloom;
 use revm::primitives::{Address, B256};
 
-use super::{BLOCKS_MAX, Chain};
+use super::Chain;
 use crate::chain::dev::block::{Block, GAS_LIMIT, Header, Included, Receipt};
 use crate::chain::dev::error::ChainError;
 use crate::chain::dev::journal::Op;
+use crate::chain::dev::limits::BLOCKS_MAX;
 use crate::chain::dev::state::World;
 use crate::chain::dev::transaction::Transaction;
 use crate::chain::dev::view::{Pooled, View, config, hash_key};

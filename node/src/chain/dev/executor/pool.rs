@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use revm::primitives::B256;
 
-use super::{Chain, NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SENT_MAX};
+use super::Chain;
 use crate::chain::dev::block::GAS_LIMIT;
 use crate::chain::dev::error::ChainError;
 use crate::chain::dev::journal::Op;
+use crate::chain::dev::limits::{NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SENT_MAX};
 use crate::chain::dev::transaction::Transaction;
 use crate::chain::dev::view::Pooled;
 
