@@ -5,14 +5,13 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use node::chain::deploy::{DeployConfig, Deployment as Deploying, transfer, transfer_ether};
+use node::chain::deploy::{self, DeployConfig, Deployment as Deploying, transfer, transfer_ether};
 use node::chain::{Client as RpcClient, Wallet};
 use node::devnet::treasury_key;
 use node::home;
 use node::operate::Deployment;
 use protocol::amount::Dgc;
 use protocol::id::Address;
-use protocol::staking::Periods;
 use serde_json::json;
 
 use super::Context;
@@ -68,9 +67,9 @@ pub(crate) struct DeployArgs {
     /// The file to write the addresses to
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Time between two blocks of the chain, such as `12s`
+    /// Time between two blocks of the chain, such as `12s` [default: the mean of its latest blocks]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    block_time: Duration,
+    block_time: Option<Duration>,
     /// Who gets all tokens [default: the wallet]
     #[arg(long, value_name = "ADDRESS")]
     treasury: Option<Address>,
@@ -239,14 +238,17 @@ async fn deploy(context: &Context, args: DeployArgs) -> anyhow::Result<()> {
     let (_, wallet) = session::unlock(&context.global)?;
     let wallet = Wallet::new(wallet.key);
     let client = RpcClient::new(&args.rpc, None)?;
-    let periods = Periods::from_block_time(args.block_time)?;
-    let config = DeployConfig {
-        treasury: args.treasury.unwrap_or(wallet.address()),
-        guardian: args.guardian.unwrap_or(wallet.address()),
-        snapshot_blocks: args.snapshot_blocks,
-        periods,
-        ..DeployConfig::development(wallet.address())
+    let block_time = match args.block_time {
+        Some(time) => time,
+        None => deploy::block_time(&client).await?,
     };
+    let treasury = args.treasury.unwrap_or(wallet.address());
+    let guardian = args.guardian.unwrap_or(wallet.address());
+    let config = DeployConfig {
+        snapshot_blocks: args.snapshot_blocks,
+        ..DeployConfig::new(treasury, guardian, block_time)?
+    };
+    let periods = config.periods;
     let begun = begun_file(&args.out);
     let (deploying, goes_on) = begin(&client, &wallet, config, &begun).await?;
     let ether = Dgc(client.balance(wallet.address()).await?);
@@ -279,6 +281,10 @@ async fn deploy(context: &Context, args: DeployArgs) -> anyhow::Result<()> {
                 cost.transactions,
                 coin(Dgc(cost.wei))
             ),
+        ),
+        (
+            "block time",
+            humantime::format_duration(block_time).to_string(),
         ),
         ("voting", format!("{} blocks", periods.voting)),
         (
