@@ -331,11 +331,13 @@ impl Pair {
         for from in [rich, Address([8; 20]).to_string()] {
             let call = json!([{ "from": from, "to": token.to_string(), "data": data }, "latest"]);
             for method in ["eth_call", "eth_estimateGas", "eth_createAccessList"] {
-                let ours = self.ours.answer(method, &call).await;
-                let theirs = self.theirs.answer(method, &call).await;
+                let mut ours = self.ours.answer(method, &call).await;
+                let mut theirs = self.theirs.answer(method, &call).await;
                 if method == "eth_createAccessList" && ours["result"]["error"].is_string() {
                     continue;
                 }
+                sort_access_list(&mut ours);
+                sort_access_list(&mut theirs);
                 self.compare_answers(&format!("{method} from {from}"), &ours, &theirs);
             }
         }
@@ -450,6 +452,21 @@ impl Pair {
                 .push(format!("{place}: {ours} and {theirs}")),
         }
     }
+}
+
+/// An access list is a set: anvil gives its addresses in any order.
+fn sort_access_list(answer: &mut Value) {
+    let found = answer.pointer_mut("/result/accessList");
+    let Some(list) = found.and_then(Value::as_array_mut) else {
+        return;
+    };
+    for entry in list.iter_mut() {
+        let keys = entry.get_mut("storageKeys").and_then(Value::as_array_mut);
+        if let Some(keys) = keys {
+            keys.sort_by_key(ToString::to_string);
+        }
+    }
+    list.sort_by_key(|entry| entry["address"].to_string());
 }
 
 /// Ratios may be written as whole numbers.
