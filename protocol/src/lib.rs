@@ -14,6 +14,7 @@ pub mod hashid;
 pub mod head;
 pub mod id;
 pub mod lease;
+pub mod machine;
 pub mod merkle;
 pub mod payment;
 pub mod placement;

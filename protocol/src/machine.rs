@@ -1,0 +1,30 @@
+//! The one face of a role machine, so that a shell can be generic.
+//!
+//! A role machine puts the machines of its protocols together and takes every
+//! decision of its role. A shell carries: it gives inputs with the present
+//! moment, drains the outputs after each one, and comes back at the deadline.
+//! `node` has one such shell over sockets, disks and clocks, `simulations` one
+//! over virtual ones.
+
+use crate::time::Moment;
+
+/// Takes facts, gives wishes.
+pub trait Machine {
+    /// A fact: something arrived, was read, was stored, changed.
+    type Input;
+    /// A wish: send, store, sign, fetch.
+    type Output;
+
+    /// Takes one input. It never blocks, and answers hostile input with an
+    /// output. Drain [`Machine::poll`] afterwards, before the next input.
+    fn handle(&mut self, input: Self::Input, now: Moment);
+
+    /// Does what is due at `now`; drain [`Machine::poll`] afterwards.
+    fn handle_timeout(&mut self, now: Moment);
+
+    /// The next wish; `None` when all were taken.
+    fn poll(&mut self) -> Option<Self::Output>;
+
+    /// When [`Machine::handle_timeout`] is due, and why.
+    fn deadline(&self) -> Option<(Moment, &'static str)>;
+}
