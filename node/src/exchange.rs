@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use prometheus_client::metrics::counter::Counter;
-use protocol::blocks::{FailReason, FetchConfig, Progress};
+use protocol::exchange::{FailReason, FetchConfig, Progress};
 use protocol::id::{Address, Hash32};
 use storage::blocks::Owner;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};

@@ -5,11 +5,11 @@
 
 pub mod action;
 pub mod amount;
-pub mod blocks;
 pub mod chain;
 pub mod codec;
 pub mod entity;
 pub mod entry;
+pub mod exchange;
 pub mod hashid;
 pub mod head;
 pub mod id;

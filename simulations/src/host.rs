@@ -93,7 +93,7 @@ struct Gossiped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pending {
     Offer(Cid),
-    Blocks(Cid, protocol::blocks::RequestId),
+    Blocks(Cid, protocol::exchange::RequestId),
     Check(Cid, Cid),
     Holdings,
     Entries,

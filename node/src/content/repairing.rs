@@ -2,7 +2,7 @@
 
 use cid::Cid;
 use cid::multihash::Multihash;
-use protocol::blocks::{Answer, Request, Response};
+use protocol::exchange::{Answer, Request, Response};
 use protocol::id::Address;
 use protocol::repair::{Event, RootFacts};
 use protocol::unixfs::verify_block;

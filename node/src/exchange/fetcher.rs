@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::blocks::{
+use protocol::exchange::{
     Event, Fetch, FetchConfig, Local, LocalQuery, Progress, RequestId, Response, Transmit,
 };
 use protocol::id::{Address, Hash32};
@@ -125,10 +125,10 @@ impl Target {
         }
     }
 
-    fn to_machine(&self) -> protocol::blocks::Target {
+    fn to_machine(&self) -> protocol::exchange::Target {
         match self {
-            Self::Dag(root) => protocol::blocks::Target::Dag(*root),
-            Self::Blocks { cids, .. } => protocol::blocks::Target::Blocks(cids.clone()),
+            Self::Dag(root) => protocol::exchange::Target::Dag(*root),
+            Self::Blocks { cids, .. } => protocol::exchange::Target::Blocks(cids.clone()),
         }
     }
 }
@@ -358,7 +358,7 @@ impl Fetcher {
             if listed.missing > 0 && matches!(self.target, Target::Dag(_)) {
                 // Evicted or dropped since it was found; the next try brings it.
                 let cid = self.target.root();
-                return Err(protocol::blocks::FailReason::NoHolder { cid }.into());
+                return Err(protocol::exchange::FailReason::NoHolder { cid }.into());
             }
         }
         let proof_root = match (&self.target, self.options.with_proof) {
@@ -390,10 +390,10 @@ async fn prove(context: &Context, root: Cid) -> Result<Hash32, FetchError> {
             Err(error.into())
         }
         Ok(Err(unixfs::ProofError::Dag(error))) => {
-            Err(protocol::blocks::FailReason::Dag(error).into())
+            Err(protocol::exchange::FailReason::Dag(error).into())
         }
         Ok(Err(unixfs::ProofError::Missing { cid })) => {
-            Err(protocol::blocks::FailReason::NoHolder { cid }.into())
+            Err(protocol::exchange::FailReason::NoHolder { cid }.into())
         }
         Err(_) => Err(FetchError::Stopped),
     }

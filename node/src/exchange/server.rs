@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::blocks::{Lookup, Request, Serve, ServeConfig, ServeId};
+use protocol::exchange::{Lookup, Request, Serve, ServeConfig, ServeId};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 

@@ -8,7 +8,7 @@ use protocol::chain::{BlockHeader, Contracts, Log, explain_revert, registry_even
 use protocol::codec::DecodeError;
 use protocol::entry::{BATCH_BYTES_MAX, EntryBatch};
 use protocol::unixfs::{Node, Reader, Resolver, raw_cid, verify_block};
-use protocol::{blocks, chain, hashid, publish, relayer, unixfs, vault};
+use protocol::{chain, exchange, hashid, publish, relayer, unixfs, vault};
 
 proptest! {
     #[test]
@@ -34,7 +34,7 @@ proptest! {
         kept in any::<prop::sample::Index>(),
     ) {
         let cid = raw_cid(b"block");
-        let request = blocks::Request { cids: vec![cid] }.encode();
+        let request = exchange::Request { cids: vec![cid] }.encode();
         let directory = hex::decode(DIRECTORY).unwrap();
         for whole in [request.to_vec(), directory] {
             let mut bytes = whole;
@@ -78,11 +78,11 @@ proptest! {
 
 #[test]
 fn what_is_longer_than_its_limit_is_refused_by_its_length() {
-    check_limit(blocks::REQUEST_BYTES_MAX, |bytes| {
-        blocks::Request::decode(bytes).err()
+    check_limit(exchange::REQUEST_BYTES_MAX, |bytes| {
+        exchange::Request::decode(bytes).err()
     });
-    check_limit(blocks::RESPONSE_BYTES_MAX, |bytes| {
-        blocks::Response::decode(&Bytes::copy_from_slice(bytes)).err()
+    check_limit(exchange::RESPONSE_BYTES_MAX, |bytes| {
+        exchange::Response::decode(&Bytes::copy_from_slice(bytes)).err()
     });
     check_limit(publish::REQUEST_BYTES_MAX, |bytes| {
         publish::Request::from_bytes(bytes).err()
@@ -122,8 +122,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = publish::Response::from_bytes(bytes);
     let _ = relayer::Request::from_bytes(bytes);
     let _ = relayer::Response::from_bytes(bytes);
-    let _ = blocks::Request::decode(bytes);
-    let _ = blocks::Response::decode(&shared);
+    let _ = exchange::Request::decode(bytes);
+    let _ = exchange::Response::decode(&shared);
     let _ = explain_revert(bytes);
     let _ = chain::calls::decode_uint(bytes);
     let _ = chain::calls::decode_bool(bytes);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use cid::Cid;
 use gossip::message;
 use gossip::spread::Verdict;
-use protocol::blocks;
 use protocol::codec;
+use protocol::exchange::Request as BlockRequest;
 use protocol::id::{Address, Role, UserId};
 use protocol::lease::{BookConfig, Grant, Lease, LeaseBook, PageView, SignedLease, SignedPage};
 use protocol::presence::Presence;
@@ -288,7 +288,7 @@ impl Host {
                     return;
                 }
                 let cid = cids[ctx.rng.index(cids.len())];
-                let request = blocks::Request { cids: vec![cid] };
+                let request = BlockRequest { cids: vec![cid] };
                 let pending = Pending::Check(root, cid);
                 self.request(peer, Protocol::Blocks, request.encode(), pending, ctx);
             }

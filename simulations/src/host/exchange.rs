@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::blocks::{
+use protocol::exchange::{
     Answer, Event, Fetch, FetchConfig, Local, Request, RequestId, Response, Serve, ServeConfig,
     ServeId, Target,
 };

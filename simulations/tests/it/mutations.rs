@@ -187,7 +187,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "exchange: received blocks are not checked",
         scenario: "publish",
-        file: "protocol/src/blocks/fetch.rs",
+        file: "protocol/src/exchange/fetch.rs",
         from: "match verify_block(cid, &data) {",
         to: "match verify_block(cid, &data).or(Ok::<(), BlockError>(())) {",
     },
