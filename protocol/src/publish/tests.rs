@@ -133,7 +133,7 @@ fn an_answer_that_was_not_asked_for_changes_nothing() {
 fn offers_are_refused_by_name() {
     check_offer(|_| {}, Ok(()));
     check_offer(
-        |offer| offer.action.signature.0[5] ^= 1,
+        |offer| offer.action = offer.action.action.clone().sign(&ACTIONS, &key(201)),
         Err(RefusalCode::User),
     );
     check_offer(|offer| offer.root = other_root(), Err(RefusalCode::Invalid));
@@ -144,6 +144,35 @@ fn offers_are_refused_by_name() {
     );
     check_offer(|offer| offer.size = 2 << 30, Err(RefusalCode::Quota));
     check_offer(|offer| offer.size = 25 << 30, Err(RefusalCode::Full));
+}
+
+#[test]
+fn a_root_named_only_in_a_description_is_no_root_of_the_action() {
+    let check = |metadata: String, expected| {
+        check_offer(
+            |offer| {
+                let mut action = offer.action.action.clone();
+                action.metadata.clone_from(&metadata);
+                offer.action = action.sign(&ACTIONS, &key(200));
+            },
+            expected,
+        );
+    };
+    let (named, other) = (root(), other_root());
+    check(
+        format!(r#"{{"data":{{"cid":"{other}","cover_art":"{named}"}}}}"#),
+        Ok(()),
+    );
+    for data in [
+        format!(r#"{{"cid":"{other}","description":"{named}"}}"#),
+        format!(r#"{{"cid":"{other}","tags":"{named}"}}"#),
+        format!(r#"{{"cid":"{other}","profile_picture":"{named}"}}"#),
+        format!(r#"{{"cid":"{other}","cover_art":["{named}"]}}"#),
+        format!(r#"{{"cid":"{other}","track_cid":"{named}"}}"#),
+    ] {
+        check(format!(r#"{{"data":{data}}}"#), Err(RefusalCode::Invalid));
+    }
+    check(named.to_string(), Err(RefusalCode::Invalid));
 }
 
 #[test]
@@ -575,7 +604,7 @@ fn offer_of(root: Cid) -> Offer {
         entity_type: "Track".to_owned(),
         entity_id: EntityId(2_000_001),
         action: "Create".to_owned(),
-        metadata: format!("{{\"cid\":\"{root}\"}}"),
+        metadata: format!(r#"{{"data":{{"cid":"{root}"}}}}"#),
         nonce: Hash32([3; 32]),
     };
     Offer {
