@@ -5,8 +5,10 @@
 //! [`Rejection`]; a rejected action is recorded and skipped, indexing goes on.
 
 pub mod build;
+mod details;
 mod fields;
 mod metadata;
+mod roots;
 mod rules;
 mod social;
 
@@ -15,11 +17,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use fields::{Comment, ContentKind, ContentList, DigitalContent, ListContents, ListItem, User};
+pub use fields::{
+    Comment, ContentKind, ContentList, DigitalContent, ListContents, ListItem, StemOf, User,
+};
 pub use metadata::{metadata_cid, metadata_text};
+pub use roots::{CidField, ClaimedFacts, NamedRoot, NamesRoots, roots_of};
 pub use rules::{EntityView, Place, check_handle, judge};
 pub use social::{Relation, Target};
 
+use crate::action::METADATA_BYTES_MAX;
 use crate::id::{EntityId, UserId};
 
 /// What an action is about; the signed strings are the ancestor's.
@@ -453,6 +459,10 @@ pub const TAGS_CHARS_MAX: usize = 512;
 
 /// Longest comment in characters.
 pub const COMMENT_CHARS_MAX: usize = 400;
+
+/// Most bytes of an entity's fields that have no place of their own: half of the
+/// longest metadata, which leaves room for the others.
+pub const EXTRA_BYTES_MAX: usize = METADATA_BYTES_MAX / 2;
 
 /// Most digital contents in a list.
 pub const LIST_ITEMS_MAX: usize = 5000;

@@ -55,6 +55,12 @@ pub struct ContentFields {
     /// The root CID of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cid: Option<String>,
+    /// CID of a preview of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_cid: Option<String>,
+    /// CID of what the file was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orig_file_cid: Option<String>,
     /// BLAKE3 root that audits check slices against.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof_root: Option<Hash32>,

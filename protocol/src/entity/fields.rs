@@ -2,6 +2,8 @@
 //!
 //! Field names are those that existing clients read. Times are Unix seconds.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, EntityId, Hash32, UserId};
@@ -34,6 +36,10 @@ pub struct User {
     pub is_deactivated: bool,
     /// Set by attesters of other networks' accounts.
     pub is_verified: bool,
+    /// The other fields of the metadata: a JSON object with sorted names of at
+    /// most [`super::EXTRA_BYTES_MAX`], or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub extra: String,
     /// CID of the last metadata, when the action named it.
     pub metadata_multihash: Option<String>,
     /// Time of the first action.
@@ -103,10 +109,68 @@ pub struct DigitalContent {
     pub release_date: Option<String>,
     /// Under which licence.
     pub license: Option<String>,
+    /// CID of a preview of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview_cid: Option<String>,
+    /// CID of what the publisher made the file from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orig_file_cid: Option<String>,
+    /// The publisher lets everybody keep the file.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_downloadable: bool,
+    /// [`Self::orig_file_cid`] may be kept as well.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_original_available: bool,
+    /// Meant for [`Self::release_date`] and not before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_scheduled_release: bool,
+    /// The publisher wants no comments.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub comments_disabled: bool,
+    /// The digital contents that it is a remix of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remix_of: Vec<EntityId>,
+    /// The digital content that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stem_of: Option<StemOf>,
+    /// Which fields a page shows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub field_visibility: BTreeMap<String, bool>,
+    /// International standard recording code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isrc: Option<String>,
+    /// International standard musical work code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iswc: Option<String>,
+    /// Beats per minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bpm: Option<serde_json::Number>,
+    /// Musical key, such as `C major`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub musical_key: Option<String>,
+    /// Whether parents are warned, in the words of recording companies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parental_warning_type: Option<String>,
+    /// Title of the song that it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cover_original_song_title: Option<String>,
+    /// Whose song it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cover_original_artist: Option<String>,
+    /// The app that a recording company publishes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddex_app: Option<String>,
+    /// The user whose voice or style a machine learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ai_attribution_user_id: Option<UserId>,
     /// Found by link only: no lists, no feed, no search.
     pub is_unlisted: bool,
     /// Taken away.
     pub is_delete: bool,
+    /// The other fields of the metadata: a JSON object with sorted names of at
+    /// most [`super::EXTRA_BYTES_MAX`], or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub extra: String,
     /// CID of the last metadata, when the action named it.
     pub metadata_multihash: Option<String>,
     /// Time of the first action.
@@ -117,6 +181,15 @@ pub struct DigitalContent {
     pub blocknumber: u64,
     /// Chain position of the first action.
     pub created_sequence: u64,
+}
+
+/// What a stem is a part of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StemOf {
+    /// The whole.
+    pub parent_track_id: EntityId,
+    /// Which part, such as `INSTRUMENTAL`.
+    pub category: String,
 }
 
 /// An ordered list of digital contents: an album or a playlist.
@@ -140,6 +213,10 @@ pub struct ContentList {
     pub playlist_contents: ListContents,
     /// Taken away.
     pub is_delete: bool,
+    /// The other fields of the metadata: a JSON object with sorted names of at
+    /// most [`super::EXTRA_BYTES_MAX`], or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub extra: String,
     /// CID of the last metadata, when the action named it.
     pub metadata_multihash: Option<String>,
     /// Time of the first action.
@@ -187,6 +264,10 @@ pub struct Comment {
     pub is_edited: bool,
     /// Taken away.
     pub is_delete: bool,
+    /// The other fields of the metadata: a JSON object with sorted names of at
+    /// most [`super::EXTRA_BYTES_MAX`], or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub extra: String,
     /// Time of the first action.
     pub created_at: UnixSeconds,
     /// Time of the last action.
@@ -275,4 +356,12 @@ impl ContentList {
             .iter()
             .map(|item| item.track)
     }
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

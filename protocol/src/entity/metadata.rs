@@ -1,12 +1,16 @@
 //! Metadata texts: `{"cid":…,"data":{…}}`, read field by field so that an
 //! update changes only what it names.
 
+use std::collections::BTreeMap;
+
+use cid::Cid;
 use multihash::Multihash;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Rejection, SHORT_TEXT_CHARS_MAX};
+use super::roots::CidField;
+use super::{EXTRA_BYTES_MAX, Rejection, SHORT_TEXT_CHARS_MAX};
 use crate::entry::sha256;
 use crate::hashid;
 use crate::id::{EntityId, Hash32};
@@ -16,7 +20,7 @@ use crate::id::{EntityId, Hash32};
 pub fn metadata_cid(data: &str) -> String {
     let hash = Multihash::<64>::wrap(SHA2_256, &sha256(data.as_bytes()).0)
         .expect("a SHA-256 digest fits a 64-byte multihash");
-    cid::Cid::new_v1(CODEC_JSON, hash).to_string()
+    Cid::new_v1(CODEC_JSON, hash).to_string()
 }
 
 /// The metadata text of `data` with its CID.
@@ -59,22 +63,35 @@ impl Metadata {
         }
     }
 
-    /// The first of the names that the data has; null counts as absent for
-    /// [`Self::required`] and as *clear it* for the optional setters.
-    fn find(&self, names: &[&'static str]) -> Option<(&'static str, &Value)> {
-        names
-            .iter()
-            .find_map(|name| self.fields.get(*name).map(|value| (*name, value)))
+    /// Takes the first of the names that the data has, and drops the others; null
+    /// counts as absent for texts that must be there and as *clear it* for the
+    /// optional setters.
+    fn take(&mut self, names: &[&'static str]) -> Option<(&'static str, Value)> {
+        let mut found = None;
+        for name in names {
+            if let Some(value) = self.fields.remove(*name) {
+                found.get_or_insert((*name, value));
+            }
+        }
+        found
+    }
+
+    /// Drops fields that mean nothing here.
+    pub(super) fn ignore(&mut self, names: &[&str]) {
+        for name in names {
+            self.fields.remove(*name);
+        }
     }
 
     /// True when the data names the field with something other than null.
-    pub(super) fn has(&self, name: &'static str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.fields.get(name).is_some_and(|value| !value.is_null())
     }
 
-    /// True when the field asks for something: not null, false, or empty.
-    pub(super) fn is_set(&self, name: &str) -> bool {
-        match self.fields.get(name) {
+    /// Takes a field; true when it asks for something: not null, false, or
+    /// empty.
+    pub(super) fn take_is_set(&mut self, name: &str) -> bool {
+        match self.fields.remove(name) {
             None | Some(Value::Null | Value::Bool(false)) => false,
             Some(Value::Object(map)) => !map.is_empty(),
             Some(Value::String(text)) => !text.is_empty(),
@@ -84,12 +101,12 @@ impl Metadata {
 
     /// Sets a text that is never null.
     pub(super) fn text(
-        &self,
+        &mut self,
         target: &mut String,
         names: &[&'static str],
         limit: usize,
     ) -> Result<(), Rejection> {
-        match self.find(names) {
+        match self.take(names) {
             None | Some((_, Value::Null)) => Ok(()),
             Some((name, value)) => {
                 *target = read_text(name, value, limit)?;
@@ -100,65 +117,75 @@ impl Metadata {
 
     /// Sets a text; null and the empty text clear it.
     pub(super) fn optional_text(
-        &self,
+        &mut self,
         target: &mut Option<String>,
         names: &[&'static str],
         limit: usize,
     ) -> Result<(), Rejection> {
-        match self.find(names) {
-            None => {}
-            Some((_, Value::Null)) => *target = None,
-            Some((name, value)) => {
-                *target = Some(read_text(name, value, limit)?).filter(|text| !text.is_empty());
-            }
+        if let Some(text) = self.take_text(names, limit)? {
+            *target = text;
         }
         Ok(())
     }
 
-    /// Sets the CID of an image or file; null and the empty text clear it.
+    /// What a CID field says: nothing, that it is to be cleared, or a text that
+    /// should be a CID.
+    pub(super) fn take_cid(
+        &mut self,
+        field: CidField,
+    ) -> Result<Option<Option<String>>, Rejection> {
+        self.take_text(field.names(), SHORT_TEXT_CHARS_MAX)
+    }
+
+    /// Sets a CID field; null and the empty text clear it.
     pub(super) fn optional_cid(
-        &self,
+        &mut self,
         target: &mut Option<String>,
-        names: &[&'static str],
+        field: CidField,
     ) -> Result<(), Rejection> {
-        let mut text = target.clone();
-        self.optional_text(&mut text, names, SHORT_TEXT_CHARS_MAX)?;
-        if text != *target
-            && let Some(text) = &mut text
-        {
-            *text = read_cid(names[0], text)?;
+        match self.take_cid(field)? {
+            Some(Some(text)) => *target = Some(read_root(field, &text)?.to_string()),
+            Some(None) => *target = None,
+            None => {}
         }
-        *target = text;
         Ok(())
     }
 
-    /// Sets the root CID, which cannot be cleared.
-    pub(super) fn cid_text(
-        &self,
-        target: &mut String,
-        names: &[&'static str],
-    ) -> Result<(), Rejection> {
-        let mut text = String::new();
-        self.text(&mut text, names, SHORT_TEXT_CHARS_MAX)?;
-        if !text.is_empty() {
-            *target = read_cid(names[0], &text)?;
+    /// Sets a CID field that cannot be cleared.
+    pub(super) fn cid(&mut self, target: &mut String, field: CidField) -> Result<(), Rejection> {
+        if let Some(Some(text)) = self.take_cid(field)? {
+            *target = read_root(field, &text)?.to_string();
         }
         Ok(())
+    }
+
+    fn take_text(
+        &mut self,
+        names: &[&'static str],
+        limit: usize,
+    ) -> Result<Option<Option<String>>, Rejection> {
+        Ok(match self.take(names) {
+            None => None,
+            Some((_, Value::Null)) => Some(None),
+            Some((name, value)) => {
+                Some(Some(read_text(name, value, limit)?).filter(|text| !text.is_empty()))
+            }
+        })
     }
 
     /// Sets a flag; null counts as false.
-    pub(super) fn flag(&self, target: &mut bool, name: &'static str) -> Result<(), Rejection> {
-        match self.fields.get(name) {
+    pub(super) fn flag(&mut self, target: &mut bool, name: &'static str) -> Result<(), Rejection> {
+        match self.fields.remove(name) {
             None => {}
             Some(Value::Null) => *target = false,
-            Some(Value::Bool(value)) => *target = *value,
+            Some(Value::Bool(value)) => *target = value,
             Some(_) => return Err(field(name, "true or false")),
         }
         Ok(())
     }
 
     /// Sets a number; null counts as zero, a fraction is cut.
-    pub(super) fn number(&self, target: &mut u64, name: &'static str) -> Result<(), Rejection> {
+    pub(super) fn number(&mut self, target: &mut u64, name: &'static str) -> Result<(), Rejection> {
         let mut value = Some(*target);
         self.optional_number(&mut value, name)?;
         *target = value.unwrap_or(0);
@@ -167,15 +194,15 @@ impl Metadata {
 
     /// Sets a number; null clears it, a fraction is cut.
     pub(super) fn optional_number(
-        &self,
+        &mut self,
         target: &mut Option<u64>,
         name: &'static str,
     ) -> Result<(), Rejection> {
-        match self.fields.get(name) {
+        match self.fields.remove(name) {
             None => {}
             Some(Value::Null) => *target = None,
             Some(value) => {
-                *target = Some(read_number(value).ok_or(field(name, "a whole number"))?);
+                *target = Some(read_number(&value).ok_or(field(name, "a whole number"))?);
             }
         }
         Ok(())
@@ -183,25 +210,25 @@ impl Metadata {
 
     /// Sets an id, a number or a public text; null clears it.
     pub(super) fn optional_id(
-        &self,
+        &mut self,
         target: &mut Option<EntityId>,
         name: &'static str,
     ) -> Result<(), Rejection> {
-        match self.fields.get(name) {
+        match self.fields.remove(name) {
             None => {}
             Some(Value::Null) => *target = None,
-            Some(value) => *target = Some(read_id(value).ok_or(field(name, "an id"))?),
+            Some(value) => *target = Some(read_id(&value).ok_or(field(name, "an id"))?),
         }
         Ok(())
     }
 
     /// Sets a hash of 32 bytes; null clears it.
     pub(super) fn optional_hash(
-        &self,
+        &mut self,
         target: &mut Option<Hash32>,
         name: &'static str,
     ) -> Result<(), Rejection> {
-        match self.fields.get(name) {
+        match self.fields.remove(name) {
             None => {}
             Some(Value::Null) => *target = None,
             Some(value) => {
@@ -212,9 +239,59 @@ impl Metadata {
         Ok(())
     }
 
-    /// The raw value of a field.
+    /// Sets what no rule asks for: a value that `read` cannot read clears it and
+    /// is kept with the rest.
+    pub(super) fn known<T: Default>(
+        &mut self,
+        target: &mut T,
+        name: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) {
+        if let Some(value) = self.fields.get_mut(name) {
+            let known = read(value);
+            if known.is_some() {
+                // What was kept with the rest under this name goes.
+                *value = Value::Null;
+            }
+            *target = known.unwrap_or_default();
+        }
+    }
+
+    /// The value of a field.
     pub(super) fn value(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
+    }
+
+    /// Takes the value of a field.
+    pub(super) fn take_value(&mut self, name: &str) -> Option<Value> {
+        self.fields.remove(name)
+    }
+
+    /// Keeps the fields that nobody read beside those that were kept before;
+    /// null drops one. What does not fit [`EXTRA_BYTES_MAX`] is left out.
+    pub(super) fn keep_rest(self, extra: &mut String) {
+        if self.fields.is_empty() {
+            return;
+        }
+        let mut kept: BTreeMap<String, Value> = serde_json::from_str(extra).unwrap_or_default();
+        let mut rest: BTreeMap<String, Value> = self.fields.into_iter().collect();
+        kept.retain(|name, _| !rest.contains_key(name));
+        rest.retain(|_, value| !value.is_null());
+        rest.values_mut().for_each(Value::sort_all_objects);
+        let mut bytes = json(&kept).len();
+        for (name, value) in rest {
+            // A colon and a comma join them to the others.
+            let more = json(&name).len() + json(&value).len() + 2;
+            if bytes + more <= EXTRA_BYTES_MAX {
+                bytes += more;
+                kept.insert(name, value);
+            }
+        }
+        *extra = if kept.is_empty() {
+            String::new()
+        } else {
+            json(&kept)
+        };
     }
 }
 
@@ -242,8 +319,10 @@ pub(super) fn read_number(value: &Value) -> Option<u64> {
     is_plain.then(|| whole.parse().ok()).flatten()
 }
 
-fn read_text(name: &'static str, value: &Value, limit: usize) -> Result<String, Rejection> {
-    let text = value.as_str().ok_or(field(name, "a text"))?;
+fn read_text(name: &'static str, value: Value, limit: usize) -> Result<String, Rejection> {
+    let Value::String(text) = value else {
+        return Err(field(name, "a text"));
+    };
     let size = text.chars().count();
     if size > limit {
         return Err(Rejection::TooLong {
@@ -253,13 +332,16 @@ fn read_text(name: &'static str, value: &Value, limit: usize) -> Result<String, 
             unit: "characters",
         });
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
-fn read_cid(name: &'static str, text: &str) -> Result<String, Rejection> {
-    cid::Cid::try_from(text)
-        .map(|cid| cid.to_string())
-        .map_err(|_| field(name, "a CID"))
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("JSON values have string keys only")
+}
+
+/// The root that the text of a CID field names.
+pub(super) fn read_root(of: CidField, text: &str) -> Result<Cid, Rejection> {
+    Cid::try_from(text).map_err(|_| field(of.names()[0], "a CID"))
 }
 
 pub(super) const fn field(name: &'static str, expected: &'static str) -> Rejection {

@@ -2,6 +2,7 @@
 
 use super::fields::{Comment, ContentKind, ContentList, DigitalContent, ListItem, User};
 use super::metadata::{Metadata, field, read_id, read_number};
+use super::roots::CidField;
 use super::social::{self, Relation, Target};
 use super::{
     BIO_CHARS_MAX, COMMENT_CHARS_MAX, Change, DESCRIPTION_CHARS_MAX, EntityType, HANDLE_CHARS_MAX,
@@ -181,6 +182,15 @@ pub(super) fn list_of<V: EntityView + ?Sized>(
         })
 }
 
+fn check_gates(data: &mut Metadata) -> Result<(), Rejection> {
+    for field in GATE_FIELDS {
+        if data.take_is_set(field) {
+            return Err(Rejection::Gated { field });
+        }
+    }
+    Ok(())
+}
+
 /// One action on its way through the rules.
 struct Case<'a, V: ?Sized> {
     view: &'a V,
@@ -194,7 +204,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         let id = self.action.user_id;
         self.check_own_user()?;
         self.check_new_id(EntityType::User, self.view.has_user(id))?;
-        let data = Metadata::parse(&self.action.metadata)?;
+        let mut data = Metadata::parse(&self.action.metadata)?;
         let mut user = User {
             user_id: id,
             wallet: self.signer,
@@ -213,7 +223,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         if self.view.user_by_handle(&handle).is_some() {
             return Err(Rejection::HandleTaken { handle });
         }
-        self.fill_user(&mut user, &data)?;
+        self.fill_user(&mut user, data)?;
         if user.name.is_empty() {
             user.name.clone_from(&user.handle);
         }
@@ -224,20 +234,17 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         self.check_own_user()?;
         let mut user = signed_user(self.view, self.action.user_id, self.signer)?;
         let data = Metadata::parse(&self.action.metadata)?;
-        self.fill_user(&mut user, &data)?;
+        self.fill_user(&mut user, data)?;
         Ok(vec![Change::User(Box::new(user))])
     }
 
-    fn fill_user(&self, user: &mut User, data: &Metadata) -> Result<(), Rejection> {
+    fn fill_user(&self, user: &mut User, mut data: Metadata) -> Result<(), Rejection> {
         data.text(&mut user.name, &["name"], USER_NAME_CHARS_MAX)?;
         data.optional_text(&mut user.bio, &["bio"], BIO_CHARS_MAX)?;
         data.optional_text(&mut user.location, &["location"], LOCATION_CHARS_MAX)?;
         data.optional_text(&mut user.website, &["website"], SHORT_TEXT_CHARS_MAX)?;
-        data.optional_cid(
-            &mut user.profile_picture,
-            &["profile_picture_sizes", "profile_picture"],
-        )?;
-        data.optional_cid(&mut user.cover_photo, &["cover_photo_sizes", "cover_photo"])?;
+        data.optional_cid(&mut user.profile_picture, CidField::ProfilePicture)?;
+        data.optional_cid(&mut user.cover_photo, CidField::CoverPhoto)?;
         let pick = user.artist_pick_track_id;
         data.optional_id(&mut user.artist_pick_track_id, "artist_pick_track_id")?;
         if user.artist_pick_track_id != pick
@@ -246,7 +253,10 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             self.owned_content(id)?;
         }
         data.flag(&mut user.is_deactivated, "is_deactivated")?;
-        user.metadata_multihash.clone_from(&data.cid);
+        // A handle is for ever.
+        data.ignore(&["handle"]);
+        user.metadata_multihash = data.cid.take();
+        data.keep_rest(&mut user.extra);
         user.updated_at = self.place.time;
         user.blocknumber = self.place.block_number;
         Ok(())
@@ -264,16 +274,15 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             created_sequence: self.place.sequence,
             ..DigitalContent::default()
         };
-        self.fill_content(&mut content, &data)?;
+        let has_kind = data.has("kind");
+        self.fill_content(&mut content, data)?;
         if content.title.trim().is_empty() {
             return Err(Rejection::Missing { field: "title" });
         }
         if content.cid.is_empty() {
             return Err(Rejection::Missing { field: "cid" });
         }
-        if !data.has("kind")
-            && let Some(mime) = &content.mime
-        {
+        if !has_kind && let Some(mime) = &content.mime {
             content.kind = ContentKind::from_mime(mime);
         }
         Ok(vec![Change::DigitalContent(Box::new(content))])
@@ -283,7 +292,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         acting_user(self.view, self.action.user_id, self.signer)?;
         let mut content = self.owned_content(self.action.entity_id)?;
         let data = Metadata::parse(&self.action.metadata)?;
-        self.fill_content(&mut content, &data)?;
+        self.fill_content(&mut content, data)?;
         if content.title.trim().is_empty() {
             return Err(Rejection::Missing { field: "title" });
         }
@@ -299,10 +308,12 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         Ok(vec![Change::DigitalContent(Box::new(content))])
     }
 
-    fn fill_content(&self, content: &mut DigitalContent, data: &Metadata) -> Result<(), Rejection> {
-        if let Some(field) = GATE_FIELDS.into_iter().find(|field| data.is_set(field)) {
-            return Err(Rejection::Gated { field });
-        }
+    fn fill_content(
+        &self,
+        content: &mut DigitalContent,
+        mut data: Metadata,
+    ) -> Result<(), Rejection> {
+        check_gates(&mut data)?;
         data.text(&mut content.title, &["title"], TITLE_CHARS_MAX)?;
         let mut kind = String::new();
         data.text(&mut kind, &["kind"], SHORT_TEXT_CHARS_MAX)?;
@@ -312,7 +323,9 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
                 "`audio`, `video`, `image`, `document` or `other`",
             ))?;
         }
-        data.cid_text(&mut content.cid, &["cid", "track_cid"])?;
+        data.cid(&mut content.cid, CidField::File)?;
+        data.optional_cid(&mut content.preview_cid, CidField::Preview)?;
+        data.optional_cid(&mut content.orig_file_cid, CidField::Original)?;
         data.optional_hash(&mut content.proof_root, "proof_root")?;
         data.number(&mut content.size, "size")?;
         data.optional_text(&mut content.mime, &["mime"], SHORT_TEXT_CHARS_MAX)?;
@@ -333,7 +346,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             &["description"],
             DESCRIPTION_CHARS_MAX,
         )?;
-        data.optional_cid(&mut content.cover_art, &["cover_art_sizes", "cover_art"])?;
+        data.optional_cid(&mut content.cover_art, CidField::CoverArt)?;
         data.optional_text(
             &mut content.release_date,
             &["release_date"],
@@ -341,7 +354,9 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         )?;
         data.optional_text(&mut content.license, &["license"], SHORT_TEXT_CHARS_MAX)?;
         data.flag(&mut content.is_unlisted, "is_unlisted")?;
-        content.metadata_multihash.clone_from(&data.cid);
+        content.fill_details(&mut data);
+        content.metadata_multihash = data.cid.take();
+        data.keep_rest(&mut content.extra);
         content.updated_at = self.place.time;
         content.blocknumber = self.place.block_number;
         Ok(())
@@ -351,7 +366,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         let user = acting_user(self.view, self.action.user_id, self.signer)?;
         let id = self.action.entity_id;
         self.check_new_id(EntityType::Playlist, self.view.content_list(id).is_some())?;
-        let data = Metadata::parse(&self.action.metadata)?;
+        let mut data = Metadata::parse(&self.action.metadata)?;
         let mut list = ContentList {
             playlist_id: id,
             playlist_owner_id: user.user_id,
@@ -361,7 +376,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         };
         // Only a new list chooses what it is.
         data.flag(&mut list.is_album, "is_album")?;
-        self.fill_list(&mut list, &data)?;
+        self.fill_list(&mut list, data)?;
         if list.playlist_name.trim().is_empty() {
             return Err(Rejection::Missing {
                 field: "playlist_name",
@@ -374,7 +389,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         acting_user(self.view, self.action.user_id, self.signer)?;
         let mut list = self.owned_list()?;
         let data = Metadata::parse(&self.action.metadata)?;
-        self.fill_list(&mut list, &data)?;
+        self.fill_list(&mut list, data)?;
         if list.playlist_name.trim().is_empty() {
             return Err(Rejection::Missing {
                 field: "playlist_name",
@@ -392,10 +407,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         Ok(vec![Change::ContentList(Box::new(list))])
     }
 
-    fn fill_list(&self, list: &mut ContentList, data: &Metadata) -> Result<(), Rejection> {
-        if let Some(field) = GATE_FIELDS.into_iter().find(|field| data.is_set(field)) {
-            return Err(Rejection::Gated { field });
-        }
+    fn fill_list(&self, list: &mut ContentList, mut data: Metadata) -> Result<(), Rejection> {
+        check_gates(&mut data)?;
         data.text(&mut list.playlist_name, &["playlist_name"], TITLE_CHARS_MAX)?;
         data.flag(&mut list.is_private, "is_private")?;
         data.optional_text(
@@ -403,19 +416,14 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             &["description"],
             DESCRIPTION_CHARS_MAX,
         )?;
-        data.optional_cid(
-            &mut list.cover_art,
-            &[
-                "playlist_image_sizes_multihash",
-                "playlist_image_multihash",
-                "cover_art",
-            ],
-        )?;
-        if let Some(value) = data.value("playlist_contents") {
-            let items = self.read_items(value, list)?;
+        data.optional_cid(&mut list.cover_art, CidField::ListImage)?;
+        if let Some(value) = data.take_value("playlist_contents") {
+            let items = self.read_items(&value, list)?;
             list.playlist_contents.track_ids = items;
         }
-        list.metadata_multihash.clone_from(&data.cid);
+        data.ignore(&["is_album"]);
+        list.metadata_multihash = data.cid.take();
+        data.keep_rest(&mut list.extra);
         list.updated_at = self.place.time;
         list.blocknumber = self.place.block_number;
         Ok(())
@@ -471,7 +479,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         let user = acting_user(self.view, self.action.user_id, self.signer)?;
         let id = self.action.entity_id;
         self.check_new_id(EntityType::Comment, self.view.comment(id).is_some())?;
-        let data = Metadata::parse(&self.action.metadata)?;
+        let mut data = Metadata::parse(&self.action.metadata)?;
         let mut kind = String::new();
         data.text(&mut kind, &["entity_type"], SHORT_TEXT_CHARS_MAX)?;
         if !kind.is_empty() && kind != EntityType::Track.name() {
@@ -499,7 +507,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             });
         }
         data.optional_number(&mut comment.track_timestamp_s, "track_timestamp_s")?;
-        self.fill_comment(&mut comment, &data)?;
+        self.fill_comment(&mut comment, data)?;
         Ok(vec![Change::Comment(Box::new(comment))])
     }
 
@@ -511,7 +519,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         }
         let data = Metadata::parse(&self.action.metadata)?;
         comment.is_edited = true;
-        self.fill_comment(&mut comment, &data)?;
+        self.fill_comment(&mut comment, data)?;
         Ok(vec![Change::Comment(Box::new(comment))])
     }
 
@@ -533,8 +541,16 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         Ok(vec![Change::Comment(Box::new(comment))])
     }
 
-    fn fill_comment(&self, comment: &mut Comment, data: &Metadata) -> Result<(), Rejection> {
+    fn fill_comment(&self, comment: &mut Comment, mut data: Metadata) -> Result<(), Rejection> {
         data.text(&mut comment.body, &["body"], COMMENT_CHARS_MAX)?;
+        // Where a comment stands is for ever.
+        data.ignore(&[
+            "entity_type",
+            "entity_id",
+            "parent_comment_id",
+            "track_timestamp_s",
+        ]);
+        data.keep_rest(&mut comment.extra);
         if comment.body.trim().is_empty() {
             return Err(Rejection::Missing { field: "body" });
         }
