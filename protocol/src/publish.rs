@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
 use crate::codec::{self, DecodeError};
+use crate::entity;
 use crate::id::{Address, Hash32};
 use crate::lease::SignedLease;
 use crate::refusal;
@@ -45,7 +46,7 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Offer {
-    /// The action, signed already; its metadata names the root.
+    /// The action, signed already; a CID field of it names the root.
     pub action: SignedAction,
     /// The root of the file or directory.
     pub root: Cid,
@@ -113,8 +114,8 @@ impl RefusalCode {
 }
 
 impl Offer {
-    /// Checks what needs nobody's knowledge: sizes, and that the action's
-    /// metadata names the root.
+    /// Checks what needs nobody's knowledge: sizes, and that a CID field of the
+    /// action names the root.
     ///
     /// # Errors
     ///
@@ -133,9 +134,13 @@ impl Offer {
                 self.sources.len()
             ));
         }
-        if !self.action.action.metadata.contains(&self.root.to_string()) {
+        let named = match entity::roots_of(&self.action.action) {
+            Ok(named) => named,
+            Err(rejection) => return invalid(rejection.to_string()),
+        };
+        if !named.iter().any(|named| named.root == self.root) {
             return invalid(format!(
-                "the action's metadata does not name the root {}",
+                "no CID field of the action names the root {}",
                 self.root
             ));
         }

@@ -584,26 +584,33 @@ fn facts_of(lease: &Lease) -> RootFacts {
     }
 }
 
-/// What the metadata of a `Track Create` names, in the simulation's short form.
+/// What the metadata of a `Track Create` names, as [`metadata_of`] writes it.
 #[must_use]
 pub(crate) fn published_root(metadata: &str) -> Option<(Cid, RootFacts)> {
-    let mut parts = metadata.strip_prefix(METADATA_PREFIX)?.split(' ');
-    let root = parts.next()?.parse().ok()?;
-    let proof_root = parts.next()?.parse().ok()?;
-    let size = parts.next()?.parse().ok()?;
-    Some((root, RootFacts { proof_root, size }))
+    let (root, rest) = metadata
+        .strip_prefix(METADATA_CID)?
+        .split_once(METADATA_PROOF_ROOT)?;
+    let (proof_root, size) = rest.split_once(METADATA_SIZE)?;
+    let facts = RootFacts {
+        proof_root: proof_root.parse().ok()?,
+        size: size.strip_suffix(METADATA_END)?.parse().ok()?,
+    };
+    Some((root.parse().ok()?, facts))
 }
 
 /// Writes what [`published_root`] reads.
 #[must_use]
 pub(crate) fn metadata_of(root: &Cid, facts: &RootFacts) -> String {
     format!(
-        "{METADATA_PREFIX}{root} {} {}",
+        "{METADATA_CID}{root}{METADATA_PROOF_ROOT}{}{METADATA_SIZE}{}{METADATA_END}",
         facts.proof_root, facts.size
     )
 }
 
-const METADATA_PREFIX: &str = "root ";
+const METADATA_CID: &str = r#"{"data":{"cid":""#;
+const METADATA_PROOF_ROOT: &str = r#"","proof_root":""#;
+const METADATA_SIZE: &str = r#"","size":"#;
+const METADATA_END: &str = "}}";
 
 /// Bytes that every simulated peer offers.
 const CAPACITY_BYTES: u64 = 1 << 40;
