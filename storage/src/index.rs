@@ -25,7 +25,7 @@ use crate::backend::{self, Backend};
 
 pub use pending::{Pending, PendingAction, PendingError, PendingView};
 pub use query::{
-    CommentView, ContentView, FeedItem, ListView, Page, PublishedBy, Reference, UserView,
+    CommentView, ContentView, FeedItem, ListView, Page, PublishedBy, RelationRow, UserView,
 };
 pub use rows::{AppliedBlock, Counts, Rejected};
 pub use view::EntityError;

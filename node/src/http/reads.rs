@@ -15,7 +15,7 @@ use protocol::hashid;
 use protocol::id::{Address, EntityId, ParseIdError, UserId};
 use serde_json::{Value, json};
 use storage::index::{
-    CommentView, ContentView, IndexError, ListView, Page, PublishedBy, Reference, Snapshot,
+    CommentView, ContentView, IndexError, ListView, Page, PublishedBy, RelationRow, Snapshot,
     UserView,
 };
 use storage::search::Hit;
@@ -486,7 +486,7 @@ impl Look<'_> {
     }
 
     /// When a relation was made, while its block is remembered.
-    fn time_of(&self, row: &Reference) -> Option<String> {
+    fn time_of(&self, row: &RelationRow) -> Option<String> {
         self.time_at(row.sequence)
     }
 

@@ -88,7 +88,7 @@ pub struct CommentView {
 
 /// A relation in a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Reference {
+pub struct RelationRow {
     /// Who made it.
     pub user_id: UserId,
     /// To what.
@@ -452,7 +452,7 @@ impl Snapshot {
         relation: Relation,
         user: UserId,
         page: Page,
-    ) -> Result<Vec<Reference>, IndexError> {
+    ) -> Result<Vec<RelationRow>, IndexError> {
         page.take(self.scan_made(relation, user)?)
     }
 
@@ -462,13 +462,13 @@ impl Snapshot {
         relation: Relation,
         target: Target,
         page: Page,
-    ) -> Result<Vec<Reference>, IndexError> {
+    ) -> Result<Vec<RelationRow>, IndexError> {
         let prefix = keys::received(relation, target);
         let rows = self.scan(&prefix)?.rev().map(|row| {
             let (key, _) = row?;
             let (sequence, user) = keys::sequence_and_id(&key, prefix.len())
                 .ok_or(IndexError::Damaged { what: "relation" })?;
-            Ok(Reference {
+            Ok(RelationRow {
                 user_id: UserId(user),
                 target,
                 sequence,
@@ -578,13 +578,13 @@ impl Snapshot {
         &self,
         relation: Relation,
         user: UserId,
-    ) -> Result<impl Iterator<Item = Result<Reference, IndexError>> + use<>, IndexError> {
+    ) -> Result<impl Iterator<Item = Result<RelationRow, IndexError>> + use<>, IndexError> {
         let prefix = keys::made(relation, user);
         Ok(self.scan(&prefix)?.rev().map(move |row| {
             let (key, _) = row?;
             let (sequence, target) = keys::sequence_and_target(&key, prefix.len())
                 .ok_or(IndexError::Damaged { what: "relation" })?;
-            Ok(Reference {
+            Ok(RelationRow {
                 user_id: user,
                 target,
                 sequence,
