@@ -2,7 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use protocol::entity::DigitalContent;
 use protocol::hashid;
+use protocol::id::EntityId;
 use protocol::time::UnixSeconds;
 use serde_json::{Value, json};
 use storage::index::{CommentView, ContentView, ListView, UserView};
@@ -45,7 +47,7 @@ pub(super) fn user(view: &UserView) -> Value {
 pub(super) fn content(view: &ContentView, owner: Option<&UserView>) -> Value {
     let content = &view.content;
     let id = hashid::encode(content.track_id.0);
-    json!({
+    let mut shaped = json!({
         "id": id,
         "track_id": content.track_id.0,
         "user_id": hashid::encode(content.owner_id.0),
@@ -77,6 +79,39 @@ pub(super) fn content(view: &ContentView, owner: Option<&UserView>) -> Value {
         "created_at": time(content.created_at),
         "updated_at": time(content.updated_at),
         "blocknumber": content.blocknumber,
+    });
+    if let (Value::Object(fields), Value::Object(details)) = (&mut shaped, details(content)) {
+        fields.extend(details);
+    }
+    shaped
+}
+
+/// What a digital content's publisher says beyond what everybody says.
+fn details(content: &DigitalContent) -> Value {
+    let id = |id: u64| hashid::encode(id);
+    let parent = |parent: &EntityId| json!({"parent_track_id": id(parent.0)});
+    let parents: Vec<Value> = content.remix_of.iter().map(parent).collect();
+    json!({
+        "preview_cid": content.preview_cid,
+        "orig_file_cid": content.orig_file_cid,
+        "is_downloadable": content.is_downloadable,
+        "is_original_available": content.is_original_available,
+        "is_scheduled_release": content.is_scheduled_release,
+        "comments_disabled": content.comments_disabled,
+        "remix_of": (!parents.is_empty()).then(|| json!({"tracks": parents})),
+        "stem_of": content.stem_of.as_ref().map(|stem| {
+            json!({"category": stem.category, "parent_track_id": id(stem.parent_track_id.0)})
+        }),
+        "field_visibility": content.field_visibility,
+        "isrc": content.isrc,
+        "iswc": content.iswc,
+        "bpm": content.bpm,
+        "musical_key": content.musical_key,
+        "parental_warning_type": content.parental_warning_type,
+        "cover_original_song_title": content.cover_original_song_title,
+        "cover_original_artist": content.cover_original_artist,
+        "ddex_app": content.ddex_app,
+        "ai_attribution_user_id": content.ai_attribution_user_id.map(|user| id(user.0)),
     })
 }
 
