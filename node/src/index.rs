@@ -1,11 +1,13 @@
 //! The index behind a handle: one thread writes, readers hold snapshots.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use cid::Cid;
 use storage::index::{Applied, Block, Holders, Index, IndexError, Reader, Snapshot};
 use storage::search::{Search, Searcher};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 mod updater;
 
@@ -22,6 +24,18 @@ pub struct IndexHandle {
     fault: Arc<watch::Sender<Option<String>>>,
     goal: Arc<watch::Sender<Option<u64>>>,
     searched: watch::Receiver<u64>,
+    changes: broadcast::Sender<Arc<Changes>>,
+}
+
+/// The roots whose references one step of the index changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The last applied block after the step.
+    pub height: u64,
+    /// The roots, in order.
+    pub roots: Vec<Cid>,
+    /// False when any root's references may have changed: scan them all.
+    pub is_complete: bool,
 }
 
 /// How far the index reaches.
@@ -108,6 +122,7 @@ impl IndexHandle {
         let searched = Arc::new(searched);
         let (height, height_seen) = watch::channel(height_of(&index)?);
         let fault = Arc::new(watch::channel(None).0);
+        let changes = broadcast::Sender::new(CHANGES_MAX);
         let handle = Self {
             commands,
             reader: index.reader(),
@@ -116,6 +131,7 @@ impl IndexHandle {
             fault: Arc::clone(&fault),
             goal: Arc::new(watch::channel(None).0),
             searched: searched_seen,
+            changes: changes.clone(),
         };
         let search = match is_on_disk {
             true => Updater::spawn(search, index.reader(), fault, Arc::clone(&searched))?,
@@ -127,6 +143,7 @@ impl IndexHandle {
             searched,
             trimmed: 0,
             height,
+            changes,
         };
         std::thread::Builder::new()
             .name("index-writer".to_owned())
@@ -244,6 +261,14 @@ impl IndexHandle {
         self.height.clone()
     }
 
+    /// Which roots' references change, step by step; steps that change none are
+    /// left out. Subscribe before reading the index. A receiver that lags behind
+    /// has to scan all roots again.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Arc<Changes>> {
+        self.changes.subscribe()
+    }
+
     async fn send(&self, command: Command) -> Result<(), IndexTaskError> {
         let sent = self.commands.send(command).await;
         sent.map_err(|_| IndexTaskError::Stopped)
@@ -258,6 +283,7 @@ struct Writer {
     /// Up to where the change log is trimmed.
     trimmed: u64,
     height: watch::Sender<Height>,
+    changes: broadcast::Sender<Arc<Changes>>,
 }
 
 impl Writer {
@@ -279,8 +305,8 @@ impl Writer {
     }
 
     fn apply(&mut self, blocks: &[Block]) -> Result<Applied, IndexTaskError> {
-        let applied = self.index.apply_all(blocks)?;
-        self.height.send_replace(height_of(&self.index)?);
+        let applied = self.index.apply_all(blocks);
+        let applied = self.note_step(applied, |applied| &applied.roots)?;
         if applied.accepted > 0 {
             self.update_search()?;
         }
@@ -288,16 +314,54 @@ impl Writer {
     }
 
     fn rollback(&mut self, to: u64) -> Result<(), IndexTaskError> {
-        self.index.rollback(to)?;
-        self.height.send_replace(height_of(&self.index)?);
+        let roots = self.index.rollback(to);
+        self.note_step(roots, |roots| roots)?;
         self.update_search()
     }
 
     fn clear(&mut self) -> Result<(), IndexTaskError> {
         self.index.clear()?;
         self.trimmed = 0;
-        self.height.send_replace(height_of(&self.index)?);
+        self.reach()?;
+        self.tell(Vec::new(), false);
         self.update_search()
+    }
+
+    /// Tells height and changes after a step. One that a disk error ended may
+    /// have landed all the same.
+    fn note_step<T>(
+        &self,
+        step: Result<T, IndexError>,
+        roots: impl FnOnce(&T) -> &BTreeSet<Cid>,
+    ) -> Result<T, IndexTaskError> {
+        if let Err(IndexError::Database(_)) = &step {
+            self.tell(Vec::new(), false);
+        }
+        let step = step?;
+        let reached = self.reach();
+        let roots = roots(&step);
+        if roots.len() > CHANGED_ROOTS_MAX {
+            self.tell(Vec::new(), false);
+        } else if !roots.is_empty() {
+            self.tell(roots.iter().copied().collect(), true);
+        }
+        reached?;
+        Ok(step)
+    }
+
+    fn reach(&self) -> Result<(), IndexTaskError> {
+        self.height.send_replace(height_of(&self.index)?);
+        Ok(())
+    }
+
+    fn tell(&self, roots: Vec<Cid>, is_complete: bool) {
+        let height = self.height.borrow().block_number;
+        // Without a receiver nobody wants to know.
+        let _ = self.changes.send(Arc::new(Changes {
+            height,
+            roots,
+            is_complete,
+        }));
     }
 
     fn update_search(&mut self) -> Result<(), IndexTaskError> {
@@ -334,6 +398,14 @@ impl From<IndexError> for IndexTaskError {
 
 /// The change log is trimmed after this many changes.
 const TRIM_CHANGES_MIN: u64 = 10_000;
+
+/// Steps that a receiver of [`IndexHandle::changes`] may lag behind: some
+/// minutes of blocks.
+const CHANGES_MAX: usize = 64;
+
+/// Most roots of one step that are told one by one; it bounds what a slow
+/// receiver keeps in memory to some 25 MiB.
+const CHANGED_ROOTS_MAX: usize = 4096;
 
 /// Commands waiting for the writer; senders wait when it is full.
 const COMMANDS_MAX: usize = 16;

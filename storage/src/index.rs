@@ -7,13 +7,16 @@
 mod keys;
 mod pending;
 mod query;
+mod references;
 mod rows;
 mod view;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
+use cid::Cid;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use protocol::action::{ActionDomain, ActionError};
@@ -27,6 +30,7 @@ pub use pending::{Pending, PendingAction, PendingError, PendingView};
 pub use query::{
     CommentView, ContentView, FeedItem, ListView, Page, PublishedBy, RelationRow, UserView,
 };
+pub use references::{OwnedRoot, REFERENCES_MAX, Reference, ReferencedRoot};
 pub use rows::{AppliedBlock, Counts, Rejected};
 pub use view::EntityError;
 
@@ -98,7 +102,7 @@ pub struct BlockEntry {
 }
 
 /// What applying blocks did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Blocks that were applied.
     pub blocks: u64,
@@ -106,6 +110,8 @@ pub struct Applied {
     pub accepted: u64,
     /// Entries that were recorded and skipped.
     pub rejected: u64,
+    /// Roots whose references changed.
+    pub roots: BTreeSet<Cid>,
 }
 
 /// Why the index could not do something.
@@ -147,7 +153,7 @@ pub enum IndexError {
         /// How far back is possible.
         floor: u64,
     },
-    /// The file was written by another version.
+    /// The file was written by a later version.
     #[error(
         "`index.redb` has format {found}, this program reads {FORMAT}; delete it and index again"
     )]
@@ -199,11 +205,12 @@ impl BlockEntry {
 }
 
 impl Index {
-    /// Opens `index.redb` in a folder, or makes it.
+    /// Opens `index.redb` in a folder, or makes it; a file of an older format is
+    /// emptied.
     ///
     /// # Errors
     ///
-    /// [`IndexError::Format`] for files of other versions, and database errors.
+    /// [`IndexError::Format`] for files of later versions, and database errors.
     pub fn open(folder: &Path) -> Result<Self, IndexError> {
         Self::from_source(Source::Folder(folder.to_owned()))
     }
@@ -283,12 +290,13 @@ impl Index {
         self.change(|database| writer::apply(database, blocks, 0))
     }
 
-    /// Takes back every block above `to`; block `to` itself stays.
+    /// Takes back every block above `to`; block `to` itself stays. Gives the
+    /// roots whose references changed.
     ///
     /// # Errors
     ///
     /// [`IndexError::TooDeep`] when the undo log does not reach that far.
-    pub fn rollback(&mut self, to: u64) -> Result<(), IndexError> {
+    pub fn rollback(&mut self, to: u64) -> Result<BTreeSet<Cid>, IndexError> {
         self.change(|database| writer::rollback(database, to))
     }
 
@@ -452,8 +460,9 @@ pub const FILE_NAME: &str = "index.redb";
 /// Blocks that can be rolled back.
 pub const UNDO_BLOCKS: u64 = 1024;
 
-/// Version of the file format.
-const FORMAT: u64 = 1;
+/// Version of the file format; a file of an older one is emptied, to be indexed
+/// again.
+const FORMAT: u64 = 2;
 
 /// Most memory that redb caches pages in.
 const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -41,6 +41,32 @@ async fn a_cleared_index_is_empty_and_is_made_again() {
     found(&index, 1).await;
 }
 
+#[tokio::test]
+async fn changes_of_references_are_told_at_every_step() {
+    let index = IndexHandle::in_memory().unwrap();
+    let mut changes = index.changes();
+    index.apply(vec![block(1)]).await.unwrap();
+    let root = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
+    let pictured = block_of(2, Some(root.to_owned()));
+    let root: Cid = root.parse().unwrap();
+    index.apply(vec![pictured]).await.unwrap();
+    index.rollback(1).await.unwrap();
+    index.clear().await.unwrap();
+    for (height, roots, is_complete) in [
+        (2, vec![root], true),
+        (1, vec![root], true),
+        (0, vec![], false),
+    ] {
+        let told = changes.recv().await.unwrap();
+        let expected = Changes {
+            height,
+            roots,
+            is_complete,
+        };
+        assert_eq!(*told, expected);
+    }
+}
+
 async fn found(index: &IndexHandle, number: u64) {
     let search = async {
         let query = format!("user{number}");
@@ -59,12 +85,17 @@ async fn found(index: &IndexHandle, number: u64) {
 }
 
 fn block(number: u64) -> Block {
+    block_of(number, None)
+}
+
+fn block_of(number: u64, profile_picture: Option<String>) -> Block {
     let domain = ActionDomain {
         chain_id: 1,
         entity_manager: Address([8; 20]),
     };
     let fields = UserFields {
         handle: Some(format!("user{number}")),
+        profile_picture,
         ..UserFields::default()
     };
     let key = SigningKey::from_bytes(&[u8::try_from(number).unwrap(); 32]).unwrap();

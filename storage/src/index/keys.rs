@@ -1,7 +1,9 @@
 //! Keys of the state table: a letter, then big-endian numbers, so that a range
 //! scan is in the order that queries want.
 
-use protocol::entity::{EntityType, Relation, Target};
+use cid::Cid;
+
+use protocol::entity::{CidField, EntityType, Relation, Target};
 use protocol::id::{Address, EntityId, Hash32, UserId};
 
 /// Builds a key.
@@ -47,6 +49,23 @@ pub(super) const fn kind_of(byte: u8) -> Option<EntityType> {
         b'c' => Some(EntityType::Comment),
         _ => None,
     }
+}
+
+const fn field_byte(field: CidField) -> u8 {
+    match field {
+        CidField::File => b'f',
+        CidField::Preview => b'p',
+        CidField::Original => b'o',
+        CidField::CoverArt => b'c',
+        CidField::ListImage => b'l',
+        CidField::ProfilePicture => b'u',
+        CidField::CoverPhoto => b'w',
+    }
+}
+
+fn field_of(byte: u8) -> Option<CidField> {
+    let mut fields = CidField::ALL.into_iter();
+    fields.find(|field| field_byte(*field) == byte)
 }
 
 const fn relation_byte(relation: Relation) -> u8 {
@@ -96,6 +115,75 @@ pub(super) fn root(cid: &str) -> Vec<u8> {
 /// One digital content of a root.
 pub(super) fn root_content(cid: &str, id: EntityId) -> Vec<u8> {
     Key(root(cid)).number(id.0).0
+}
+
+/// All references to roots, by root.
+pub(super) fn all_references() -> Vec<u8> {
+    Key::new(b'I').0
+}
+
+/// A root's references, oldest first. No CID's bytes begin another's.
+pub(super) fn references(root: &Cid) -> Vec<u8> {
+    Key::new(b'I').bytes(&root.to_bytes()).0
+}
+
+/// One reference to a root.
+pub(super) fn reference(
+    root: &Cid,
+    sequence: u64,
+    kind: EntityType,
+    id: EntityId,
+    field: CidField,
+) -> Vec<u8> {
+    Key(references(root))
+        .number(sequence)
+        .byte(kind_byte(kind))
+        .number(id.0)
+        .byte(field_byte(field))
+        .0
+}
+
+/// The references that an owner's entities make, by root.
+pub(super) fn owned_references(owner: UserId) -> Vec<u8> {
+    Key::new(b'J').number(owner.0).0
+}
+
+/// The references to a root that an owner's entities make.
+pub(super) fn owned_references_of(owner: UserId, root: &Cid) -> Vec<u8> {
+    Key(owned_references(owner)).bytes(&root.to_bytes()).0
+}
+
+/// One reference of an owner's entity to a root.
+pub(super) fn owned_reference(
+    owner: UserId,
+    root: &Cid,
+    kind: EntityType,
+    id: EntityId,
+    field: CidField,
+) -> Vec<u8> {
+    Key(owned_references_of(owner, root))
+        .byte(kind_byte(kind))
+        .number(id.0)
+        .byte(field_byte(field))
+        .0
+}
+
+/// The root that begins at `start`, and the bytes after it.
+pub(super) fn root_and_suffix(key: &[u8], start: usize, suffix: usize) -> Option<(Cid, &[u8])> {
+    let (root, suffix) = key
+        .get(start..)?
+        .split_at_checked(key.len() - start - suffix)?;
+    Some((Cid::try_from(root).ok()?, suffix))
+}
+
+/// Reads sequence, kind, id and field at the end of a [`reference`] key.
+pub(super) fn reference_suffix(suffix: &[u8]) -> Option<(u64, EntityType, EntityId, CidField)> {
+    Some((
+        number_at(suffix, 0)?,
+        kind_of(*suffix.get(8)?)?,
+        EntityId(number_at(suffix, 9)?),
+        field_of(*suffix.get(17)?)?,
+    ))
 }
 
 /// What an owner made, oldest first.

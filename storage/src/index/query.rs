@@ -11,7 +11,7 @@ use protocol::codec;
 use protocol::entity::{
     Comment, ContentList, DigitalContent, EntityType, Relation, Target, User, check_handle,
 };
-use protocol::entry::{Entry, EntryId, sha256};
+use protocol::entry::{Entry, EntryId, Position, sha256};
 use protocol::id::{Address, EntityId, Hash32, UserId};
 
 use super::rows::{self, AppliedBlock, Counts, Rejected};
@@ -233,6 +233,22 @@ impl Snapshot {
         self.row(&keys::digest_one(digest, signer))?
             .map(|value| rows::number("digest", &value))
             .transpose()
+    }
+
+    /// Where a wallet's action with a digest is, when the rules accepted it.
+    pub fn accepted(
+        &self,
+        digest: &Hash32,
+        signer: &Address,
+    ) -> Result<Option<Position>, IndexError> {
+        let Some(sequence) = self.action_of(digest, signer)? else {
+            return Ok(None);
+        };
+        if self.row(&keys::rejected_one(sequence))?.is_some() {
+            return Ok(None);
+        }
+        let entry = self.entries(sequence..=sequence, 1)?.pop();
+        Ok(entry.map(|entry| entry.position))
     }
 
     /// Entries that changed nothing, newest first.
@@ -706,13 +722,22 @@ impl Snapshot {
     }
 
     /// Rows whose key begins with `prefix`, in key order.
-    fn scan(
+    pub(super) fn scan(
         &self,
         prefix: &[u8],
     ) -> Result<impl DoubleEndedIterator<Item = Result<KeyAndValue, IndexError>> + use<>, IndexError>
     {
-        let end = keys::end_of(prefix);
-        let rows = self.state.range::<&[u8]>(prefix..end.as_slice())?;
+        self.scan_between(prefix, &keys::end_of(prefix))
+    }
+
+    /// Rows from one key up to another, in key order.
+    pub(super) fn scan_between(
+        &self,
+        start: &[u8],
+        end: &[u8],
+    ) -> Result<impl DoubleEndedIterator<Item = Result<KeyAndValue, IndexError>> + use<>, IndexError>
+    {
+        let rows = self.state.range::<&[u8]>(start..end)?;
         Ok(rows.map(|row| {
             let (key, value) = row?;
             Ok((key.value().to_vec(), value.value().to_vec()))
@@ -738,7 +763,7 @@ impl Snapshot {
     }
 }
 
-type KeyAndValue = (Vec<u8>, Vec<u8>);
+pub(super) type KeyAndValue = (Vec<u8>, Vec<u8>);
 
 impl Rows for Snapshot {
     fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {

@@ -66,7 +66,7 @@ impl Chain {
     }
 
     /// Drops the last `depth` blocks; gives the number to roll back to.
-    fn fork(&mut self, depth: usize) -> u64 {
+    pub(crate) fn fork(&mut self, depth: usize) -> u64 {
         self.forks += 1;
         self.blocks
             .truncate(self.blocks.len().saturating_sub(depth));
@@ -75,7 +75,7 @@ impl Chain {
 }
 
 /// Every user's wallet is made of its number.
-fn wallet(user: UserId) -> Address {
+pub(crate) fn wallet(user: UserId) -> Address {
     let mut address = Address::ZERO;
     address.0[..8].copy_from_slice(&user.0.to_be_bytes());
     address
@@ -96,7 +96,7 @@ pub(crate) fn content_id(idx: u64) -> EntityId {
     EntityId(2_000_000 + idx)
 }
 
-fn list_id(idx: u64) -> EntityId {
+pub(crate) fn list_id(idx: u64) -> EntityId {
     EntityId(400_000 + idx)
 }
 
@@ -245,6 +245,27 @@ fn a_bad_action_is_recorded_and_skipped() {
         rejected[0].reason,
         "user 3000007 does not exist; create it first"
     );
+    let position = |block: usize, entry: usize| {
+        let entry = &chain.blocks[block].entries[entry];
+        let snapshot = index.snapshot().unwrap();
+        let signer = entry.signer.unwrap();
+        assert!(
+            snapshot
+                .action_of(&entry.digest, &signer)
+                .unwrap()
+                .is_some()
+        );
+        assert_eq!(
+            snapshot.accepted(&entry.digest, &Address::ZERO).unwrap(),
+            None
+        );
+        snapshot.accepted(&entry.digest, &signer).unwrap()
+    };
+    assert_eq!(
+        position(2, 3),
+        Some(chain.blocks[2].entries[3].entry.position.clone())
+    );
+    assert_eq!(position(2, 4), None);
     // A signature that recovers nobody is one more.
     chain.push(vec![create_user(2)]);
     let mut block = chain.blocks[3].clone();
@@ -384,6 +405,36 @@ fn the_file_keeps_everything_and_can_be_made_again() {
     let mut index = Index::open(folder.path()).unwrap();
     index.apply_all(&chain.blocks).unwrap();
     assert_eq!(dump(&index), before);
+}
+
+#[test]
+fn a_file_of_an_older_format_is_emptied_and_a_later_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = village();
+    let mut index = Index::open(folder.path()).unwrap();
+    index.apply_all(&chain.blocks).unwrap();
+    let before = dump(&index);
+    let instance = index.snapshot().unwrap().instance().unwrap();
+    drop(index);
+    set_format(folder.path(), FORMAT - 1);
+    let mut index = Index::open(folder.path()).unwrap();
+    assert_eq!(index.snapshot().unwrap().cursor().unwrap(), None);
+    assert_ne!(index.snapshot().unwrap().instance().unwrap(), instance);
+    index.apply_all(&chain.blocks).unwrap();
+    assert_eq!(dump(&index), before);
+    drop(index);
+    set_format(folder.path(), FORMAT + 1);
+    let later = Index::open(folder.path());
+    assert!(matches!(later, Err(IndexError::Format { found }) if found == FORMAT + 1));
+}
+
+fn set_format(folder: &Path, format: u64) {
+    let database = Database::create(folder.join(FILE_NAME)).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut meta = transaction.open_table(META).unwrap();
+    meta.insert("format", format).unwrap();
+    drop(meta);
+    transaction.commit().unwrap();
 }
 
 #[test]

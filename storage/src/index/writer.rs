@@ -1,14 +1,15 @@
 //! Applying and taking back blocks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use cid::Cid;
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 use serde_cbor::Value;
 
 use protocol::codec;
 use protocol::entity::{
-    self, Change, Comment, ContentList, DigitalContent, EntityType, Place, Rejection, Relation,
-    Target, User,
+    self, Change, Comment, ContentList, DigitalContent, EntityType, NamesRoots, Place, Rejection,
+    Relation, Target, User,
 };
 use protocol::entry::{Entry, EntryId, sha256};
 use protocol::id::{EntityId, UserId};
@@ -18,7 +19,7 @@ use super::rows::{self, AppliedBlock, Counts, Rejected};
 use super::view::{Rows, View};
 use super::{
     Applied, BLOCKS, Block, BlockEntry, ENTRIES, FORMAT, IndexError, META, STATE, TOUCHED, UNDO,
-    keys,
+    keys, references,
 };
 
 /// Makes the tables of a new file and checks the format of an old one.
@@ -33,6 +34,14 @@ pub(super) fn initialise(database: &Database) -> Result<(), IndexError> {
         let mut meta = transaction.open_table(META)?;
         let found = meta.get("format")?.map(|format| format.value());
         match found {
+            Some(found) if found < FORMAT => {
+                tracing::info!(
+                    found,
+                    "`index.redb` has an older format and is filled again"
+                );
+                drop(meta);
+                empty(&transaction)?;
+            }
             Some(FORMAT) => {}
             Some(found) => return Err(IndexError::Format { found }),
             None => {
@@ -63,16 +72,16 @@ pub(super) fn apply(
             writer.apply(block, block.number > floor, &mut applied)?;
         }
         writer.prune(floor)?;
-        writer.finish()?;
+        applied.roots = writer.finish()?;
     }
     transaction.commit()?;
     Ok(applied)
 }
 
-/// Takes back every block above `to`.
-pub(super) fn rollback(database: &Database, to: u64) -> Result<(), IndexError> {
+/// Takes back every block above `to`; gives the roots whose references changed.
+pub(super) fn rollback(database: &Database, to: u64) -> Result<BTreeSet<Cid>, IndexError> {
     let transaction = begin(database)?;
-    {
+    let roots = {
         let mut writer = Writer::new(&transaction)?;
         let floor = meta(&writer.meta, UNDO_FLOOR)?;
         let cursor = writer.cursor.as_ref().map_or(0, |cursor| cursor.number);
@@ -87,32 +96,35 @@ pub(super) fn rollback(database: &Database, to: u64) -> Result<(), IndexError> {
         if let Some(from) = to.checked_add(1).and_then(first_sequence) {
             writer.entries.retain_in(from.., |_, _| false)?;
         }
-        writer.finish()?;
-    }
+        writer.finish()?
+    };
     transaction.commit()?;
-    Ok(())
+    Ok(roots)
 }
 
 /// Deletes every row and draws a new instance number.
 pub(super) fn clear(database: &Database) -> Result<(), IndexError> {
     let transaction = begin(database)?;
-    {
-        transaction.delete_table(STATE)?;
-        transaction.delete_table(ENTRIES)?;
-        transaction.delete_table(BLOCKS)?;
-        transaction.delete_table(UNDO)?;
-        transaction.delete_table(TOUCHED)?;
-        transaction.delete_table(META)?;
-        transaction.open_table(STATE)?;
-        transaction.open_table(ENTRIES)?;
-        transaction.open_table(BLOCKS)?;
-        transaction.open_table(UNDO)?;
-        transaction.open_table(TOUCHED)?;
-        let mut meta = transaction.open_table(META)?;
-        meta.insert("format", FORMAT)?;
-        meta.insert(INSTANCE, random())?;
-    }
+    empty(&transaction)?;
     transaction.commit()?;
+    Ok(())
+}
+
+fn empty(transaction: &WriteTransaction) -> Result<(), IndexError> {
+    transaction.delete_table(STATE)?;
+    transaction.delete_table(ENTRIES)?;
+    transaction.delete_table(BLOCKS)?;
+    transaction.delete_table(UNDO)?;
+    transaction.delete_table(TOUCHED)?;
+    transaction.delete_table(META)?;
+    transaction.open_table(STATE)?;
+    transaction.open_table(ENTRIES)?;
+    transaction.open_table(BLOCKS)?;
+    transaction.open_table(UNDO)?;
+    transaction.open_table(TOUCHED)?;
+    let mut meta = transaction.open_table(META)?;
+    meta.insert("format", FORMAT)?;
+    meta.insert(INSTANCE, random())?;
     Ok(())
 }
 
@@ -150,6 +162,8 @@ struct Writer<'t> {
     former: Option<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
     cursor: Option<AppliedBlock>,
     touched_count: u64,
+    /// Roots whose references changed.
+    roots: BTreeSet<Cid>,
 }
 
 /// A row in the cache; `None` is a row that is not there.
@@ -174,6 +188,7 @@ impl<'t> Writer<'t> {
             cache: HashMap::new(),
             dirty_count: 0,
             former: None,
+            roots: BTreeSet::new(),
         })
     }
 
@@ -256,9 +271,9 @@ impl<'t> Writer<'t> {
 
     fn change(&mut self, change: Change, sequence: u64) -> Result<(), IndexError> {
         match change {
-            Change::User(user) => self.put_user(&user),
-            Change::DigitalContent(content) => self.put_content(&content),
-            Change::ContentList(list) => self.put_list(&list),
+            Change::User(user) => self.put_user(&user, sequence),
+            Change::DigitalContent(content) => self.put_content(&content, sequence),
+            Change::ContentList(list) => self.put_list(&list, sequence),
             Change::Comment(comment) => self.put_comment(&comment),
             Change::Relate {
                 relation,
@@ -273,9 +288,11 @@ impl<'t> Writer<'t> {
         }
     }
 
-    fn put_user(&mut self, user: &User) -> Result<(), IndexError> {
+    fn put_user(&mut self, user: &User, sequence: u64) -> Result<(), IndexError> {
         let key = keys::entity(EntityType::User, user.user_id.0);
-        if self.row(&key)?.is_none() {
+        let before: Option<User> = self.entity(EntityType::User, user.user_id.0)?;
+        self.put_references(EntityType::User, before.as_ref(), user, sequence)?;
+        if before.is_none() {
             let id = user.user_id.0.to_be_bytes().to_vec();
             let handle = keys::handle(&user.handle.to_ascii_lowercase());
             self.put(handle, Some(id))?;
@@ -286,10 +303,11 @@ impl<'t> Writer<'t> {
         self.put(key, Some(rows::encode(user)))
     }
 
-    fn put_content(&mut self, content: &DigitalContent) -> Result<(), IndexError> {
+    fn put_content(&mut self, content: &DigitalContent, sequence: u64) -> Result<(), IndexError> {
         let id = content.track_id;
         let owner = content.owner_id;
         let before: Option<DigitalContent> = self.entity(EntityType::Track, id.0)?;
+        self.put_references(EntityType::Track, before.as_ref(), content, sequence)?;
         let was_public = before.as_ref().is_some_and(DigitalContent::is_public);
         if before.is_none() {
             let key = keys::owned_one(EntityType::Track, owner, content.created_sequence, id);
@@ -322,10 +340,11 @@ impl<'t> Writer<'t> {
         )
     }
 
-    fn put_list(&mut self, list: &ContentList) -> Result<(), IndexError> {
+    fn put_list(&mut self, list: &ContentList, sequence: u64) -> Result<(), IndexError> {
         let id = list.playlist_id;
         let owner = list.playlist_owner_id;
         let before: Option<ContentList> = self.entity(EntityType::Playlist, id.0)?;
+        self.put_references(EntityType::Playlist, before.as_ref(), list, sequence)?;
         let was_public = before.as_ref().is_some_and(ContentList::is_public);
         if before.is_none() {
             let key = keys::owned_one(EntityType::Playlist, owner, list.created_sequence, id);
@@ -365,6 +384,19 @@ impl<'t> Writer<'t> {
             keys::entity(EntityType::Comment, id.0),
             Some(rows::encode(comment)),
         )
+    }
+
+    fn put_references<E: NamesRoots>(
+        &mut self,
+        kind: EntityType,
+        before: Option<&E>,
+        after: &E,
+        sequence: u64,
+    ) -> Result<(), IndexError> {
+        for (key, value) in references::changes(&*self, kind, before, after, sequence)? {
+            self.put(key, value)?;
+        }
+        Ok(())
     }
 
     fn relate(
@@ -462,6 +494,7 @@ impl<'t> Writer<'t> {
                 former.insert(key.clone(), before);
             }
         }
+        self.roots.extend(references::root_of_row(&key));
         let slot = Slot {
             value,
             is_dirty: true,
@@ -536,10 +569,11 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), IndexError> {
+    /// Gives the roots whose references changed.
+    fn finish(mut self) -> Result<BTreeSet<Cid>, IndexError> {
         self.flush()?;
         self.meta.insert(TOUCHED_COUNT, self.touched_count)?;
-        Ok(())
+        Ok(self.roots)
     }
 }
 
