@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use cid::Cid;
 use protocol::id::Address;
+use protocol::offences::OFFENCE_LIMIT;
 use protocol::registry::Registry;
 use protocol::signing::SigningKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -36,8 +37,6 @@ mod error;
 mod hold;
 mod identity;
 mod message;
-pub mod neighbours;
-mod offences;
 mod protocols;
 mod swarm;
 mod topics;
@@ -353,9 +352,6 @@ pub const GOSSIP_BYTES_MAX: usize = GOSSIP_FRAME_BYTES_MAX - 1024;
 
 /// Answers of [`NetHandle::find_providers`].
 pub const PROVIDERS_MAX: usize = 20;
-
-/// The sum of offences that bans a peer.
-pub const OFFENCE_LIMIT: u32 = 100;
 
 /// A longer gossipsub frame is not sent and ends the stream that brings it.
 const GOSSIP_FRAME_BYTES_MAX: usize = 64 * 1024;

@@ -16,6 +16,8 @@ pub mod id;
 pub mod lease;
 pub mod machine;
 pub mod merkle;
+pub mod neighbours;
+pub mod offences;
 pub mod payment;
 pub mod placement;
 pub mod presence;

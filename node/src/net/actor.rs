@@ -12,13 +12,13 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
 use protocol::id::Address;
+use protocol::neighbours::{self, Neighbours, Transmit};
+use protocol::offences::Offences;
 use protocol::signing::SigningKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::book::Book;
 use super::message::{Answer, Gossip, Inbound, Judged, LocalPeer, NetEvent};
-use super::neighbours::{self, Neighbours, Transmit};
-use super::offences::Offences;
 use super::swarm::{self, Behaviour, BehaviourEvent};
 use super::{
     Command, NetConfig, NetError, NetHandle, Protocol, RequestError, StartError, Topic, address_of,

@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use protocol::id::Address;
-use protocol::time::Moment;
+use crate::id::Address;
+use crate::time::Moment;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -184,7 +184,6 @@ impl Neighbours {
     }
 
     /// Returns the next thing to do.
-    #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }

@@ -3,21 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::id::Address;
-use protocol::time::Moment;
-
-use super::OFFENCE_LIMIT;
+use crate::id::Address;
+use crate::time::Moment;
 
 /// Sums up offences, which fade, and bans for a time.
 #[derive(Debug, Default)]
-pub(super) struct Offences {
+pub struct Offences {
     sums: BTreeMap<Address, (u32, Moment)>,
     banned: BTreeMap<Address, Moment>,
 }
 
 impl Offences {
     /// Counts an offence; true when it bans the peer.
-    pub(super) fn handle_offence(&mut self, peer: Address, weight: u32, now: Moment) -> bool {
+    pub fn handle_offence(&mut self, peer: Address, weight: u32, now: Moment) -> bool {
         if self.banned.contains_key(&peer) {
             return false;
         }
@@ -40,12 +38,12 @@ impl Offences {
     }
 
     /// True while the peer is refused.
-    pub(super) fn is_banned(&self, peer: &Address, now: Moment) -> bool {
+    pub fn is_banned(&self, peer: &Address, now: Moment) -> bool {
         self.banned.get(peer).is_some_and(|until| now < *until)
     }
 
     /// Takes the peers whose ban is over.
-    pub(super) fn handle_timeout(&mut self, now: Moment) -> Vec<Address> {
+    pub fn handle_timeout(&mut self, now: Moment) -> Vec<Address> {
         let over: Vec<Address> = self
             .banned
             .iter()
@@ -74,6 +72,9 @@ fn faded(sum: u32, age: Duration) -> u32 {
     let halvings = u32::try_from(age.as_secs() / HALF_LIFE.as_secs()).unwrap_or(u32::MAX);
     sum.checked_shr(halvings).unwrap_or(0)
 }
+
+/// The sum of offences that bans a peer.
+pub const OFFENCE_LIMIT: u32 = 100;
 
 /// The time in which a sum of offences halves.
 const HALF_LIFE: Duration = Duration::from_secs(600);
