@@ -30,13 +30,13 @@ pub use protocols::{Protocol, ProtocolLimits};
 pub use topics::Topic;
 
 mod actor;
-mod book;
 mod codec;
 mod config;
 mod error;
 mod hold;
 mod identity;
 mod message;
+mod multiaddr;
 mod protocols;
 mod swarm;
 mod topics;
@@ -267,7 +267,8 @@ impl NetHandle {
         self.tell(Command::StopProviding { cid }).await;
     }
 
-    /// Asks Kademlia who holds `cid`; at most [`PROVIDERS_MAX`] answers, ourselves
+    /// Asks Kademlia who holds `cid`; at most
+    /// [`protocol::exchange::PROVIDERS_MAX`] answers, ourselves
     /// left out. What it says is a hint: blocks are checked when they arrive.
     ///
     /// # Errors
@@ -349,9 +350,6 @@ impl NetHandle {
 /// The longest gossip message: gossipsub's frame of 64 KiB less room for
 /// author, signature and topic.
 pub const GOSSIP_BYTES_MAX: usize = GOSSIP_FRAME_BYTES_MAX - 1024;
-
-/// Answers of [`NetHandle::find_providers`].
-pub const PROVIDERS_MAX: usize = 20;
 
 /// A longer gossipsub frame is not sent and ends the stream that brings it.
 const GOSSIP_FRAME_BYTES_MAX: usize = 64 * 1024;

@@ -11,12 +11,16 @@ mod fetch;
 mod holders;
 mod message;
 mod plan;
+mod providers;
 mod serve;
 
 pub use fetch::{
     Event, FailReason, Fetch, FetchConfig, Local, LocalQuery, Progress, RequestId, Target, Transmit,
 };
 pub use message::{Answer, Request, Response};
+pub use providers::{
+    PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX, ProviderRecords, ProviderSearch, RECORDS_MAX,
+};
 pub use serve::{Lookup, Reply, Serve, ServeConfig, ServeId};
 
 /// The name under which peers negotiate the exchange.

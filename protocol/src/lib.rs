@@ -4,6 +4,7 @@
 //! number. Every byte that comes from the network is decoded in this crate.
 
 pub mod action;
+pub mod addresses;
 pub mod amount;
 pub mod chain;
 pub mod codec;

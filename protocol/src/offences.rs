@@ -1,22 +1,61 @@
 //! Which peers offended too often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::addresses::PeerKey;
 use crate::id::Address;
 use crate::time::Moment;
 
 /// Sums up offences, which fade, and bans for a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Offences {
+    /// Never banned: ourselves and whom the operator trusts.
+    spared: BTreeSet<Address>,
     sums: BTreeMap<Address, (u32, Moment)>,
-    banned: BTreeMap<Address, Moment>,
+    banned: BTreeMap<Address, Ban>,
+    wishes: VecDeque<Wish>,
+}
+
+/// What the driver has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Close the connections of a peer and refuse further ones.
+    Block(PeerKey),
+    /// Take connections of a peer again.
+    Unblock(PeerKey),
+}
+
+/// A ban keeps the key under which the peer is blocked: by the end of the ban
+/// nobody else may remember it.
+#[derive(Debug)]
+struct Ban {
+    until: Moment,
+    blocked: Option<PeerKey>,
 }
 
 impl Offences {
-    /// Counts an offence; true when it bans the peer.
-    pub fn handle_offence(&mut self, peer: Address, weight: u32, now: Moment) -> bool {
-        if self.banned.contains_key(&peer) {
+    /// Creates a machine without offenders; `spared` peers never become one.
+    #[must_use]
+    pub fn new(spared: impl IntoIterator<Item = Address>) -> Self {
+        Self {
+            spared: spared.into_iter().collect(),
+            sums: BTreeMap::new(),
+            banned: BTreeMap::new(),
+            wishes: VecDeque::new(),
+        }
+    }
+
+    /// Counts an offence; true when it bans the peer, which is blocked at once
+    /// when its key is known.
+    pub fn handle_offence(
+        &mut self,
+        peer: Address,
+        key: Option<&PeerKey>,
+        weight: u32,
+        now: Moment,
+    ) -> bool {
+        if self.spared.contains(&peer) || self.banned.contains_key(&peer) {
             return false;
         }
         let (sum, since) = self.sums.get(&peer).copied().unwrap_or((0, now));
@@ -28,34 +67,60 @@ impl Offences {
         }
         self.sums.remove(&peer);
         if self.banned.len() == BANNED_MAX {
-            let first = self.banned.iter().min_by_key(|(_, until)| **until);
-            if let Some(peer) = first.map(|(peer, _)| *peer) {
-                self.banned.remove(&peer);
+            let first = self.banned.iter().min_by_key(|(_, ban)| ban.until);
+            if let Some(first) = first.map(|(first, _)| *first) {
+                self.banned.remove(&first);
             }
         }
-        self.banned.insert(peer, now + BAN_TIME);
+        let blocked = key.cloned();
+        self.wishes.extend(blocked.clone().map(Wish::Block));
+        let until = now + BAN_TIME;
+        self.banned.insert(peer, Ban { until, blocked });
+        true
+    }
+
+    /// Takes a new connection; true when the peer is banned and is blocked.
+    pub fn handle_connected(&mut self, peer: Address, key: &PeerKey, now: Moment) -> bool {
+        if !self.is_banned(&peer, now) {
+            return false;
+        }
+        if let Some(ban) = self.banned.get_mut(&peer) {
+            ban.blocked = Some(key.clone());
+            self.wishes.push_back(Wish::Block(key.clone()));
+        }
         true
     }
 
     /// True while the peer is refused.
+    #[must_use]
     pub fn is_banned(&self, peer: &Address, now: Moment) -> bool {
-        self.banned.get(peer).is_some_and(|until| now < *until)
+        self.banned.get(peer).is_some_and(|ban| now < ban.until)
     }
 
-    /// Takes the peers whose ban is over.
-    pub fn handle_timeout(&mut self, now: Moment) -> Vec<Address> {
+    /// Ends the bans whose time is over and forgets what has faded.
+    pub fn handle_timeout(&mut self, now: Moment) {
         let over: Vec<Address> = self
             .banned
             .iter()
-            .filter(|(_, until)| **until <= now)
+            .filter(|(_, ban)| ban.until <= now)
             .map(|(peer, _)| *peer)
             .collect();
         for peer in &over {
-            self.banned.remove(peer);
+            self.end(peer);
         }
         self.sums
             .retain(|_, (sum, since)| faded(*sum, now.saturating_since(*since)) > 0);
-        over
+    }
+
+    /// Returns the next thing to do.
+    pub fn poll(&mut self) -> Option<Wish> {
+        self.wishes.pop_front()
+    }
+
+    fn end(&mut self, peer: &Address) {
+        let ban = self.banned.remove(peer);
+        let blocked = ban.and_then(|ban| ban.blocked);
+        self.wishes.extend(blocked.map(Wish::Unblock));
     }
 
     fn forget_smallest(&mut self) {
@@ -73,56 +138,23 @@ fn faded(sum: u32, age: Duration) -> u32 {
     sum.checked_shr(halvings).unwrap_or(0)
 }
 
-/// The sum of offences that bans a peer.
+/// The sum of offences at which a peer is banned; weights are shares of it.
 pub const OFFENCE_LIMIT: u32 = 100;
 
-/// The time in which a sum of offences halves.
-const HALF_LIFE: Duration = Duration::from_secs(600);
+/// The time in which a sum of offences halves: a mistake an hour is forgiven.
+pub const HALF_LIFE: Duration = Duration::from_secs(600);
 
-/// How long a banned peer is refused.
-const BAN_TIME: Duration = Duration::from_secs(3600);
+/// How long a banned peer is refused: long enough that offending all the time
+/// costs more than it brings, short enough for a peer that was mended.
+pub const BAN_TIME: Duration = Duration::from_secs(3600);
 
 /// Peers whose offences are remembered; the smallest sum is forgotten first.
+/// Larger than the connections that a peer has at once.
 const OFFENDERS_MAX: usize = 4096;
 
-/// Bans that stand at once; the one that ends first goes first.
+/// Bans that stand at once; the one that ends first goes first. Keys cost
+/// nothing, so it only bounds memory.
 const BANNED_MAX: usize = 4096;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PEER: Address = Address([1; 20]);
-
-    #[test]
-    fn a_sum_of_offences_bans_for_an_hour() {
-        let mut offences = Offences::default();
-        let now = Moment::ZERO;
-        assert!(!offences.handle_offence(PEER, OFFENCE_LIMIT - 1, now));
-        assert!(!offences.is_banned(&PEER, now));
-        assert!(offences.handle_offence(PEER, 1, now));
-        assert!(offences.is_banned(&PEER, now));
-        assert!(offences.handle_timeout(now + BAN_TIME / 2).is_empty());
-        assert_eq!(offences.handle_timeout(now + BAN_TIME), [PEER]);
-        assert!(!offences.is_banned(&PEER, now + BAN_TIME));
-    }
-
-    #[test]
-    fn offences_fade() {
-        let mut offences = Offences::default();
-        let later = Moment::ZERO + HALF_LIFE;
-        assert!(!offences.handle_offence(PEER, OFFENCE_LIMIT - 1, Moment::ZERO));
-        assert!(!offences.handle_offence(PEER, OFFENCE_LIMIT / 2, later));
-    }
-
-    #[test]
-    fn the_number_of_remembered_offenders_is_bounded() {
-        let mut offences = Offences::default();
-        for number in 0..u32::try_from(OFFENDERS_MAX).unwrap() + 10 {
-            let mut address = [0; 20];
-            address[..4].copy_from_slice(&number.to_be_bytes());
-            offences.handle_offence(Address(address), 1 + number, Moment::ZERO);
-        }
-        assert!(offences.sums.len() <= OFFENDERS_MAX);
-    }
-}
+mod tests;

@@ -11,18 +11,19 @@ use libp2p::request_response::InboundRequestId;
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, Swarm};
+use protocol::addresses::{self, AddressBook};
+use protocol::exchange::ProviderRecords;
 use protocol::id::Address;
 use protocol::neighbours::{self, Neighbours, Transmit};
-use protocol::offences::Offences;
+use protocol::offences::{self, Offences};
 use protocol::signing::SigningKey;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::book::Book;
 use super::message::{Answer, Gossip, Inbound, Judged, LocalPeer, NetEvent};
 use super::swarm::{self, Behaviour, BehaviourEvent};
 use super::{
     Command, NetConfig, NetError, NetHandle, Protocol, RequestError, StartError, Topic, address_of,
-    identity,
+    identity, multiaddr,
 };
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -44,7 +45,7 @@ struct Actor {
     clock: Clock,
     local: Address,
     commands: mpsc::Receiver<Command>,
-    book: Book,
+    book: AddressBook,
     neighbours: Neighbours,
     offences: Offences,
     peers: BTreeMap<PeerId, PeerState>,
@@ -61,7 +62,7 @@ struct Actor {
     verdicts: (mpsc::Sender<Judged>, mpsc::Receiver<Judged>),
     queries: HashMap<QueryId, providers::Query>,
     provided: BTreeSet<Vec<u8>>,
-    records: providers::Records,
+    records: ProviderRecords,
     watches: Watches,
     counters: Counters,
     swarm_metrics: SwarmMetrics,
@@ -119,14 +120,15 @@ pub(super) async fn start(
         rest_min: NEIGHBOUR_REST_MIN,
         rest_max: NEIGHBOUR_REST_MAX,
     };
+    let spared = config.trusted.iter().copied().chain([local.address]);
     let actor = Actor {
         swarm,
         clock,
         local: local.address,
         commands: inbox,
-        book: Book::default(),
+        book: AddressBook::default(),
         neighbours: Neighbours::new(machine, config.seed, clock.now()),
-        offences: Offences::default(),
+        offences: Offences::new(spared),
         peers: BTreeMap::new(),
         connects: Vec::new(),
         outbound: BTreeMap::new(),
@@ -139,7 +141,7 @@ pub(super) async fn start(
         verdicts: mpsc::channel(gossiping::VERDICTS_MAX),
         queries: HashMap::new(),
         provided: BTreeSet::new(),
-        records: providers::Records::default(),
+        records: ProviderRecords::default(),
         watches,
         counters,
         swarm_metrics,
@@ -172,6 +174,8 @@ impl Actor {
                 _ = tick.tick() => self.handle_tick(),
             }
             self.drain_neighbours();
+            self.drain_book();
+            self.drain_offences();
         }
         self.finish().await;
     }
@@ -191,8 +195,10 @@ impl Actor {
             Command::Subscribe { topic, reply } => answer(reply, self.handle_subscribe(topic)),
             Command::Connect { peer, reply } => self.handle_connect(peer, reply),
             Command::SetAddresses { peer, addresses } => {
-                self.book.set_told(peer, addresses);
-                self.neighbours.handle_address(peer, self.clock.now());
+                let told = addresses.into_iter().map(multiaddr::listening).collect();
+                let now = self.clock.now();
+                self.book.handle_told(peer, told, now);
+                self.neighbours.handle_address(peer, now);
             }
             Command::SetStaked { peers } => self.handle_staked(&peers),
             Command::Provide { cid, reply } => answer(reply, self.handle_provide(&cid)),
@@ -283,11 +289,7 @@ impl Actor {
 
     fn handle_tick(&mut self) {
         let now = self.clock.now();
-        for peer in self.offences.handle_timeout(now) {
-            if let Some(peer_id) = self.book.peer_id(&peer) {
-                self.swarm.behaviour_mut().blocked.unblock_peer(peer_id);
-            }
-        }
+        self.offences.handle_timeout(now);
         self.records.handle_timeout(now);
         self.sweep_requests();
         self.sweep_subscribers();

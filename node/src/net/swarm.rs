@@ -22,6 +22,7 @@ use libp2p::{
     memory_connection_limits, noise, ping, relay, tcp, upnp, yamux,
 };
 use protocol::entry::sha256;
+use protocol::exchange::{PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX};
 
 use super::codec::FrameCodec;
 use super::{GOSSIP_FRAME_BYTES_MAX, NetConfig, Protocol, StartError, Topic, hold};
@@ -324,7 +325,7 @@ fn kademlia(config: &NetConfig, local: libp2p::PeerId) -> kad::Behaviour<MemoryS
         MemoryStoreConfig {
             max_records: 0,
             max_value_bytes: 0,
-            max_providers_per_key: super::PROVIDERS_MAX,
+            max_providers_per_key: PROVIDERS_MAX,
             max_provided_keys: PROVIDED_MAX,
         },
     );
@@ -332,7 +333,7 @@ fn kademlia(config: &NetConfig, local: libp2p::PeerId) -> kad::Behaviour<MemoryS
     settings
         .set_record_filtering(kad::StoreInserts::FilterBoth)
         .set_query_timeout(KAD_QUERY_TIMEOUT)
-        .set_replication_factor(NonZeroUsize::new(super::PROVIDERS_MAX).expect("it is not zero"))
+        .set_replication_factor(NonZeroUsize::new(PROVIDERS_MAX).expect("it is not zero"))
         .set_provider_record_ttl(Some(PROVIDER_TTL))
         .set_max_packet_size(KAD_PACKET_BYTES_MAX);
     let mut kad = kad::Behaviour::with_config(local, store, settings);
@@ -365,12 +366,6 @@ fn setup<E: std::fmt::Display>(part: &'static str) -> impl FnOnce(E) -> StartErr
 
 /// The name of the swarm's Kademlia.
 pub(super) const KAD_PROTOCOL: StreamProtocol = StreamProtocol::new("/coliving/kad/1");
-
-/// Roots that one peer announces.
-pub(super) const PROVIDED_MAX: usize = 16_384;
-
-/// How long others remember that somebody provides a root.
-pub(super) const PROVIDER_TTL: Duration = Duration::from_secs(48 * 3600);
 
 /// Requests of ours to one peer on one protocol at once.
 pub(super) const OUTBOUND_PER_PEER_MAX: usize = 64;

@@ -46,7 +46,7 @@ impl Peer {
             .listen_addresses()
             .borrow()
             .iter()
-            .filter(|address| book::transport(address) == transport)
+            .filter(|address| multiaddr::transport(address) == transport)
             .map(|address| {
                 address
                     .clone()

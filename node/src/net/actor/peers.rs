@@ -6,8 +6,9 @@ use libp2p::{identify, mdns, ping};
 use protocol::time::Moment;
 
 use super::super::StakedPeer;
-use super::super::book::{is_local, transport};
+use super::super::identity::peer_id_of;
 use super::super::message::PeerInfo;
+use super::super::multiaddr::{self, is_local, key_of, transport, without_peer};
 use super::super::swarm::KAD_PROTOCOL;
 use super::*;
 
@@ -44,7 +45,7 @@ impl Actor {
     }
 
     fn dial(&mut self, peer: Address) -> Dialling {
-        let Some(peer_id) = self.book.peer_id(&peer) else {
+        let Some(peer_id) = self.peer_id(&peer) else {
             return Dialling::Impossible;
         };
         if self.swarm.is_connected(&peer_id) {
@@ -52,7 +53,7 @@ impl Actor {
         }
         let options = DialOpts::peer_id(peer_id)
             .condition(PeerCondition::DisconnectedAndNotDialing)
-            .addresses(self.book.addresses(&peer))
+            .addresses(self.dialled_at(&peer))
             .extend_addresses_through_behaviour()
             .build();
         match self.swarm.dial(options) {
@@ -65,14 +66,65 @@ impl Actor {
     }
 
     pub(super) fn handle_staked(&mut self, peers: &[StakedPeer]) {
-        self.book.set_staked(peers);
-        for peer in peers {
-            if let Some(peer_id) = self.book.peer_id(&peer.address) {
-                self.swarm.behaviour_mut().limits.bypass_peer_id(&peer_id);
+        let now = self.clock.now();
+        let keys = peers.iter().filter_map(|peer| {
+            let peer_id = peer_id_of(&peer.public_key)?;
+            let is_own = address_of(&peer_id) == Some(peer.address);
+            is_own.then(|| (peer.address, key_of(&peer_id)))
+        });
+        self.book.handle_staked(keys, now);
+        let pairs = peers.iter().map(|peer| (peer.address, peer.operator));
+        self.neighbours.handle_registry(pairs, now);
+    }
+
+    /// The peer id of an address, once anybody has told it.
+    pub(super) fn peer_id(&self, peer: &Address) -> Option<PeerId> {
+        multiaddr::peer_id_of(self.book.key(peer)?)
+    }
+
+    /// Where to dial a peer, the told addresses first.
+    pub(super) fn dialled_at(&self, peer: &Address) -> Vec<Multiaddr> {
+        let addresses = self.book.addresses(peer);
+        addresses
+            .filter_map(|address| Multiaddr::try_from(address.to_vec()).ok())
+            .collect()
+    }
+
+    pub(super) fn drain_book(&mut self) {
+        while let Some(wish) = self.book.poll() {
+            let limits = &mut self.swarm.behaviour_mut().limits;
+            match wish {
+                addresses::Wish::Exempt(key) => {
+                    if let Some(peer_id) = multiaddr::peer_id_of(&key) {
+                        limits.bypass_peer_id(&peer_id);
+                    }
+                }
+                addresses::Wish::Limit(key) => {
+                    if let Some(peer_id) = multiaddr::peer_id_of(&key) {
+                        limits.remove_peer_id(&peer_id);
+                    }
+                }
             }
         }
-        let pairs = peers.iter().map(|peer| (peer.address, peer.operator));
-        self.neighbours.handle_registry(pairs, self.clock.now());
+    }
+
+    pub(super) fn drain_offences(&mut self) {
+        while let Some(wish) = self.offences.poll() {
+            match wish {
+                offences::Wish::Block(key) => {
+                    if let Some(peer_id) = multiaddr::peer_id_of(&key) {
+                        self.swarm.behaviour_mut().blocked.block_peer(peer_id);
+                        // An error means that there is no connection to close.
+                        let _ = self.swarm.disconnect_peer_id(peer_id);
+                    }
+                }
+                offences::Wish::Unblock(key) => {
+                    if let Some(peer_id) = multiaddr::peer_id_of(&key) {
+                        self.swarm.behaviour_mut().blocked.unblock_peer(peer_id);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn drain_neighbours(&mut self) {
@@ -84,12 +136,12 @@ impl Actor {
                     }
                 }
                 Transmit::Hold(peer) => {
-                    if let Some(peer_id) = self.book.peer_id(&peer) {
+                    if let Some(peer_id) = self.peer_id(&peer) {
                         self.swarm.behaviour_mut().hold.hold(peer_id);
                     }
                 }
                 Transmit::Release(peer) => {
-                    if let Some(peer_id) = self.book.peer_id(&peer) {
+                    if let Some(peer_id) = self.peer_id(&peer) {
                         self.swarm.behaviour_mut().hold.release(&peer_id);
                     }
                 }
@@ -122,16 +174,13 @@ impl Actor {
         let Some(peer) = address_of(&peer_id) else {
             return;
         };
-        if self.offences.is_banned(&peer, self.clock.now()) {
-            self.block(peer_id);
+        let (key, now) = (key_of(&peer_id), self.clock.now());
+        if self.offences.handle_connected(peer, &key, now) {
             return;
         }
-        let learned = if endpoint.is_dialer() {
-            vec![without_peer(remote)]
-        } else {
-            Vec::new()
-        };
-        self.book.meet(peer_id, learned);
+        let dialled = endpoint.is_dialer();
+        let at = dialled.then(|| without_peer(remote).to_vec());
+        self.book.handle_connected(peer, key, at, now);
         for (_, reply) in self
             .connects
             .extract_if(.., |(waiting, _)| *waiting == peer)
@@ -142,7 +191,7 @@ impl Actor {
             self.watches.connected.send_modify(|all| {
                 all.insert(peer);
             });
-            self.neighbours.handle_connected(peer, self.clock.now());
+            self.neighbours.handle_connected(peer, now);
             self.emit(NetEvent::Connected(peer));
         }
     }
@@ -160,7 +209,9 @@ impl Actor {
             self.watches
                 .connected
                 .send_if_modified(|all| all.remove(&peer));
-            self.neighbours.handle_disconnected(peer, self.clock.now());
+            let now = self.clock.now();
+            self.book.handle_disconnected(&peer, now);
+            self.neighbours.handle_disconnected(peer, now);
             self.emit(NetEvent::Disconnected(peer));
         }
     }
@@ -206,7 +257,12 @@ impl Actor {
                 kad.add_address(&peer_id, address.clone());
             }
         }
-        self.book.set_learned(peer_id, addresses);
+        if let Some(peer) = address_of(&peer_id) {
+            let learned = addresses.iter().map(Multiaddr::to_vec).collect();
+            let now = self.clock.now();
+            self.book
+                .handle_learned(peer, key_of(&peer_id), learned, now);
+        }
     }
 
     pub(super) fn handle_ping(&mut self, event: &ping::Event) {
@@ -229,33 +285,23 @@ impl Actor {
             return;
         };
         for (peer_id, address) in found.into_iter().take(LEARNED_MAX) {
-            self.book.meet(peer_id, vec![without_peer(address)]);
             if let Some(peer) = address_of(&peer_id) {
-                self.neighbours.handle_address(peer, self.clock.now());
+                let at = without_peer(address).to_vec();
+                let now = self.clock.now();
+                self.book.handle_met(peer, key_of(&peer_id), vec![at], now);
+                self.neighbours.handle_address(peer, now);
                 self.dial(peer);
             }
         }
     }
 
     pub(super) fn handle_offence(&mut self, peer: Address, weight: u32) {
-        if peer == self.local || self.config.trusted.contains(&peer) {
-            return;
-        }
-        if self.offences.handle_offence(peer, weight, self.clock.now()) {
+        let (key, now) = (self.book.key(&peer), self.clock.now());
+        if self.offences.handle_offence(peer, key, weight, now) {
             tracing::info!(%peer, "banned for its offences");
             self.counters.bans.inc();
             self.emit(NetEvent::Banned(peer));
-            if let Some(peer_id) = self.book.peer_id(&peer) {
-                self.block(peer_id);
-            }
         }
-    }
-
-    /// Refuses a peer from here on and closes its connections.
-    fn block(&mut self, peer_id: PeerId) {
-        self.swarm.behaviour_mut().blocked.block_peer(peer_id);
-        // An error means that there is no connection to close.
-        let _ = self.swarm.disconnect_peer_id(peer_id);
     }
 
     pub(super) fn peers_info(&self) -> Vec<PeerInfo> {
@@ -334,13 +380,6 @@ enum Dialling {
     Connected,
     Started,
     Impossible,
-}
-
-fn without_peer(mut address: Multiaddr) -> Multiaddr {
-    if let Some(libp2p::multiaddr::Protocol::P2p(_)) = address.iter().last() {
-        address.pop();
-    }
-    address
 }
 
 /// Callers that wait for a connection.

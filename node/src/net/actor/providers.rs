@@ -3,45 +3,15 @@
 use cid::Cid;
 use libp2p::kad::store::RecordStore;
 use libp2p::kad::{self, GetProvidersOk, InboundRequest, QueryResult, RecordKey};
-use protocol::time::Moment;
+use protocol::exchange::{PROVIDED_MAX, ProviderSearch};
 
-use super::super::PROVIDERS_MAX;
-use super::super::swarm::{PROVIDED_MAX, PROVIDER_TTL};
+use super::super::multiaddr::key_of;
 use super::*;
 
 /// A search for providers.
 pub(super) struct Query {
-    found: BTreeSet<Address>,
+    search: ProviderSearch,
     reply: oneshot::Sender<Result<Vec<Address>, NetError>>,
-}
-
-/// Bounds the provider records that are kept for others.
-#[derive(Debug, Default)]
-pub(super) struct Records {
-    taken: usize,
-    by_provider: BTreeMap<PeerId, usize>,
-    reset: Option<Moment>,
-}
-
-impl Records {
-    /// True when one more record of `provider` is to be kept.
-    fn admit(&mut self, provider: PeerId) -> bool {
-        let of_provider = self.by_provider.entry(provider).or_default();
-        if self.taken >= RECORDS_MAX || *of_provider >= PROVIDED_MAX {
-            return false;
-        }
-        *of_provider += 1;
-        self.taken += 1;
-        true
-    }
-
-    /// Begins to count anew once the records of the last period have expired.
-    pub(super) fn handle_timeout(&mut self, now: Moment) {
-        let reset = *self.reset.get_or_insert(now + PROVIDER_TTL);
-        if now >= reset {
-            *self = Self::default();
-        }
-    }
 }
 
 impl Actor {
@@ -79,8 +49,8 @@ impl Actor {
         }
         let kad = &mut self.swarm.behaviour_mut().kad;
         let id = kad.get_providers(RecordKey::new(&key(cid)));
-        let found = BTreeSet::new();
-        self.queries.insert(id, Query { found, reply });
+        let search = ProviderSearch::new(self.local);
+        self.queries.insert(id, Query { search, reply });
     }
 
     pub(super) fn handle_kad(&mut self, event: kad::Event) {
@@ -91,8 +61,8 @@ impl Actor {
                         record: Some(record),
                     },
             } => {
-                let known = address_of(&record.provider).is_some();
-                if known && self.records.admit(record.provider) {
+                let provider = address_of(&record.provider);
+                if provider.is_some_and(|provider| self.records.admit(provider)) {
                     let store = self.swarm.behaviour_mut().kad.store_mut();
                     if let Err(error) = store.add_provider(record) {
                         tracing::debug!(?error, "no room for a provider record");
@@ -104,36 +74,35 @@ impl Actor {
                 result: QueryResult::GetProviders(result),
                 step,
                 ..
-            } => self.handle_providers(id, result, step.last),
+            } => self.carry_providers(id, result, step.last),
             _ => {}
         }
     }
 
-    fn handle_providers(&mut self, id: QueryId, result: kad::GetProvidersResult, last: bool) {
-        let local = self.local;
+    fn carry_providers(&mut self, id: QueryId, result: kad::GetProvidersResult, last: bool) {
+        let now = self.clock.now();
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
         if let Ok(GetProvidersOk::FoundProviders { providers, .. }) = result {
             for peer_id in providers {
                 if let Some(peer) = address_of(&peer_id)
-                    && peer != local
+                    && query.search.handle_found(peer)
                 {
-                    query.found.insert(peer);
-                    self.book.meet(peer_id, Vec::new());
+                    let key = key_of(&peer_id);
+                    self.book.handle_met(peer, key, Vec::new(), now);
                 }
             }
         }
-        let enough = query.found.len() >= PROVIDERS_MAX || query.reply.is_closed();
-        if !last && !enough {
+        let is_over = last || query.search.is_enough() || query.reply.is_closed();
+        if !is_over {
             return;
         }
         if let Some(mut running) = self.swarm.behaviour_mut().kad.query_mut(&id) {
             running.finish();
         }
         if let Some(query) = self.queries.remove(&id) {
-            let found = query.found.into_iter().take(PROVIDERS_MAX).collect();
-            answer(query.reply, Ok(found));
+            answer(query.reply, Ok(query.search.finish()));
         }
     }
 }
@@ -145,6 +114,3 @@ fn key(cid: &Cid) -> Vec<u8> {
 
 /// Searches for providers at once.
 const QUERIES_MAX: usize = 64;
-
-/// Provider records of others taken within the time a record lives.
-const RECORDS_MAX: usize = 100_000;

@@ -38,7 +38,7 @@ impl Actor {
         if self.offences.is_banned(&peer, self.clock.now()) {
             return answer(reply, Err(RequestError::Banned { peer }));
         }
-        let Some(peer_id) = self.book.peer_id(&peer) else {
+        let Some(peer_id) = self.peer_id(&peer) else {
             return answer(reply, Err(RequestError::NotConnected { peer }));
         };
         let of_peer = self
@@ -51,7 +51,7 @@ impl Actor {
             return answer(reply, Err(RequestError::Busy { limit }));
         }
         self.note_use(&peer_id, 0, body.len());
-        let addresses = self.book.addresses(&peer);
+        let addresses = self.dialled_at(&peer);
         let requests = self.swarm.behaviour_mut().requests.of(protocol);
         let id = requests.send_request_with_addresses(&peer_id, body, addresses);
         let outbound = Outbound {
