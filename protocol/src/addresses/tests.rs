@@ -56,3 +56,27 @@ fn staked_peers_are_remembered_whoever_else_is_met() {
     assert_eq!(book.key(&peer(1)), Some(&key(1)));
     assert!(book.peers.len() <= PEERS_MAX);
 }
+
+#[test]
+fn a_connected_peer_is_known_whoever_else_connects() {
+    let mut book = AddressBook::default();
+    book.handle_connected(peer(1), key(1), None, NOW);
+    for (number, now) in crowd(1) {
+        book.handle_connected(peer(number), key(number), None, now);
+        book.handle_disconnected(&peer(number), now);
+    }
+    assert_eq!(book.key(&peer(1)), Some(&key(1)));
+}
+
+#[test]
+fn the_peer_that_was_met_longest_ago_is_forgotten_first() {
+    let mut book = AddressBook::default();
+    for (number, now) in crowd(0) {
+        book.handle_met(peer(number), key(number), Vec::new(), now);
+    }
+    let (first, _) = crowd(0).next().unwrap();
+    let (_, last) = crowd(0).last().unwrap();
+    book.handle_met(peer(1), key(1), Vec::new(), last);
+    assert_eq!(book.key(&peer(1)), Some(&key(1)));
+    assert_eq!(book.key(&peer(first)), None);
+}
