@@ -30,7 +30,9 @@ pub struct Named {
     pub peer: Option<Address>,
 }
 
-/// Remembers peers by their address, the staked ones always.
+/// Remembers peers by their address. Staked and connected ones always, as many
+/// as the registry and the driver's connections allow; of all others those that
+/// were met last, until there are [`PEERS_MAX`] in all.
 #[derive(Debug, Default)]
 pub struct AddressBook {
     peers: BTreeMap<Address, Known>,
@@ -181,16 +183,17 @@ impl AddressBook {
         known
     }
 
-    /// Keeps the peers that anybody told us of before those that we merely met.
+    /// Forgets the peers that were merely met before those that somebody told
+    /// of, and the oldest first; staked and connected ones never.
     fn shrink(&mut self) {
         while self.peers.len() > PEERS_MAX {
-            let met = self
+            let oldest = self
                 .peers
                 .iter()
-                .find(|(_, known)| !known.is_staked && known.told.is_empty())
-                .or_else(|| self.peers.iter().find(|(_, known)| !known.is_staked))
+                .filter(|(_, known)| !known.is_staked && !known.is_connected)
+                .min_by_key(|(_, known)| (!known.told.is_empty(), known.seen))
                 .map(|(peer, _)| *peer);
-            let Some(peer) = met else {
+            let Some(peer) = oldest else {
                 return;
             };
             self.peers.remove(&peer);
@@ -202,7 +205,7 @@ impl AddressBook {
 /// two families of addresses and some circuits.
 pub const ADDRESSES_MAX: usize = 16;
 
-/// Peers beyond which those that are not staked are forgotten.
+/// Peers beyond which those that are neither staked nor connected are forgotten.
 /// Chosen: eight times the connections of a staked peer, some MiB.
 pub const PEERS_MAX: usize = 4096;
 
