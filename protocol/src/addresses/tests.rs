@@ -80,3 +80,14 @@ fn the_peer_that_was_met_longest_ago_is_forgotten_first() {
     assert_eq!(book.key(&peer(1)), Some(&key(1)));
     assert_eq!(book.key(&peer(first)), None);
 }
+
+#[test]
+fn a_peer_that_lost_its_stake_is_limited_again() {
+    let mut book = AddressBook::default();
+    book.handle_staked([(peer(1), key(1)), (peer(2), key(2))], NOW);
+    let exempt = [Wish::Exempt(key(1)), Wish::Exempt(key(2))];
+    assert_eq!([book.poll(), book.poll()], exempt.map(Some));
+    book.handle_staked([(peer(2), key(2))], NOW);
+    assert_eq!(book.poll(), Some(Wish::Limit(key(1))));
+    assert_eq!(book.poll(), None);
+}
