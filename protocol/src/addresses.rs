@@ -68,15 +68,22 @@ impl AddressBook {
         peers: impl IntoIterator<Item = (Address, PeerKey)>,
         now: Moment,
     ) {
-        for known in self.peers.values_mut() {
-            known.is_staked = false;
+        let mut lapsed = BTreeMap::new();
+        for (peer, known) in &mut self.peers {
+            if std::mem::replace(&mut known.is_staked, false) {
+                lapsed.insert(*peer, known.key.clone());
+            }
         }
         for (peer, key) in peers {
             let known = self.entry(peer, now);
             known.key = Some(key.clone());
             known.is_staked = true;
-            self.wishes.push_back(Wish::Exempt(key));
+            if lapsed.remove(&peer).is_none() {
+                self.wishes.push_back(Wish::Exempt(key));
+            }
         }
+        let limited = lapsed.into_values().flatten().map(Wish::Limit);
+        self.wishes.extend(limited);
         self.shrink();
     }
 
