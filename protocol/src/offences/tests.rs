@@ -69,3 +69,21 @@ fn the_number_of_remembered_offenders_is_bounded() {
     }
     assert!(offences.sums.len() <= OFFENDERS_MAX);
 }
+
+#[test]
+fn every_peer_that_was_blocked_is_taken_again() {
+    let mut offences = offences();
+    let mut blocked = BTreeSet::new();
+    for number in 0..BANNED_MAX + 10 {
+        let (peer, now) = (peer(number), Moment::from_nanos(number as u64));
+        offences.handle_offence(peer, Some(&key(&peer)), OFFENCE_LIMIT, now);
+    }
+    offences.handle_timeout(Moment::ZERO + BAN_TIME * 2);
+    while let Some(wish) = offences.poll() {
+        match wish {
+            Wish::Block(key) => assert!(blocked.insert(key)),
+            Wish::Unblock(key) => assert!(blocked.remove(&key)),
+        }
+    }
+    assert!(blocked.is_empty(), "{} peers stay blocked", blocked.len());
+}
