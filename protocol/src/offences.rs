@@ -69,7 +69,7 @@ impl Offences {
         if self.banned.len() == BANNED_MAX {
             let first = self.banned.iter().min_by_key(|(_, ban)| ban.until);
             if let Some(first) = first.map(|(first, _)| *first) {
-                self.banned.remove(&first);
+                self.end(&first);
             }
         }
         let blocked = key.cloned();
