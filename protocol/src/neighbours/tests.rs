@@ -1,3 +1,5 @@
+use rand::Rng;
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -194,4 +196,80 @@ fn a_peer_that_left_the_registry_is_let_go() {
     world.registry([(1, 100), (2, 101)]);
     world.registry([(2, 101)]);
     assert_eq!(world.held, BTreeSet::from([peer(2)]));
+}
+
+/// A registry of 40 operators; the first of them is the attacker's and has as
+/// many peers as all others together.
+fn registry() -> Vec<(Address, Address)> {
+    let honest = (1..40u8).flat_map(|operator| [(operator, 1), (operator, 2)]);
+    let attacker = (0..78u8).map(|number| (0, number + 1));
+    attacker
+        .chain(honest)
+        .map(|(operator, number)| (member(operator, number), member(operator, 0)))
+        .collect()
+}
+
+fn member(operator: u8, number: u8) -> Address {
+    let mut address = [1; 20];
+    address[..2].copy_from_slice(&[operator, number]);
+    Address(address)
+}
+
+/// Somebody whom the registry does not know.
+fn stranger(rng: &mut StdRng) -> Address {
+    let mut address: [u8; 20] = rng.random();
+    address[19] = 2;
+    Address(address)
+}
+
+/// Everything that somebody far away can make happen, in any order.
+fn harass(world: &mut World, rng: &mut StdRng) {
+    for _ in 0..500 {
+        let (peer, now) = (stranger(rng), world.now);
+        match rng.random_range(0..4) {
+            0 => world.machine.handle_connected(peer, now),
+            1 => world.machine.handle_disconnected(peer, now),
+            2 => world.machine.handle_address(peer, now),
+            _ => world.machine.handle_dial_failed(peer, now),
+        }
+        world.drain();
+    }
+}
+
+#[test]
+fn a_crowd_of_strangers_cannot_change_whom_a_peer_draws() {
+    let history = |seed: u8, is_harassed: bool| {
+        let mut world = World::new(8, seed);
+        let mut rng = StdRng::seed_from_u64(seed.into());
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            if is_harassed {
+                harass(&mut world, &mut rng);
+            }
+            world.machine.handle_registry(registry(), world.now);
+            world.drain();
+            world.advance(HOUR);
+            held.push(world.held.clone());
+        }
+        held
+    };
+    for seed in 0..32 {
+        assert_eq!(history(seed, true), history(seed, false), "seed {seed}");
+    }
+}
+
+#[test]
+fn many_peers_of_one_operator_that_all_connect_are_one_neighbour_at_most() {
+    for seed in 0..64 {
+        let mut world = World::new(8, seed);
+        let attackers = (1..79).map(|number| member(0, number));
+        attackers.for_each(|peer| world.machine.handle_connected(peer, world.now));
+        world.machine.handle_registry(registry(), world.now);
+        world.drain();
+        for _ in 0..24 {
+            world.advance(HOUR);
+            let of_attacker = world.held.iter().filter(|peer| peer.0[0] == 0).count();
+            assert!(of_attacker <= 1, "{of_attacker} of 8 with seed {seed}");
+        }
+    }
 }
