@@ -27,6 +27,7 @@ pub mod net;
 pub mod operate;
 pub mod publish;
 pub mod relay;
+pub mod shell;
 pub mod store;
 pub mod survey;
 #[cfg(test)]
