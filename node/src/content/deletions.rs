@@ -21,7 +21,7 @@ pub(super) struct Sighting {
 }
 
 /// Roots that a digital content has or had.
-const SIGHTINGS: Table<Cid, Sighting> = Table::new("root_sightings");
+pub(super) const SIGHTINGS: Table<Cid, Sighting> = Table::new("root_sightings");
 
 impl Actor {
     /// Compares the promised roots with the index, on a thread of its own.

@@ -1,4 +1,6 @@
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,12 +8,21 @@ use cid::Cid;
 use protocol::action::SignedAction;
 use protocol::entity::build::ContentFields;
 use protocol::exchange::{Answer, Request, Response};
-use protocol::id::{EntityId, Role};
+use protocol::id::{EntityId, Hash32, Role};
 use protocol::lease::{BookConfig, Counters};
-use storage::backend::MemoryBackend;
+use protocol::relayer::{self, Charge, Kind};
+use protocol::time::UnixSeconds;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use storage::backend::{Backend as _, FileBackend, MemoryBackend};
 use storage::blocks::{Holding, Owner};
+use storage::tables::{
+    RELAYS, TABLES_NAME, Table, TableKey, Tables, TablesError, TablesRead, VAULT,
+};
 
+use super::deletions::{SIGHTINGS, Sighting};
+use super::setup::OWN_PAGE;
 use super::*;
+use crate::backup;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};
 use crate::publish::{self, Imported, PublishHandle, PublishRoot, PublishState};
@@ -34,6 +45,7 @@ struct Village {
     chain: Option<TestChain>,
     holders: Vec<Member>,
     author: Context,
+    author_disk: MemoryBackend,
     exchange: ExchangeHandle,
     publish: PublishHandle,
 }
@@ -48,7 +60,8 @@ impl Village {
             let context = peer(&chain, seed, &disk, usize::from(holders)).await;
             contexts.push((disk, context));
         }
-        let author = peer(&chain, LIGHT, &MemoryBackend::new(), usize::from(holders)).await;
+        let author_disk = MemoryBackend::new();
+        let author = peer(&chain, LIGHT, &author_disk, usize::from(holders)).await;
         let all: Vec<&Context> = contexts
             .iter()
             .map(|(_, context)| context)
@@ -69,6 +82,7 @@ impl Village {
             chain: Some(chain),
             holders,
             author,
+            author_disk,
             exchange,
             publish,
         }
@@ -360,6 +374,113 @@ async fn a_holder_that_stopped_before_a_dropped_block_was_fetched_fetches_it_aft
         report.blocks == cids.len() as u64
     })
     .await;
+}
+
+/// A folder of a peer that was copied and restored, with the records of `disk`.
+fn restored(peer: &Context, disk: &MemoryBackend) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, file, new] = ["old", "backup", "new"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&old).unwrap();
+    let records = disk.open(TABLES_NAME).unwrap();
+    let mut bytes = vec![0; usize::try_from(records.size().unwrap()).unwrap()];
+    records.read_at(0, &mut bytes).unwrap();
+    std::fs::write(old.join(TABLES_NAME), bytes).unwrap();
+    std::fs::write(old.join("key"), hex::encode(peer.key.to_bytes())).unwrap();
+    backup::write(&old, &file).unwrap();
+    assert_eq!(backup::restore(&file, &new).unwrap().peer, peer.peer);
+    folder
+}
+
+fn records_in(folder: &std::path::Path) -> Tables {
+    Tables::open(Arc::new(FileBackend::open(folder).unwrap())).unwrap()
+}
+
+/// A table that has rows in the old folder has the same in the new one.
+#[track_caller]
+fn check_restored<K: TableKey + PartialEq + Debug, V: DeserializeOwned>(
+    [old, new]: &[Tables; 2],
+    table: Table<K, V>,
+) {
+    let keys = |records: &Tables| -> Vec<K> {
+        let rows = records.read(|rows| rows.range(table, Bound::Unbounded, 100));
+        let rows: Result<Vec<(K, V)>, TablesError> = rows;
+        rows.unwrap().into_iter().map(|(key, _)| key).collect()
+    };
+    assert_ne!(keys(old), [], "{} was never written", table.name());
+    assert_eq!(keys(old), keys(new), "{}", table.name());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way() {
+    let mut village = Village::new(2).await;
+    let imported = village.import(&noise(1 << 20)).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    let action = village.publish(&imported, 2).await;
+    let Member { disk, context, .. } = village.holders.remove(0);
+    let has_page = |rows: &TablesRead<'_>| rows.count(OWN_PAGE);
+    until(async || context.store.read(has_page).unwrap() > 0).await;
+    let row = relayer::Row {
+        digest: Hash32([1; 32]),
+        revision: 1,
+        charge: Charge {
+            kind: Kind::Social,
+            owner: address(3),
+            user: ADA,
+            prefix: None,
+            gas: 1,
+        },
+        action,
+        accepted: UnixSeconds(1),
+        is_simulated: true,
+        stage: relayer::Stage::Pending,
+    };
+    let written: Result<(), StoreError> = context
+        .store
+        .write(move |tables| {
+            tables.put(
+                VAULT,
+                &(Hash32([2; 32]), address(3)),
+                &Bytes::from_static(b"kept"),
+            )?;
+            tables.put(SIGHTINGS, &root, &Sighting { gone: None })?;
+            Ok(tables.put(RELAYS, &row.digest, &row)?)
+        })
+        .await;
+    written.unwrap();
+    kill(&context).await;
+
+    let folder = restored(&context, &disk);
+    let both = ["old", "new"].map(|name| records_in(&folder.path().join(name)));
+    check_restored(&both, storage::tables::LEASES);
+    check_restored(&both, setup::COUNTERS);
+    check_restored(&both, OWN_PAGE);
+    check_restored(&both, setup::UPLOADS);
+    check_restored(&both, SIGHTINGS);
+    check_restored(&both, VAULT);
+    check_restored(&both, RELAYS);
+    let [_, records] = both;
+    let (counters, leases, page) = records
+        .read::<_, TablesError>(|rows| {
+            let leases = rows.range(storage::tables::LEASES, Bound::Unbounded, 10)?;
+            let counters = rows.get(setup::COUNTERS, &setup::row())?;
+            Ok((counters, leases, rows.get(OWN_PAGE, &setup::row())?))
+        })
+        .unwrap();
+    let signed = page.clone().unwrap().record.epoch;
+    let leases = leases.into_iter().map(|(_, lease)| lease);
+    let config = BookConfig::default();
+    let mut book = LeaseBook::new(config, context.peer, counters.unwrap(), leases, page);
+    assert_eq!(book.draft_page(signed), None, "a second page of {signed:?}");
+
+    let outbox: Table<Hash32, IgnoredAny> = Table::new("outbox");
+    let publications: Table<Hash32, IgnoredAny> = Table::new("publications");
+    let author = &village.author.store;
+    let waits = async || author.read(|rows| rows.count(outbox)).unwrap_or(0) > 0;
+    until(waits).await;
+    let folder = restored(&village.author, &village.author_disk);
+    let both = ["old", "new"].map(|name| records_in(&folder.path().join(name)));
+    check_restored(&both, outbox);
+    check_restored(&both, publications);
 }
 
 #[test]
