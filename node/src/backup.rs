@@ -5,7 +5,8 @@
 //! {"key": "…", "token": "…", "tables": "…"}
 //! ```
 //!
-//! `tables` holds the hexadecimal digits of the chosen tables' rows.
+//! `tables` holds the hexadecimal digits of the rows of all tables that are
+//! backed up (`docs/formats/state.md`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,9 @@ use protocol::id::Address;
 use protocol::signing::SigningKey;
 use serde::{Deserialize, Serialize};
 use storage::backend::FileBackend;
-use storage::tables::{self, Tables, TablesError};
+use storage::tables::{Restoration, Tables, TablesError};
 
+use crate::clock::Clock;
 use crate::home::{self, HomeError};
 
 /// What was written.
@@ -121,7 +123,7 @@ pub fn write(data: &Path, file: &Path) -> Result<Written, BackupError> {
     let contents = Contents {
         key: hex::encode(key.to_bytes()),
         token: fs::read_to_string(data.join(TOKEN_FILE)).ok(),
-        tables: hex::encode(tables.export(TABLES)?),
+        tables: hex::encode(tables.export()?),
     };
     let body = serde_json::to_string(&contents).expect("texts have a JSON form");
     let hash = hex::encode(sha256(body.as_bytes()).0);
@@ -159,7 +161,8 @@ pub fn restore(file: &Path, data: &Path) -> Result<Restored, BackupError> {
         path: data.to_owned(),
         source,
     })?;
-    let rows = open(data)?.import(&rows)?;
+    let restoration = Restoration::new(Clock::system().now().unix());
+    let rows = open(data)?.import(&rows, restoration)?;
     if let Some(token) = &contents.token {
         home::write_secret(&data.join(TOKEN_FILE), token.trim().as_bytes())?;
     }
@@ -209,18 +212,6 @@ fn open(data: &Path) -> Result<Tables, BackupError> {
     })?;
     Ok(Tables::open(Arc::new(backend))?)
 }
-
-/// The tables that nobody else can give back.
-const TABLES: &[&str] = &[
-    tables::LEASES.name(),
-    tables::PAGES.name(),
-    tables::PUBLISHES.name(),
-    tables::RELAYS.name(),
-    tables::VAULT.name(),
-    tables::HEADS.name(),
-    tables::LEDGER.name(),
-    tables::COUNTERS.name(),
-];
 
 const MAGIC: &str = "coliving backup";
 const KEY_FILE: &str = "key";

@@ -12,7 +12,7 @@ use protocol::action::{ActionError, SignedAction};
 use protocol::id::Hash32;
 use protocol::publish::State;
 use serde::{Deserialize, Serialize};
-use storage::tables::Table;
+use storage::tables::{self, Table};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::context::Context;
@@ -140,8 +140,7 @@ struct JobRow {
     error: Option<String>,
 }
 
-/// Jobs by the digests of their actions.
-const JOBS: Table<Hash32, JobRow> = Table::new("publications");
+const JOBS: Table<Hash32, JobRow> = tables::PUBLICATIONS.of();
 
 enum Command {
     Start {

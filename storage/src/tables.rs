@@ -1,10 +1,12 @@
 //! The peer's own records in one small database, `state.redb`: leases, pages,
-//! publishes, the relayer's queue, vault records, signed heads and counters.
+//! publications, the relayer's queue, vault records and signed heads.
 //!
-//! A [`Table`] is a name with a key and a value type; its rows are read in a
-//! snapshot ([`Tables::read`]) and changed in one durable transaction
-//! ([`Tables::write`]), several tables at once. Modules may declare tables of
-//! their own beside those in [`records`].
+//! A [`Table`] is a name with a class, a key and a value type; its rows are read
+//! in a snapshot ([`Tables::read`]) and changed in one durable transaction
+//! ([`Tables::write`]), several tables at once. All tables stand in [`records`]:
+//! only there can one be made, so none is without a class.
+//!
+//! Format: `docs/formats/state.md`.
 
 use std::marker::PhantomData;
 use std::ops::Bound;
@@ -36,10 +38,23 @@ pub struct Tables {
     is_broken: Arc<AtomicBool>,
 }
 
+/// What becomes of a table when the disk is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Nobody can give it back, or a peer without it would sign twice: a backup
+    /// holds its rows.
+    BackedUp,
+    /// It is made again from the chain or from what other peers say.
+    Derived,
+    /// It may be lost at any time.
+    Expendable,
+}
+
 /// A named table from `K` to `V`.
 #[derive(Debug)]
 pub struct Table<K, V> {
     name: &'static str,
+    class: Class,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -90,6 +105,14 @@ pub enum TablesError {
     /// The database is closed after an error and could not be opened again.
     #[error("`{TABLES_NAME}` is closed after a disk error; free some space or check the disk")]
     Closed,
+    /// A backup that would mix with the records of a peer.
+    #[error("`{folder}/{TABLES_NAME}` has rows in table `{table}`; restore into an empty folder")]
+    Taken {
+        /// The folder.
+        folder: String,
+        /// A table with rows.
+        table: &'static str,
+    },
     /// A second statement under a number that may be signed once.
     #[error("{what} {number} was signed before with another content; it is never signed twice")]
     SignedBefore {
@@ -116,10 +139,10 @@ impl<K, V> Copy for Table<K, V> {}
 
 impl<K, V> Table<K, V> {
     /// Names a table; the name is part of the disk format.
-    #[must_use]
-    pub const fn new(name: &'static str) -> Self {
+    const fn new(name: &'static str, class: Class) -> Self {
         Self {
             name,
+            class,
             types: PhantomData,
         }
     }
@@ -128,6 +151,12 @@ impl<K, V> Table<K, V> {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What becomes of it when the disk is lost.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
     }
 
     const fn definition(&self) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
@@ -149,15 +178,14 @@ impl Tables {
             database: Arc::new(RwLock::new(Some(database))),
             is_broken: Arc::default(),
         };
-        let found = tables.write::<_, TablesError>(|rows| {
-            match rows.get(COUNTERS, &FORMAT.to_owned())? {
+        let found =
+            tables.write::<_, TablesError>(|rows| match rows.get(FORMAT, &newest())? {
                 Some(found) => Ok(found),
                 None => {
-                    rows.put(COUNTERS, &FORMAT.to_owned(), &TABLES_VERSION)?;
+                    rows.put(FORMAT, &newest(), &TABLES_VERSION)?;
                     Ok(TABLES_VERSION)
                 }
-            }
-        })?;
+            })?;
         if found != TABLES_VERSION {
             let folder = tables.backend.name();
             return Err(TablesError::Format { folder, found });
@@ -340,19 +368,6 @@ impl TablesWrite<'_> {
         }))
     }
 
-    /// Adds one to the counter `name` and answers it: 1, 2, 3 …. A number is
-    /// taken for good only when the transaction is durable.
-    ///
-    /// # Errors
-    ///
-    /// What the database says.
-    pub fn next_number(&self, name: &str) -> Result<u64, TablesError> {
-        let name = name.to_owned();
-        let next = self.get(COUNTERS, &name)?.unwrap_or(0) + 1;
-        self.put(COUNTERS, &name, &next)?;
-        Ok(next)
-    }
-
     fn rows<K, V>(&self, table: Table<K, V>) -> Result<Rows<'_>, TablesError> {
         Ok(self.transaction.open_table(table.definition())?)
     }
@@ -436,7 +451,6 @@ pub const TABLES_VERSION: u64 = 1;
 /// File name of the database.
 pub const TABLES_NAME: &str = "state.redb";
 
-const FORMAT: &str = "format";
 const CACHE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use cid::Cid;
 use protocol::time::Epoch;
 use serde::{Deserialize, Serialize};
 use storage::index::Page;
-use storage::tables::Table;
+use storage::tables::{self, Table};
 
 use super::{Actor, Outcome};
 use crate::context::Context;
@@ -20,8 +20,7 @@ pub(super) struct Sighting {
     pub(super) gone: Option<Epoch>,
 }
 
-/// Roots that a digital content has or had.
-pub(super) const SIGHTINGS: Table<Cid, Sighting> = Table::new("root_sightings");
+pub(super) const SIGHTINGS: Table<Cid, Sighting> = tables::ROOT_SIGHTINGS.of();
 
 impl Actor {
     /// Compares the promised roots with the index, on a thread of its own.

@@ -10,9 +10,9 @@ use protocol::lease::{Counters, Grant, Lease, SignedLease};
 use protocol::repair::RootFacts;
 use protocol::signing::Signed;
 use storage::blocks::Holding;
-use storage::tables::{LEASES as OWN_LEASES, LEASES_BY_HOLDER};
+use storage::tables::{LEASE_COUNTERS, LEASES as OWN_LEASES, LEASES_BY_HOLDER, OWN_PAGE, newest};
 
-use super::setup::{COUNTERS, OWN_PAGE, facts, forget_orphans, row};
+use super::setup::{facts, forget_orphans};
 use super::{Actor, LEASES, Outcome, PAGES};
 use crate::net::{Gossip, Inbound, Refusal};
 use crate::store::StoreError;
@@ -46,7 +46,7 @@ impl Actor {
         let counted: Result<(), StoreError> = self
             .context
             .store
-            .write(move |tables| Ok(tables.put(COUNTERS, &row(), &counters)?))
+            .write(move |tables| Ok(tables.put(LEASE_COUNTERS, &newest(), &counters)?))
             .await;
         if let Err(error) = counted {
             tracing::error!(%error, "no lease is signed while its serial cannot be stored");
@@ -112,8 +112,8 @@ impl Actor {
             .context
             .store
             .write(move |tables| {
-                tables.put(COUNTERS, &row(), &counters)?;
-                Ok(tables.put(OWN_PAGE, &row(), &stored)?)
+                tables.put(LEASE_COUNTERS, &newest(), &counters)?;
+                Ok(tables.put(OWN_PAGE, &newest(), &stored)?)
             })
             .await;
         if let Err(error) = kept {

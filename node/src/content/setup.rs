@@ -10,7 +10,9 @@ use protocol::placement::Placement;
 use protocol::publish::{Holder, HolderConfig, Upload};
 use protocol::repair::{self, Repair, RootFacts};
 use storage::blocks::Holding;
-use storage::tables::{LEASES as OWN_LEASES, LEASES_BY_HOLDER, Table};
+use storage::tables::{
+    LEASE_COUNTERS, LEASES as OWN_LEASES, LEASES_BY_HOLDER, OWN_PAGE, UPLOADS, newest,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -18,20 +20,6 @@ use super::{Actor, Command, ContentError, LEASES, OFFERS, PAGES, PRESENCES};
 use crate::context::Context;
 use crate::exchange::ExchangeHandle;
 use crate::store::StoreError;
-
-/// Uploads that were accepted, by root.
-pub(super) const UPLOADS: Table<Cid, Upload> = Table::new("uploads");
-
-/// The lease book's counters.
-pub(super) const COUNTERS: Table<String, Counters> = Table::new("lease_counters");
-
-/// The newest own page.
-pub(super) const OWN_PAGE: Table<String, SignedPage> = Table::new("own_page");
-
-/// The one row of [`COUNTERS`] and [`OWN_PAGE`].
-pub(super) fn row() -> String {
-    "newest".to_owned()
-}
 
 struct Stored {
     uploads: Vec<Upload>,
@@ -139,8 +127,8 @@ fn read(context: &Context) -> Result<Stored, StoreError> {
             uploads: uploads.into_iter().map(|(_, upload)| upload).collect(),
             leases: leases.into_iter().map(|(_, lease)| lease).collect(),
             others: others.into_iter().map(|(_, lease)| lease).collect(),
-            counters: tables.get(COUNTERS, &row())?.unwrap_or_default(),
-            page: tables.get(OWN_PAGE, &row())?,
+            counters: tables.get(LEASE_COUNTERS, &newest())?.unwrap_or_default(),
+            page: tables.get(OWN_PAGE, &newest())?,
         })
     })
 }

@@ -16,11 +16,11 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use storage::backend::{Backend as _, FileBackend, MemoryBackend};
 use storage::blocks::{Holding, Owner};
 use storage::tables::{
-    RELAYS, TABLES_NAME, Table, TableKey, Tables, TablesError, TablesRead, VAULT,
+    LEASE_COUNTERS, OWN_PAGE, RELAYS, RESTORED, TABLES_NAME, Table, TableKey, Tables, TablesError,
+    TablesRead, UPLOADS, VAULT, newest,
 };
 
 use super::deletions::{SIGHTINGS, Sighting};
-use super::setup::OWN_PAGE;
 use super::*;
 use crate::backup;
 use crate::config::Config;
@@ -452,9 +452,9 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     let folder = restored(&context, &disk);
     let both = ["old", "new"].map(|name| records_in(&folder.path().join(name)));
     check_restored(&both, storage::tables::LEASES);
-    check_restored(&both, setup::COUNTERS);
+    check_restored(&both, LEASE_COUNTERS);
     check_restored(&both, OWN_PAGE);
-    check_restored(&both, setup::UPLOADS);
+    check_restored(&both, UPLOADS);
     check_restored(&both, SIGHTINGS);
     check_restored(&both, VAULT);
     check_restored(&both, RELAYS);
@@ -462,18 +462,23 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     let (counters, leases, page) = records
         .read::<_, TablesError>(|rows| {
             let leases = rows.range(storage::tables::LEASES, Bound::Unbounded, 10)?;
-            let counters = rows.get(setup::COUNTERS, &setup::row())?;
-            Ok((counters, leases, rows.get(OWN_PAGE, &setup::row())?))
+            let counters = rows.get(LEASE_COUNTERS, &newest())?;
+            Ok((counters, leases, rows.get(OWN_PAGE, &newest())?))
         })
         .unwrap();
+    let restoration: Result<_, TablesError> = records.read(|rows| rows.get(RESTORED, &newest()));
+    assert!(
+        restoration.unwrap().is_some(),
+        "the folder says that it is restored"
+    );
     let signed = page.clone().unwrap().record.epoch;
     let leases = leases.into_iter().map(|(_, lease)| lease);
     let config = BookConfig::default();
     let mut book = LeaseBook::new(config, context.peer, counters.unwrap(), leases, page);
     assert_eq!(book.draft_page(signed), None, "a second page of {signed:?}");
 
-    let outbox: Table<Hash32, IgnoredAny> = Table::new("outbox");
-    let publications: Table<Hash32, IgnoredAny> = Table::new("publications");
+    let outbox: Table<Hash32, IgnoredAny> = storage::tables::OUTBOX.of();
+    let publications: Table<Hash32, IgnoredAny> = storage::tables::PUBLICATIONS.of();
     let author = &village.author.store;
     let waits = async || author.read(|rows| rows.count(outbox)).unwrap_or(0) > 0;
     until(waits).await;

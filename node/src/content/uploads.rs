@@ -10,8 +10,8 @@ use protocol::publish::{HolderEvent, Lookup, Origin, Request, UploadState, UserF
 use protocol::time::Moment;
 use storage::blocks::{Holding, Owner};
 use storage::index::{PAGE_ROWS_MAX, Page, Snapshot};
+use storage::tables::UPLOADS;
 
-use super::setup::UPLOADS;
 use super::{Actor, Outcome, Purpose, next_id};
 use crate::exchange::{ExchangeHandle, FetchError, FetchOptions, Fetched};
 use crate::net::{Inbound, Refusal};

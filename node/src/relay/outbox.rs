@@ -11,14 +11,13 @@ use protocol::action::SignedAction;
 use protocol::id::Hash32;
 use protocol::time::UnixSeconds;
 use serde::{Deserialize, Serialize};
-use storage::tables::{Table, TablesError};
+use storage::tables::{self, Table, TablesError};
 
 use super::{Attempt, RelayError, RelayHandle, RelayState, RelayStatus};
 use crate::context::Context;
 use crate::store::{StoreError, StoreHandle};
 
-/// Actions on their way, by digest.
-const OUTBOX: Table<Hash32, OutboxRow> = Table::new("outbox");
+const OUTBOX: Table<Hash32, OutboxRow> = tables::OUTBOX.of();
 
 /// An action on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,5 @@
 use protocol::unixfs::raw_cid;
-use storage::tables::LEASE_SERIAL;
+use storage::tables::{LEASE_COUNTERS, newest};
 
 use super::*;
 
@@ -84,7 +84,12 @@ async fn records_change_together() {
     let store = StoreHandle::in_memory().unwrap();
     for expected in 1..4 {
         let serial: Result<u64, StoreError> = store
-            .write(|rows| Ok(rows.next_number(LEASE_SERIAL)?))
+            .write(|rows| {
+                let mut counters = rows.get(LEASE_COUNTERS, &newest())?.unwrap_or_default();
+                counters.lease_serial += 1;
+                rows.put(LEASE_COUNTERS, &newest(), &counters)?;
+                Ok(counters.lease_serial)
+            })
             .await;
         assert_eq!(serial.unwrap(), expected);
     }

@@ -1,10 +1,11 @@
-//! Copies of chosen tables, for backup and restore.
+//! Copies of the tables of class [`Class::BackedUp`], for backup and restore.
 
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 
-use super::{TABLES_VERSION, Tables, TablesError, value};
+use super::records::{ALL, RESTORED, Restoration, newest};
+use super::{Class, TABLES_VERSION, Tables, TablesError, TablesWrite, value};
 
 #[derive(Serialize, Deserialize)]
 struct Backup {
@@ -13,19 +14,18 @@ struct Backup {
 }
 
 impl Tables {
-    /// All rows of the tables with `names`, as bytes for [`Tables::import`].
+    /// All rows of the tables that are backed up, as bytes for [`Tables::import`].
     ///
     /// # Errors
     ///
     /// What the database says.
-    pub fn export(&self, names: &[&str]) -> Result<Vec<u8>, TablesError> {
+    pub fn export(&self) -> Result<Vec<u8>, TablesError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(TablesError::Closed)?;
         let snapshot = database.begin_read()?;
         let mut tables = Vec::new();
-        for name in names {
-            let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
-            let rows = match snapshot.open_table(definition) {
+        for name in backed_up() {
+            let rows = match snapshot.open_table(definition(name)) {
                 Err(TableError::TableDoesNotExist(_)) => continue,
                 other => other?,
             };
@@ -35,20 +35,21 @@ impl Tables {
                 let bytes = |bytes: &[u8]| serde_cbor::Value::Bytes(bytes.to_vec());
                 copies.push((bytes(key.value()), bytes(value.value())));
             }
-            tables.push(((*name).to_owned(), copies));
+            tables.push((name.to_owned(), copies));
         }
         let version = TABLES_VERSION;
         Ok(value::to_bytes(&Backup { version, tables }))
     }
 
-    /// Writes all rows of a backup in one transaction and answers how many
-    /// there were. Rows that are there and not in the backup stay; counters
-    /// only rise.
+    /// Writes all rows of a backup into tables that have none, and that they
+    /// were restored, in one transaction; answers how many rows there were.
+    /// Tables that are not backed up are passed over.
     ///
     /// # Errors
     ///
-    /// [`TablesError::Backup`] for bytes that are none; then nothing changed.
-    pub fn import(&self, backup: &[u8]) -> Result<u64, TablesError> {
+    /// [`TablesError::Backup`] for bytes that are none, [`TablesError::Taken`]
+    /// when there are rows already; then nothing changed.
+    pub fn import(&self, backup: &[u8], restoration: Restoration) -> Result<u64, TablesError> {
         let unreadable = |reason: String| TablesError::Backup { reason };
         let backup: Backup =
             value::from_bytes(backup).map_err(|error| unreadable(error.to_string()))?;
@@ -59,30 +60,46 @@ impl Tables {
             )));
         }
         self.write(|transaction| {
+            self.require_empty(transaction)?;
             let mut count = 0;
             for (name, copies) in &backup.tables {
-                let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
-                let mut rows = transaction.transaction.open_table(definition)?;
-                for (key, copy) in copies {
-                    let (serde_cbor::Value::Bytes(key), serde_cbor::Value::Bytes(copy)) =
-                        (key, copy)
+                let Some(name) = backed_up().find(|known| known == name) else {
+                    continue;
+                };
+                let mut rows = transaction.transaction.open_table(definition(name))?;
+                for copy in copies {
+                    let (serde_cbor::Value::Bytes(key), serde_cbor::Value::Bytes(row)) = copy
                     else {
                         return Err(unreadable(format!(
                             "table `{name}` has a row without bytes"
                         )));
                     };
-                    let is_counter = name == super::COUNTERS.name();
-                    let old = rows.get(&key[..])?.map(|old| old.value().to_vec());
-                    if let (true, Some(old)) = (is_counter, old)
-                        && value::from_bytes::<u64>(&old)? >= value::from_bytes::<u64>(copy)?
-                    {
-                        continue;
-                    }
-                    rows.insert(&key[..], &copy[..])?;
+                    rows.insert(&key[..], &row[..])?;
                     count += 1;
                 }
             }
+            transaction.put(RESTORED, &newest(), &restoration)?;
             Ok(count)
         })
     }
+
+    fn require_empty(&self, transaction: &TablesWrite<'_>) -> Result<(), TablesError> {
+        for table in backed_up() {
+            let rows = transaction.transaction.open_table(definition(table))?;
+            if rows.first()?.is_some() {
+                let folder = self.backend.name();
+                return Err(TablesError::Taken { folder, table });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn backed_up() -> impl Iterator<Item = &'static str> {
+    let is_backed_up = |(_, class): &&(&str, Class)| *class == Class::BackedUp;
+    ALL.iter().filter(is_backed_up).map(|(name, _)| *name)
+}
+
+const fn definition(name: &str) -> TableDefinition<'_, &'static [u8], &'static [u8]> {
+    TableDefinition::new(name)
 }

@@ -1,110 +1,114 @@
-//! The tables that every peer has, and their rows.
+//! Every table of `state.redb`, with its class.
+//!
+//! Format: `docs/formats/state.md`.
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::action::SignedAction;
 use protocol::head::SignedHead;
 use protocol::id::{Address, Hash32};
-use protocol::lease::{SignedLease, SignedPage};
-use protocol::presence::SignedPresence;
+use protocol::lease::{Counters, SignedLease, SignedPage};
+use protocol::publish::Upload;
 use protocol::relayer;
 use protocol::signing::Record as _;
-use protocol::time::UnixSeconds;
+use protocol::time::{Epoch, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
-use super::{Table, TablesError, TablesWrite};
+use super::{Class, Table, TablesError, TablesWrite};
 
-/// Own leases by root: what the newest own page renews.
-pub const LEASES: Table<Cid, SignedLease> = Table::new("leases");
+/// Declares tables and lists them, so that none is without a class.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $table:ident: $key:ty => $row:ty = $name:literal, $class:ident;)*) => {
+        $($(#[$doc])* pub const $table: Table<$key, $row> = Table::new($name, Class::$class);)*
 
-/// Own newest page, by serial; older ones are removed when it is written.
-pub const PAGES: Table<u64, SignedPage> = Table::new("pages");
-
-/// Other holders' newest pages.
-pub const PAGES_BY_HOLDER: Table<Address, SignedPage> = Table::new("pages_by_holder");
-
-/// Other holders' leases, as their newest page renews them.
-pub const LEASES_BY_HOLDER: Table<(Address, Cid), SignedLease> = Table::new("leases_by_holder");
-
-/// Other peers' newest presence.
-pub const PRESENCES: Table<Address, SignedPresence> = Table::new("presences");
-
-/// Publishes that are not durable yet, by root: own uploads and requests
-/// that were accepted from others.
-pub const PUBLISHES: Table<Cid, PublishRow> = Table::new("publishes");
-
-/// Actions that the relayer accepted, by digest.
-pub const RELAYS: Table<Hash32, relayer::Row> = Table::new("relays");
-
-/// Vault records by lookup key and wallet, as their DAG-CBOR.
-pub const VAULT: Table<(Hash32, Address), Bytes> = Table::new("vault");
-
-/// Own signed heads by block number.
-pub const HEADS: Table<u64, SignedHead> = Table::new("heads");
-
-/// Entries of the ledger by number.
-pub const LEDGER: Table<u64, LedgerRow> = Table::new("ledger");
-
-/// Counters and cursors by name.
-pub const COUNTERS: Table<String, u64> = Table::new("counters");
-
-/// Small values by name.
-pub const META: Table<String, Bytes> = Table::new("meta");
-
-/// Counter of own lease serials.
-pub const LEASE_SERIAL: &str = "lease_serial";
-
-/// Counter of own page serials.
-pub const PAGE_SERIAL: &str = "page_serial";
-
-/// Counter of rows of [`LEDGER`].
-pub const LEDGER_NUMBER: &str = "ledger_number";
-
-/// The next block whose events are not indexed yet.
-pub const CHAIN_CURSOR: &str = "chain_cursor";
-
-/// A publish on its way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishRow {
-    /// The signed action that publishes the root.
-    pub action: SignedAction,
-    /// Who asked: the wallet that signed.
-    pub wallet: Address,
-    /// Announced length of the DAG in bytes.
-    pub size: u64,
-    /// When it was accepted.
-    pub received: UnixSeconds,
-    /// How far it is.
-    pub state: PublishState,
-    /// Leases that were collected so far.
-    pub leases: Vec<SignedLease>,
+        /// All tables by name, each with its class.
+        pub const ALL: &[(&str, Class)] = &[$(($name, Class::$class)),*];
+    };
 }
 
-/// How far a publish is.
+tables! {
+    /// Own leases by root: what the newest own page renews.
+    LEASES: Cid => SignedLease = "leases", BackedUp;
+
+    /// The serials that were drawn and the epoch of the last page, under [`newest`]:
+    /// forgotten, they would be signed a second time.
+    LEASE_COUNTERS: String => Counters = "lease_counters", BackedUp;
+
+    /// Own newest page, under [`newest`].
+    OWN_PAGE: String => SignedPage = "own_page", BackedUp;
+
+    /// Other holders' leases, as their newest page renews them; the holders tell them again.
+    LEASES_BY_HOLDER: (Address, Cid) => SignedLease = "leases_by_holder", Derived;
+
+    /// Uploads that were accepted from others, by root.
+    UPLOADS: Cid => Upload = "uploads", BackedUp;
+
+    /// Roots that a digital content has or had; the index does not know what it had.
+    ROOT_SIGHTINGS: Cid => Unbound = "root_sightings", BackedUp;
+
+    /// Own publications that are under way or over, by the digest of their action.
+    PUBLICATIONS: Hash32 => Unbound = "publications", BackedUp;
+
+    /// Actions that wait for a relayer or for the chain, by digest.
+    OUTBOX: Hash32 => Unbound = "outbox", BackedUp;
+
+    /// Actions that the relayer accepted, by digest.
+    RELAYS: Hash32 => relayer::Row = "relays", BackedUp;
+
+    /// Vault records by lookup key and wallet, as their DAG-CBOR.
+    VAULT: (Hash32, Address) => Bytes = "vault", BackedUp;
+
+    /// Own signed heads by block number.
+    HEADS: u64 => SignedHead = "heads", BackedUp;
+
+    /// When this folder was made of a backup, under [`newest`], until the peer is
+    /// back among the others.
+    RESTORED: String => Restoration = "restored", BackedUp;
+
+    /// The newest counted head; others tell the next one.
+    META: String => Bytes = "meta", Expendable;
+
+    /// The format of the file, under [`newest`].
+    FORMAT: String => u64 = "format", Derived;
+}
+
+/// Stands for rows whose type a crate above this one has; [`Table::of`] binds them.
+#[derive(Debug, Clone, Copy)]
+pub enum Unbound {}
+
+/// When a folder was made of a backup: what was signed after the backup was
+/// written is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PublishState {
-    /// Blocks are coming in.
-    Pulling,
-    /// All blocks are here.
-    Held,
-    /// The minimum of leases is there.
-    Durable,
-    /// The action is on chain.
-    Published,
+pub struct Restoration {
+    /// When.
+    pub at: UnixSeconds,
+    /// The epoch of that time.
+    pub epoch: Epoch,
 }
 
-/// An amount that came or went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerRow {
-    /// When.
-    pub time: UnixSeconds,
-    /// What for.
-    pub what: String,
-    /// How much, in the smallest unit, as decimal text; negative when it went.
-    pub amount: String,
-    /// The transaction, when there is one.
-    pub tx: Option<Hash32>,
+impl Restoration {
+    /// A restoration at `at`.
+    #[must_use]
+    pub const fn new(at: UnixSeconds) -> Self {
+        Self {
+            at,
+            epoch: at.epoch(),
+        }
+    }
+}
+
+/// The key of the one row of [`LEASE_COUNTERS`], [`OWN_PAGE`], [`RESTORED`] and
+/// [`FORMAT`].
+#[must_use]
+pub fn newest() -> String {
+    "newest".to_owned()
+}
+
+impl<K> Table<K, Unbound> {
+    /// The same table with rows of type `V`; each table is bound to one type.
+    #[must_use]
+    pub const fn of<V>(self) -> Table<K, V> {
+        Table::new(self.name, self.class)
+    }
 }
 
 impl TablesWrite<'_> {

@@ -1,16 +1,17 @@
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use protocol::head::{Head, SignedHead};
 use protocol::id::{Address, Hash32};
-use protocol::lease::{Lease, SignedLease};
+use protocol::lease::{Counters, Lease, SignedLease};
 use protocol::signing::{Signature, Signed};
-use protocol::time::Epoch;
+use protocol::time::{Epoch, UnixSeconds};
 
 use super::*;
 use crate::backend::MemoryBackend;
 
-const NUMBERS: Table<u64, String> = Table::new("numbers");
+const NUMBERS: Table<u64, String> = Table::new("numbers", Class::Expendable);
 
 fn tables() -> Tables {
     Tables::open(Arc::new(MemoryBackend::new())).unwrap()
@@ -21,18 +22,19 @@ fn a_transaction_changes_all_its_rows_or_none() {
     let tables = tables();
     let refused: Result<(), TablesError> = tables.write(|rows| {
         rows.put(NUMBERS, &1, &"one".to_owned())?;
-        rows.next_number(LEASE_SERIAL)?;
+        rows.put(LEASE_COUNTERS, &newest(), &counters(1))?;
         Err(TablesError::Closed)
     });
     assert!(refused.is_err());
-    let serial: u64 = tables
-        .write(|rows| {
+    tables
+        .write::<_, TablesError>(|rows| {
             assert_eq!(rows.get(NUMBERS, &1)?, None);
+            assert_eq!(rows.get(LEASE_COUNTERS, &newest())?, None);
             rows.put(NUMBERS, &1, &"one".to_owned())?;
-            rows.next_number(LEASE_SERIAL)
+            assert_eq!(rows.get(NUMBERS, &1)?.as_deref(), Some("one"));
+            Ok(())
         })
         .unwrap();
-    assert_eq!(serial, 1);
     tables
         .read(|rows| {
             assert_eq!(rows.get(NUMBERS, &1)?.as_deref(), Some("one"));
@@ -40,6 +42,13 @@ fn a_transaction_changes_all_its_rows_or_none() {
             Ok::<_, TablesError>(())
         })
         .unwrap();
+}
+
+fn counters(lease_serial: u64) -> Counters {
+    Counters {
+        lease_serial,
+        ..Counters::default()
+    }
 }
 
 fn signed<R>(record: R) -> Signed<R> {
@@ -106,33 +115,56 @@ fn a_second_head_of_a_number_is_never_signed() {
 }
 
 #[test]
-fn a_backup_brings_rows_back_and_lowers_no_counter() {
+fn a_backup_holds_what_is_backed_up_and_mixes_with_no_other_records() {
     let from = tables();
-    let count = |tables: &Tables, times: u64| {
-        for _ in 0..times {
-            tables
-                .write::<_, TablesError>(|rows| rows.next_number(LEASE_SERIAL))
-                .unwrap();
-        }
-    };
     let lease = lease(b"a", 1);
     let root = lease.record.root;
-    from.write::<_, TablesError>(|rows| rows.put(LEASES, &root, &lease))
-        .unwrap();
-    count(&from, 3);
-    let backup = from.export(&["leases", "counters", "absent"]).unwrap();
-    for (before, after) in [(0, 3), (5, 5)] {
-        let into = tables();
-        count(&into, before);
-        into.import(&backup).unwrap();
-        into.read::<_, TablesError>(|rows| {
-            assert_eq!(rows.get(LEASES, &root)?.as_ref(), Some(&lease));
-            let serial = rows.get(COUNTERS, &LEASE_SERIAL.to_owned())?;
-            assert_eq!(serial, Some(after));
-            Ok(())
-        })
-        .unwrap();
+    from.write::<_, TablesError>(|rows| {
+        rows.put(LEASES, &root, &lease)?;
+        rows.put(LEASES_BY_HOLDER, &(Address([2; 20]), root), &lease)?;
+        rows.put(LEASE_COUNTERS, &newest(), &counters(7))
+    })
+    .unwrap();
+    let backup = from.export().unwrap();
+    let restoration = Restoration::new(UnixSeconds(7200));
+    let into = tables();
+    assert_eq!(into.import(&backup, restoration).unwrap(), 2);
+    into.read::<_, TablesError>(|rows| {
+        assert_eq!(rows.get(LEASES, &root)?.as_ref(), Some(&lease));
+        assert_eq!(rows.get(LEASE_COUNTERS, &newest())?, Some(counters(7)));
+        assert_eq!(rows.count(LEASES_BY_HOLDER)?, 0);
+        let restored = rows.get(RESTORED, &newest())?.unwrap();
+        assert_eq!((restored, restored.epoch), (restoration, Epoch(2)));
+        Ok(())
+    })
+    .unwrap();
+    for taken in [&from, &into] {
+        let refused = taken.import(&backup, restoration).unwrap_err();
+        assert!(matches!(refused, TablesError::Taken { .. }), "{refused}");
     }
-    let refused = from.import(b"nonsense").unwrap_err();
+    let refused = tables().import(b"nonsense", restoration).unwrap_err();
     assert!(matches!(refused, TablesError::Backup { .. }));
+}
+
+#[test]
+fn every_table_has_a_name_of_its_own_and_is_drawn_with_its_class() {
+    let names: BTreeSet<&str> = ALL.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), ALL.len());
+    let document = include_str!("../../../docs/formats/state.md");
+    let drawn: BTreeSet<&str> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(drawn, names);
+    for (name, class) in ALL {
+        let class = match class {
+            Class::BackedUp => "backed up",
+            Class::Derived => "derived",
+            Class::Expendable => "expendable",
+        };
+        let row = document
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` | {class} |")));
+        assert!(row.is_some(), "{name} is {class}");
+    }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use protocol::lease::Counters;
 use storage::backend::MemoryBackend;
-use storage::tables::{COUNTERS, LEASE_SERIAL, Table, Tables, TablesError};
-
-const NUMBERS: Table<u64, String> = Table::new("numbers");
+use storage::tables::{LEASE_COUNTERS, META, Tables, TablesError, newest};
 
 fn open(disk: &MemoryBackend) -> Result<Tables, TablesError> {
     Tables::open(Arc::new(disk.clone()))
@@ -13,8 +12,11 @@ fn open(disk: &MemoryBackend) -> Result<Tables, TablesError> {
 
 fn step(tables: &Tables) -> Result<u64, TablesError> {
     tables.write(|rows| {
-        let serial = rows.next_number(LEASE_SERIAL)?;
-        rows.put(NUMBERS, &serial, &serial.to_string())?;
+        let mut counters = rows.get(LEASE_COUNTERS, &newest())?.unwrap_or_default();
+        counters.lease_serial += 1;
+        rows.put(LEASE_COUNTERS, &newest(), &counters)?;
+        let serial = counters.lease_serial;
+        rows.put(META, &serial.to_string(), &serial.to_string().into())?;
         Ok(serial)
     })
 }
@@ -23,9 +25,9 @@ fn step(tables: &Tables) -> Result<u64, TablesError> {
 fn check_serials(tables: &Tables, acknowledged: u64) {
     tables
         .read(|rows| {
-            let serial = rows.get(COUNTERS, &LEASE_SERIAL.to_owned())?.unwrap_or(0);
-            assert!(serial >= acknowledged);
-            assert_eq!(rows.count(NUMBERS)?, serial);
+            let counters: Counters = rows.get(LEASE_COUNTERS, &newest())?.unwrap_or_default();
+            assert!(counters.lease_serial >= acknowledged);
+            assert_eq!(rows.count(META)?, counters.lease_serial);
             Ok::<_, TablesError>(())
         })
         .unwrap();
