@@ -233,23 +233,7 @@ impl BlockError {
     }
 }
 
-macro_rules! from_redb {
-    ($($error:ident),*) => {$(
-        impl From<redb::$error> for BlockError {
-            fn from(error: redb::$error) -> Self {
-                Self::Index(Box::new(error.into()))
-            }
-        }
-    )*};
-}
-
-from_redb!(
-    Error,
-    TransactionError,
-    TableError,
-    StorageError,
-    CommitError
-);
+crate::database::from_redb!(BlockError, Index);
 
 impl Default for BlockStoreConfig {
     fn default() -> Self {

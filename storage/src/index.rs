@@ -13,18 +13,19 @@ mod view;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::path::Path;
+use std::sync::{Arc, Weak};
 
 use cid::Cid;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use protocol::action::{ActionDomain, ActionError};
 use protocol::entry::Entry;
 use protocol::id::{Address, Hash32};
 use protocol::time::UnixSeconds;
 
-use crate::backend::{self, Backend};
+use crate::backend::Backend;
+use crate::database::{Database, Source};
 
 pub use pending::{Pending, PendingAction, PendingError, PendingView};
 pub use query::{
@@ -38,30 +39,17 @@ pub use view::EntityError;
 #[derive(Debug)]
 pub struct Index {
     reader: Reader,
-    source: Source,
-    /// Set by a disk error, after which redb refuses all work on a database
-    /// until it is opened again.
-    is_broken: bool,
 }
 
 /// Makes snapshots; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    /// `None` after a disk error, until the database can be opened again.
-    database: Arc<RwLock<Option<Arc<Database>>>>,
-}
-
-/// Where the database is.
-#[derive(Debug)]
-enum Source {
-    Folder(PathBuf),
-    Backend(Arc<dyn Backend>),
-    Memory,
+    database: Arc<Database>,
 }
 
 /// Tells when nothing holds the index's file open any more.
 #[derive(Debug, Clone)]
-pub struct Holders(Option<Weak<Database>>);
+pub struct Holders(Option<Weak<redb::Database>>);
 
 /// The index as it was when the snapshot was taken; queries are its methods.
 pub struct Snapshot {
@@ -71,7 +59,7 @@ pub struct Snapshot {
     touched: ReadOnlyTable<u64, &'static [u8]>,
     meta: ReadOnlyTable<&'static str, u64>,
     /// Dropped after the tables: they need the open file.
-    _database: Arc<Database>,
+    _database: Arc<redb::Database>,
 }
 
 /// A block of the data chain as the index takes it.
@@ -169,7 +157,7 @@ pub enum IndexError {
     },
     /// The database failed.
     #[error("`index.redb` failed: {0}")]
-    Database(redb::Error),
+    Database(Box<redb::Error>),
     /// The database is closed after an error and could not be opened again.
     #[error("`index.redb` is closed after a disk error; free some space or check the disk")]
     Closed,
@@ -212,7 +200,7 @@ impl Index {
     ///
     /// [`IndexError::Format`] for files of later versions, and database errors.
     pub fn open(folder: &Path) -> Result<Self, IndexError> {
-        Self::from_source(Source::Folder(folder.to_owned()))
+        Self::from_source(Source::Path(folder.join(FILE_NAME)))
     }
 
     /// As [`Index::open`], in a locked folder.
@@ -221,7 +209,7 @@ impl Index {
     ///
     /// As [`Index::open`].
     pub fn open_in(backend: Arc<dyn Backend>) -> Result<Self, IndexError> {
-        Self::from_source(Source::Backend(backend))
+        Self::from_source(Source::File(backend, FILE_NAME))
     }
 
     /// Makes an index that lives as long as the process.
@@ -234,16 +222,12 @@ impl Index {
     }
 
     fn from_source(source: Source) -> Result<Self, IndexError> {
-        let database = source.open()?;
-        writer::initialise(&database)?;
+        let database = Database::open(source, CACHE_BYTES_MAX)?;
+        database.with(writer::initialise)??;
         let reader = Reader {
-            database: Arc::new(RwLock::new(Some(Arc::new(database)))),
+            database: Arc::new(database),
         };
-        Ok(Self {
-            reader,
-            source,
-            is_broken: false,
-        })
+        Ok(Self { reader })
     }
 
     /// A handle for readers.
@@ -323,55 +307,19 @@ impl Index {
     /// so that readers see what was committed, or before the next change.
     fn change<T>(
         &mut self,
-        change: impl FnOnce(&Database) -> Result<T, IndexError>,
+        change: impl FnOnce(&redb::Database) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        if self.is_broken {
-            self.reopen()?;
-        }
-        let outcome = change(&*self.reader.database()?);
+        let database = &self.reader.database;
+        database.ensure_sound()?;
+        let outcome = database.with(change)?;
         if let Err(IndexError::Database(_)) = &outcome {
-            self.is_broken = true;
-            if let Err(error) = self.reopen() {
+            database.mark_broken();
+            if let Err(error) = database.ensure_sound() {
+                let error = IndexError::from(error);
                 tracing::warn!(%error, "the index could not be opened again yet");
             }
         }
         outcome
-    }
-
-    fn reopen(&mut self) -> Result<(), IndexError> {
-        // What is in memory cannot be opened again, and no disk fails it.
-        if !matches!(self.source, Source::Memory) {
-            let open = self.reader.database.write();
-            let mut open = open.unwrap_or_else(PoisonError::into_inner);
-            if let Some(database) = open.take()
-                && let Err(shared) = Arc::try_unwrap(database)
-            {
-                // A snapshot is still being read; the file stays open with it.
-                *open = Some(shared);
-                return Err(IndexError::Closed);
-            }
-            *open = Some(Arc::new(self.source.open()?));
-        }
-        self.is_broken = false;
-        Ok(())
-    }
-}
-
-impl Source {
-    fn open(&self) -> Result<Database, IndexError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES_MAX);
-        match self {
-            Self::Folder(folder) => Ok(builder.create(folder.join(FILE_NAME))?),
-            Self::Backend(folder) => {
-                let opened = backend::open_database(&**folder, FILE_NAME, CACHE_BYTES_MAX);
-                opened.map_err(IndexError::Database)
-            }
-            Self::Memory => {
-                let backend = redb::backends::InMemoryBackend::new();
-                Ok(builder.create_with_backend(backend)?)
-            }
-        }
     }
 }
 
@@ -388,7 +336,7 @@ impl Reader {
     /// Who holds the file open.
     #[must_use]
     pub fn holders(&self) -> Holders {
-        let database = self.database().ok();
+        let database = self.database.share().ok();
         Holders(database.as_ref().map(Arc::downgrade))
     }
 
@@ -398,7 +346,7 @@ impl Reader {
     ///
     /// Database errors.
     pub fn snapshot(&self) -> Result<Snapshot, IndexError> {
-        let database = self.database()?;
+        let database = self.database.share()?;
         let transaction = database.begin_read()?;
         Ok(Snapshot {
             state: transaction.open_table(STATE)?,
@@ -409,12 +357,6 @@ impl Reader {
             _database: database,
         })
     }
-
-    fn database(&self) -> Result<Arc<Database>, IndexError> {
-        let open = self.database.read();
-        let open = open.unwrap_or_else(PoisonError::into_inner);
-        open.clone().ok_or(IndexError::Closed)
-    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -423,23 +365,7 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-macro_rules! database_error {
-    ($($error:ty),*) => {$(
-        impl From<$error> for IndexError {
-            fn from(error: $error) -> Self {
-                Self::Database(error.into())
-            }
-        }
-    )*};
-}
-
-database_error!(
-    redb::DatabaseError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::StorageError,
-    redb::CommitError
-);
+crate::database::from_redb!(IndexError, Database);
 
 /// All entities, relations and counts, by the keys of [`keys`].
 const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");

@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod blocks;
+mod database;
 pub mod files;
 pub mod index;
 pub mod search;

@@ -10,8 +10,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use redb::{ReadableDatabase as _, TableDefinition, TableError};
 use serde::Serialize;
@@ -21,7 +20,8 @@ pub use key::TableKey;
 pub use records::*;
 pub use value::ValueError;
 
-use crate::backend::{Backend, open_database};
+use crate::backend::Backend;
+use crate::database::{Database, Source};
 
 mod backup;
 mod key;
@@ -32,10 +32,7 @@ pub mod value;
 #[derive(Debug, Clone)]
 pub struct Tables {
     backend: Arc<dyn Backend>,
-    database: Arc<RwLock<Option<redb::Database>>>,
-    /// Set by a disk error, after which redb refuses all work on a database
-    /// until it is opened again.
-    is_broken: Arc<AtomicBool>,
+    database: Arc<Database>,
 }
 
 /// What becomes of a table when the disk is lost.
@@ -61,7 +58,7 @@ pub struct Table<K, V> {
 /// One transaction: sees its own changes, all or none of which stay.
 pub struct TablesWrite<'t> {
     transaction: &'t redb::WriteTransaction,
-    is_broken: &'t AtomicBool,
+    database: &'t Database,
 }
 
 /// One snapshot.
@@ -172,12 +169,9 @@ impl Tables {
     /// [`TablesError::Format`] for a file of another version; otherwise what
     /// the disk says.
     pub fn open(backend: Arc<dyn Backend>) -> Result<Self, TablesError> {
-        let database = open_database(&*backend, TABLES_NAME, CACHE_BYTES)?;
-        let tables = Self {
-            backend,
-            database: Arc::new(RwLock::new(Some(database))),
-            is_broken: Arc::default(),
-        };
+        let source = Source::File(Arc::clone(&backend), TABLES_NAME);
+        let database = Arc::new(Database::open(source, CACHE_BYTES)?);
+        let tables = Self { backend, database };
         let found =
             tables.write::<_, TablesError>(|rows| match rows.get(FORMAT, &newest())? {
                 Some(found) => Ok(found),
@@ -202,10 +196,11 @@ impl Tables {
         &self,
         read: impl FnOnce(&TablesRead<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = database.as_ref().ok_or(TablesError::Closed)?;
-        let snapshot = database.begin_read().map_err(TablesError::from)?;
-        read(&TablesRead(&snapshot))
+        let on_snapshot = |database: &redb::Database| {
+            let snapshot = database.begin_read().map_err(TablesError::from)?;
+            read(&TablesRead(&snapshot))
+        };
+        self.database.with(on_snapshot).map_err(TablesError::from)?
     }
 
     /// Runs `change` in one transaction, durable when this returns `Ok`;
@@ -218,37 +213,23 @@ impl Tables {
         &self,
         change: impl FnOnce(&TablesWrite<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.ensure_open()?;
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let open = database.as_ref().ok_or(TablesError::Closed)?;
+        let database = &*self.database;
+        database.ensure_sound().map_err(TablesError::from)?;
         let broken = |error: TablesError| {
-            self.is_broken.store(true, Ordering::Release);
+            database.mark_broken();
             error
         };
-        let mut transaction = open.begin_write().map_err(|error| broken(error.into()))?;
-        transaction.set_quick_repair(true);
-        let value = change(&TablesWrite {
-            transaction: &transaction,
-            is_broken: &self.is_broken,
-        })?;
-        transaction.commit().map_err(|error| broken(error.into()))?;
-        Ok(value)
-    }
-
-    fn ensure_open(&self) -> Result<(), TablesError> {
-        if !self.is_broken.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let mut database = self
-            .database
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if self.is_broken.load(Ordering::Acquire) {
-            *database = None;
-            *database = Some(open_database(&*self.backend, TABLES_NAME, CACHE_BYTES)?);
-            self.is_broken.store(false, Ordering::Release);
-        }
-        Ok(())
+        let in_one = |open: &redb::Database| {
+            let mut transaction = open.begin_write().map_err(|error| broken(error.into()))?;
+            transaction.set_quick_repair(true);
+            let value = change(&TablesWrite {
+                transaction: &transaction,
+                database,
+            })?;
+            transaction.commit().map_err(|error| broken(error.into()))?;
+            Ok(value)
+        };
+        database.with(in_one).map_err(TablesError::from)?
     }
 }
 
@@ -374,7 +355,7 @@ impl TablesWrite<'_> {
 
     fn note<T>(&self, outcome: Result<T, TablesError>) -> Result<T, TablesError> {
         if let Err(TablesError::Database(_)) = &outcome {
-            self.is_broken.store(true, Ordering::Release);
+            self.database.mark_broken();
         }
         outcome
     }
@@ -424,23 +405,7 @@ impl std::fmt::Debug for TablesWrite<'_> {
     }
 }
 
-macro_rules! from_redb {
-    ($($error:ident),*) => {$(
-        impl From<redb::$error> for TablesError {
-            fn from(error: redb::$error) -> Self {
-                Self::Database(Box::new(error.into()))
-            }
-        }
-    )*};
-}
-
-from_redb!(
-    Error,
-    TransactionError,
-    TableError,
-    StorageError,
-    CommitError
-);
+crate::database::from_redb!(TablesError, Database);
 
 /// Longest value in bytes.
 pub const ROW_BYTES_MAX: usize = 1 << 20;

@@ -1,19 +1,20 @@
 //! The index of the block store in redb, and one transaction over it.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
+use redb::{ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::segment::Location;
 use super::{BlockError, Digest, Holding};
-use crate::backend::{Backend, open_database};
+use crate::backend::Backend;
+use crate::database::{Database, Source};
 use protocol::time::UnixSeconds;
 
-/// The database, closed while it cannot be used.
+/// The database of the block store.
 #[derive(Debug)]
-pub(super) struct Index(RwLock<Option<Database>>);
+pub(super) struct Index(Database);
 
 /// What is known of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,22 +65,15 @@ pub(super) struct IndexTransaction<'t> {
 }
 
 impl Index {
-    pub(super) fn open(backend: &dyn Backend, cache_bytes: usize) -> Result<Self, BlockError> {
-        let database = open_database(backend, INDEX_NAME, cache_bytes)?;
-        Ok(Self(RwLock::new(Some(database))))
+    pub(super) fn open(backend: Arc<dyn Backend>, cache_bytes: usize) -> Result<Self, BlockError> {
+        let source = Source::File(backend, INDEX_NAME);
+        Ok(Self(Database::open(source, cache_bytes)?))
     }
 
-    /// Closes the database after an error and opens it again, so that what
-    /// it says is what the disk has.
-    pub(super) fn reopen(
-        &self,
-        backend: &dyn Backend,
-        cache_bytes: usize,
-    ) -> Result<(), BlockError> {
-        let mut database = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        *database = None;
-        *database = Some(open_database(backend, INDEX_NAME, cache_bytes)?);
-        Ok(())
+    /// Opens the database again after an error, so that what it says is what
+    /// the disk has; true when there was one.
+    pub(super) fn ensure_sound(&self) -> Result<bool, BlockError> {
+        Ok(self.0.ensure_sound()?)
     }
 
     /// Runs `read` on a snapshot; `None` when nothing was ever committed.
@@ -87,9 +81,7 @@ impl Index {
         &self,
         read: impl FnOnce(&redb::ReadTransaction) -> Result<T, BlockError>,
     ) -> Result<T, BlockError> {
-        let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let snapshot = database.as_ref().ok_or(BlockError::Closed)?.begin_read()?;
-        read(&snapshot)
+        self.0.with(|database| read(&database.begin_read()?))?
     }
 
     /// Runs `change` in one durable transaction; nothing happens when it fails.
@@ -97,16 +89,21 @@ impl Index {
         &self,
         change: impl FnOnce(&mut IndexTransaction<'_>) -> Result<T, BlockError>,
     ) -> Result<(T, Totals, BTreeMap<u32, SegmentRow>), BlockError> {
-        let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = database.as_ref().ok_or(BlockError::Closed)?.begin_write()?;
-        transaction.set_quick_repair(true);
-        let outcome = {
-            let mut open = IndexTransaction::new(&transaction)?;
-            let value = change(&mut open)?;
-            open.finish(value)?
-        };
-        transaction.commit()?;
-        Ok(outcome)
+        let outcome = self.0.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_quick_repair(true);
+            let outcome = {
+                let mut open = IndexTransaction::new(&transaction)?;
+                let value = change(&mut open)?;
+                open.finish(value)?
+            };
+            transaction.commit()?;
+            Ok(outcome)
+        })?;
+        if matches!(outcome, Err(BlockError::Index(_))) {
+            self.0.mark_broken();
+        }
+        outcome
     }
 
     pub(super) fn row(&self, digest: &Digest) -> Result<Option<BlockRow>, BlockError> {

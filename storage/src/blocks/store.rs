@@ -29,8 +29,6 @@ pub struct BlockStore {
     segment_next: u32,
     /// The segment that is being rewritten, and how far.
     pub(super) rewriting: Option<(u32, u64)>,
-    /// Set when the index failed: it is opened again before the next change.
-    is_broken: bool,
 }
 
 /// What one step of rewriting came to.
@@ -79,7 +77,7 @@ impl BlockStore {
         }
         let has_index = complete && names.iter().any(|name| name == INDEX_NAME);
         let shared = Arc::new(Shared {
-            index: Index::open(&*backend, config.cache_bytes)?,
+            index: Index::open(Arc::clone(&backend), config.cache_bytes)?,
             segments: Segments::default(),
             stats: Mutex::default(),
         });
@@ -92,7 +90,6 @@ impl BlockStore {
             active: None,
             segment_next: 1,
             rewriting: None,
-            is_broken: false,
         };
         let numbers: BTreeSet<u32> = names
             .iter()
@@ -246,9 +243,7 @@ impl BlockStore {
                 Ok(value)
             }
             Err(error) => {
-                if matches!(error, BlockError::Index(_) | BlockError::Closed) {
-                    self.is_broken = true;
-                } else {
+                if !matches!(error, BlockError::Index(_) | BlockError::Closed) {
                     self.reset_active();
                 }
                 Err(error)
@@ -379,13 +374,10 @@ impl BlockStore {
 
     /// Opens the index again after an error and takes over what it says.
     fn ensure_sound(&mut self) -> Result<(), BlockError> {
-        if self.is_broken {
-            let cache_bytes = self.config.cache_bytes;
-            self.shared.index.reopen(&*self.backend, cache_bytes)?;
+        if self.shared.index.ensure_sound()? {
             self.reload()?;
             self.reset_active();
             self.publish_stats();
-            self.is_broken = false;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use protocol::merkle;
 use protocol::signing::{Signature, SigningKey};
 
 use super::*;
+use crate::backend::MemoryBackend;
 use crate::search::Search;
 
 pub(crate) const CID: &str = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy";
@@ -429,7 +430,7 @@ fn a_file_of_an_older_format_is_emptied_and_a_later_one_is_refused() {
 }
 
 fn set_format(folder: &Path, format: u64) {
-    let database = Database::create(folder.join(FILE_NAME)).unwrap();
+    let database = redb::Database::create(folder.join(FILE_NAME)).unwrap();
     let transaction = database.begin_write().unwrap();
     let mut meta = transaction.open_table(META).unwrap();
     meta.insert("format", format).unwrap();
@@ -723,7 +724,7 @@ fn kinds_and_targets_have_one_byte_each() {
 #[test]
 fn a_full_disk_stops_writing_only_until_there_is_room() {
     for step in 0..40 {
-        let disk = backend::MemoryBackend::new();
+        let disk = MemoryBackend::new();
         let mut index = Index::open_in(Arc::new(disk.clone())).unwrap();
         let mut chain = Chain::default();
         let first = chain.push(vec![create_user(1)]).clone();

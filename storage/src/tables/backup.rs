@@ -2,7 +2,6 @@
 
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
-use std::sync::PoisonError;
 
 use super::records::{ALL, RESTORED, Restoration, newest};
 use super::{Class, TABLES_VERSION, Tables, TablesError, TablesWrite, value};
@@ -20,9 +19,7 @@ impl Tables {
     ///
     /// What the database says.
     pub fn export(&self) -> Result<Vec<u8>, TablesError> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = database.as_ref().ok_or(TablesError::Closed)?;
-        let snapshot = database.begin_read()?;
+        let snapshot = self.database.with(redb::Database::begin_read)??;
         let mut tables = Vec::new();
         for name in backed_up() {
             let rows = match snapshot.open_table(definition(name)) {
