@@ -266,6 +266,7 @@ const PRESETS: &[(&str, &str)] = &[
     ("gossip", include_str!("../presets/gossip.toml")),
     ("vault", include_str!("../presets/vault.toml")),
     ("relayer", include_str!("../presets/relayer.toml")),
+    ("reorg", include_str!("../presets/reorg.toml")),
 ];
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use protocol::amount::Dgc;
 use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, Role, UserId, Zone};
+use protocol::publish::Origin;
+use protocol::relayer::{Request, Response, Status};
 use protocol::signing::SigningKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +39,7 @@ pub(crate) struct TestNet {
     pub(crate) contracts: Contracts,
     pub(crate) door: Door,
     pub(crate) peers: Vec<TestPeer>,
+    confirmations: u64,
 }
 
 pub(crate) struct TestPeer {
@@ -60,6 +63,11 @@ fn peer_key(number: usize) -> SigningKey {
 impl TestNet {
     /// Staked peers with every role and, last, a light peer, all connected.
     pub(crate) async fn new(staked: usize) -> Self {
+        Self::with_confirmations(staked, 0).await
+    }
+
+    /// As [`Self::new`], with so many blocks on top of a final one.
+    pub(crate) async fn with_confirmations(staked: usize, confirmations: u64) -> Self {
         let net = TestChain::new().await;
         for number in 0..staked {
             let service = ServiceConfig {
@@ -80,6 +88,7 @@ impl TestNet {
             chain,
             contracts,
             peers: Vec::new(),
+            confirmations,
         };
         for number in 0..=staked {
             let context = net.context(number, number < staked, None).await;
@@ -117,7 +126,7 @@ impl TestNet {
             ..NetConfig::default().on_loopback()
         };
         let mut config = Config::default();
-        config.chain.confirmations = 0;
+        config.chain.confirmations = self.confirmations;
         if is_staked {
             config.roles = BTreeSet::from(Role::ALL);
         }
@@ -125,7 +134,7 @@ impl TestNet {
             rpc: vec![format!("http://{}", self.door.address)],
             chain_id: None,
             contracts: self.contracts,
-            confirmations: 0,
+            confirmations: self.confirmations,
             poll_interval: Duration::from_millis(20),
             ..ChainConfig::default()
         };
@@ -243,6 +252,29 @@ impl TestPeer {
             Ok(status) => status,
             Err(_) => panic!("never {state:?}: {:?}", self.relay.status(digest).await),
         }
+    }
+
+    /// Waits until the relayer of this peer has seen an action on chain.
+    pub(crate) async fn until_mined(&self, digest: Hash32) {
+        let local = self.relay.local().unwrap();
+        let origin = Origin {
+            peer: self.context.peer,
+            ip: None,
+        };
+        let seen = async {
+            loop {
+                let status = local.ask(Request::Status { digest }, origin).await;
+                if let Ok(Response::Accepted {
+                    status: Status::Mined(_),
+                    ..
+                }) = status
+                {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.unwrap();
     }
 
     /// Waits until the index of this peer has a user.

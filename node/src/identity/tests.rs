@@ -187,6 +187,29 @@ async fn an_action_waits_on_disk_for_a_relayer() {
     assert_eq!(net.transactions().await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_action_whose_block_is_undone_lands_all_the_same() {
+    let mut net = TestNet::with_confirmations(1, 12).await;
+    let first = net.peers[0].relay.send(net.user(1, 60)).await.unwrap();
+    net.peers[0].until_mined(first.digest).await;
+    let mined = net.peers[0].context.index.height().borrow().block_number;
+    // What a restart forgets, nobody broadcasts again by itself.
+    net.peers[0].stop().await;
+    let context = net.context(0, true, Some(&net.peers[0].context)).await;
+    net.peers[0] = TestPeer::start(context).await;
+    net.connect().await;
+
+    net.chain.control().reorg(1, false).await.unwrap();
+    let relayer = &net.peers[0];
+    let mut indexed = relayer.context.index.height();
+    until(&mut indexed, |indexed| indexed.block_number != mined).await;
+    relayer.relay.send(net.user(2, 61)).await.unwrap();
+    for user in [1, 2] {
+        relayer.until_indexed(UserId(3_000_000 + user)).await;
+    }
+    assert_eq!(net.transactions().await, 2);
+}
+
 async fn until<T>(watch: &mut watch::Receiver<T>, holds: impl FnMut(&T) -> bool) {
     let seen = tokio::time::timeout(PATIENCE, watch.wait_for(holds)).await;
     seen.expect("not in time").expect("the task lives");

@@ -304,6 +304,34 @@ fn a_consumed_nonce_sends_the_action_back_to_be_looked_for() {
 }
 
 #[test]
+fn a_reorganisation_that_forgets_transactions_leaves_no_hole() {
+    let mut world = World::new();
+    for nonce in 1..=3 {
+        world.accept(follow(nonce));
+    }
+    assert_eq!(world.nonces, [7, 8, 9]);
+    world.look(10, 7);
+    world.settle();
+    world.nonces.clear();
+    // The chain has undone all three and knows nothing of them.
+    world.look(7, 7);
+    world.accept(follow(4));
+    for _ in 0..10 {
+        world.advance(1);
+        world.look(7, 7);
+        world.settle();
+    }
+    let last = world.nonces.iter().copied().max().unwrap_or(7);
+    for nonce in 7..=last {
+        assert!(
+            world.nonces.contains(&nonce),
+            "what was sent since then waits behind {nonce}: {:?}",
+            world.nonces
+        );
+    }
+}
+
+#[test]
 fn a_refused_transaction_leaves_no_gap() {
     let mut world = World::new();
     let first = world.accept(follow(1));
@@ -429,6 +457,11 @@ impl World {
         self.connect();
     }
 
+    /// Shows the wallet's next nonce at the newest and at the last final block.
+    fn look(&mut self, latest: u64, _settled: u64) {
+        self.relayer.handle_wallet(WALLET, latest, true);
+    }
+
     fn advance(&mut self, blocks: u64) {
         self.block += blocks;
         self.relayer.handle_block(self.block);
@@ -489,7 +522,8 @@ impl World {
                     self.sent += 1;
                     self.nonces.push(nonce);
                 }
-                Event::Simulate { .. } | Event::Forget { .. } | Event::Cancel { .. } => {}
+                Event::Cancel { nonce, .. } => self.nonces.push(nonce),
+                Event::Simulate { .. } | Event::Forget { .. } => {}
             }
         }
         self.replies_seen += self.replies().len();

@@ -72,3 +72,8 @@ fn the_vault_returns_the_last_acknowledged_write() {
 fn accepted_actions_land_once() {
     check("relayer");
 }
+
+#[test]
+fn what_deep_reorganisations_undo_lands_again() {
+    check("reorg");
+}
