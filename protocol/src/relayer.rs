@@ -10,19 +10,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
 use crate::action::{ActionDomain, SignedAction};
 use crate::id::{Address, Hash32, UserId};
 use crate::publish::{Origin, Prefix, RequestId};
 use crate::time::{Moment, UnixSeconds};
 
 mod budget;
+mod job;
 mod kind;
 mod message;
 mod send;
 
 pub use budget::{Budget, Charge};
+use job::Job;
+pub use job::{Row, Stage};
 pub use kind::{Kind, check_proof, solve_proof};
 pub use message::{
     REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Receipt, Refusal, RefusalCode, Request, Response, Status,
@@ -165,50 +166,6 @@ pub enum Event {
     },
 }
 
-/// An accepted action as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Row {
-    /// The action's digest.
-    pub digest: Hash32,
-    /// Rises by one with each change; answered back.
-    pub revision: u64,
-    /// What to relay.
-    pub action: SignedAction,
-    /// What it counted as, for whom and how much.
-    pub charge: Charge,
-    /// When it was accepted.
-    pub accepted: UnixSeconds,
-    /// False while it has to be simulated before it is sent.
-    pub is_simulated: bool,
-    /// Where it stands.
-    pub stage: Stage,
-}
-
-/// Where an accepted action stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Stage {
-    /// Waits for its block and a wallet.
-    Pending,
-    /// Has a nonce; may have been sent.
-    Assigned {
-        /// Who pays.
-        wallet: Address,
-        /// With which nonce.
-        nonce: u64,
-        /// The last transaction that was sent.
-        tx_hash: Option<Hash32>,
-    },
-    /// On chain, by whomever.
-    Mined(Receipt),
-    /// Will not be on chain.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
-
 /// The outcome of an [`Event::Simulate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Simulation {
@@ -240,21 +197,6 @@ pub enum SendFailure {
         /// Why.
         reason: String,
     },
-}
-
-#[derive(Debug)]
-struct Job {
-    row: Row,
-    rank: u64,
-    /// Requests that are answered when the row is stored.
-    waiters: Vec<RequestId>,
-    /// False until the first row is stored.
-    is_accepted: bool,
-    is_simulating: bool,
-    /// The revision whose storing something waits for.
-    awaited: Option<u64>,
-    sent_block: u64,
-    bumps: u32,
 }
 
 impl Config {
@@ -623,54 +565,6 @@ impl Relayer {
 
     fn reply(&mut self, id: RequestId, response: Response) {
         self.replies.push_back(Reply { id, response });
-    }
-}
-
-impl Job {
-    fn new(row: Row, rank: u64, waiter: RequestId) -> Self {
-        Self {
-            row,
-            rank,
-            waiters: vec![waiter],
-            is_accepted: false,
-            is_simulating: false,
-            awaited: None,
-            sent_block: 0,
-            bumps: 0,
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        match self.row.stage {
-            Stage::Mined(_) | Stage::Failed { .. } => true,
-            Stage::Pending | Stage::Assigned { .. } => false,
-        }
-    }
-
-    /// The nonce that is being stored and was not sent with yet.
-    fn unsent_nonce(&self) -> Option<(Address, u64)> {
-        match self.row.stage {
-            Stage::Assigned { wallet, nonce, .. } if self.awaited.is_some() => {
-                Some((wallet, nonce))
-            }
-            Stage::Assigned { .. } | Stage::Pending | Stage::Mined(_) | Stage::Failed { .. } => {
-                None
-            }
-        }
-    }
-
-    fn status(&self) -> Status {
-        match &self.row.stage {
-            Stage::Pending => Status::Pending,
-            Stage::Assigned { tx_hash, .. } => match tx_hash {
-                Some(tx_hash) => Status::Sent { tx_hash: *tx_hash },
-                None => Status::Pending,
-            },
-            Stage::Mined(receipt) => Status::Mined(receipt.clone()),
-            Stage::Failed { reason } => Status::Failed {
-                reason: reason.clone(),
-            },
-        }
     }
 }
 

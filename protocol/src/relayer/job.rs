@@ -1,0 +1,116 @@
+//! An action that was handed in, and where it stands.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Charge, Receipt, Status};
+use crate::action::SignedAction;
+use crate::id::{Address, Hash32};
+use crate::publish::RequestId;
+use crate::time::UnixSeconds;
+
+/// An accepted action as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Row {
+    /// The action's digest.
+    pub digest: Hash32,
+    /// Rises by one with each change; answered back.
+    pub revision: u64,
+    /// What to relay.
+    pub action: SignedAction,
+    /// What it counted as, for whom and how much.
+    pub charge: Charge,
+    /// When it was accepted.
+    pub accepted: UnixSeconds,
+    /// False while it has to be simulated before it is sent.
+    pub is_simulated: bool,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// Where an accepted action stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stage {
+    /// Waits for its block and a wallet.
+    Pending,
+    /// Has a nonce; may have been sent.
+    Assigned {
+        /// Who pays.
+        wallet: Address,
+        /// With which nonce.
+        nonce: u64,
+        /// The last transaction that was sent.
+        tx_hash: Option<Hash32>,
+    },
+    /// On chain, by whomever.
+    Mined(Receipt),
+    /// Will not be on chain.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) row: Row,
+    pub(super) rank: u64,
+    /// Requests that are answered when the row is stored.
+    pub(super) waiters: Vec<RequestId>,
+    /// False until the first row is stored.
+    pub(super) is_accepted: bool,
+    pub(super) is_simulating: bool,
+    /// The revision whose storing something waits for.
+    pub(super) awaited: Option<u64>,
+    pub(super) sent_block: u64,
+    pub(super) bumps: u32,
+}
+
+impl Job {
+    pub(super) fn new(row: Row, rank: u64, waiter: RequestId) -> Self {
+        Self {
+            row,
+            rank,
+            waiters: vec![waiter],
+            is_accepted: false,
+            is_simulating: false,
+            awaited: None,
+            sent_block: 0,
+            bumps: 0,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        match self.row.stage {
+            Stage::Mined(_) | Stage::Failed { .. } => true,
+            Stage::Pending | Stage::Assigned { .. } => false,
+        }
+    }
+
+    /// The nonce that is being stored and was not sent with yet.
+    pub(super) fn unsent_nonce(&self) -> Option<(Address, u64)> {
+        match self.row.stage {
+            Stage::Assigned { wallet, nonce, .. } if self.awaited.is_some() => {
+                Some((wallet, nonce))
+            }
+            Stage::Assigned { .. } | Stage::Pending | Stage::Mined(_) | Stage::Failed { .. } => {
+                None
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        match &self.row.stage {
+            Stage::Pending => Status::Pending,
+            Stage::Assigned { tx_hash, .. } => match tx_hash {
+                Some(tx_hash) => Status::Sent { tx_hash: *tx_hash },
+                None => Status::Pending,
+            },
+            Stage::Mined(receipt) => Status::Mined(receipt.clone()),
+            Stage::Failed { reason } => Status::Failed {
+                reason: reason.clone(),
+            },
+        }
+    }
+}
