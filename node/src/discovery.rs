@@ -311,6 +311,7 @@ impl Actor {
     }
 
     async fn handle_final(&mut self, block: BlockRef) {
+        self.context.index.set_settled(block.number);
         while let Some(recent) = self.recent.front() {
             if recent.block.number > block.number {
                 return;

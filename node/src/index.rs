@@ -23,6 +23,7 @@ pub struct IndexHandle {
     height: watch::Receiver<Height>,
     fault: Arc<watch::Sender<Option<String>>>,
     goal: Arc<watch::Sender<Option<u64>>>,
+    settled: Arc<watch::Sender<u64>>,
     searched: watch::Receiver<u64>,
     changes: broadcast::Sender<Arc<Changes>>,
 }
@@ -130,6 +131,7 @@ impl IndexHandle {
             height: height_seen,
             fault: Arc::clone(&fault),
             goal: Arc::new(watch::channel(None).0),
+            settled: Arc::new(watch::channel(0).0),
             searched: searched_seen,
             changes: changes.clone(),
         };
@@ -211,6 +213,22 @@ impl IndexHandle {
             *goal = Some(entries);
             is_news
         });
+    }
+
+    /// Notes that everything up to a block is here as the chain has it for good.
+    pub(crate) fn set_settled(&self, block_number: u64) {
+        self.settled.send_if_modified(|settled| {
+            let is_news = *settled < block_number;
+            *settled = block_number.max(*settled);
+            is_news
+        });
+    }
+
+    /// The block up to which nothing here is taken back, as it rises; 0 before
+    /// the chain was compared.
+    #[must_use]
+    pub fn settled(&self) -> watch::Receiver<u64> {
+        self.settled.subscribe()
     }
 
     /// Resolves once it is known how many entries a majority has, and all of

@@ -3,7 +3,9 @@
 //! Checks come in this order: signature, allow-list, simulation, budget,
 //! quotas. An accepted action is stored before it is answered, and a nonce is
 //! stored before it is used, so a crash neither forgets an action nor pays for
-//! it twice. While the chain is away actions are accepted unsimulated within
+//! it twice. What is seen on chain may be undone until its block is final: a
+//! slot in a wallet's order stays an action's own until the chain has consumed
+//! it for good. While the chain is away actions are accepted unsimulated within
 //! the budget, and simulated before they are sent.
 //!
 //! Format: `docs/formats/relayer.md`.
@@ -18,8 +20,10 @@ use crate::time::{Moment, UnixSeconds};
 mod budget;
 mod job;
 mod kind;
+mod landing;
 mod message;
 mod send;
+mod wallets;
 
 pub use budget::{Budget, Charge};
 use job::Job;
@@ -28,7 +32,8 @@ pub use kind::{Kind, check_proof, solve_proof};
 pub use message::{
     REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Receipt, Refusal, RefusalCode, Request, Response, Status,
 };
-use send::Wallet;
+use wallets::{Content, Wallets};
+pub use wallets::{Nonces, Slot};
 
 /// Accepts actions and brings them onto the chain.
 #[derive(Debug)]
@@ -39,9 +44,9 @@ pub struct Relayer {
     /// Accepted actions that wait for a block and a wallet.
     ready: BTreeSet<(u64, u64, Hash32)>,
     sequence: u64,
-    wallets: BTreeMap<Address, Wallet>,
-    /// Nonces that were assigned and have not been consumed.
-    outstanding: BTreeMap<(Address, u64), Hash32>,
+    wallets: Wallets,
+    /// Actions in blocks that are not known to be final, by block.
+    included: BTreeSet<(u64, Hash32)>,
     /// Ended actions whose receipts are kept, the oldest first.
     ended: VecDeque<Hash32>,
     block: u64,
@@ -147,22 +152,21 @@ pub enum Event {
         digest: Hash32,
         /// What to call.
         action: SignedAction,
-        /// Who pays.
-        wallet: Address,
-        /// With which nonce.
-        nonce: u64,
+        /// In which slot.
+        slot: Slot,
         /// What was charged for it.
         gas: u64,
         /// How many times to raise the usual fee.
         bumps: u32,
     },
-    /// Consume a nonce that was assigned and is not needed, by a transfer of
-    /// nothing to the wallet itself.
+    /// Consume a slot that something waits behind and no action needs, by a
+    /// transfer of nothing to the wallet itself. It is asked for again when that
+    /// takes too long, so that there is no answer.
     Cancel {
-        /// Whose.
-        wallet: Address,
         /// Which.
-        nonce: u64,
+        slot: Slot,
+        /// How many times to raise the usual fee.
+        bumps: u32,
     },
 }
 
@@ -234,8 +238,8 @@ impl Relayer {
             jobs: BTreeMap::new(),
             ready: BTreeSet::new(),
             sequence: 0,
-            wallets: BTreeMap::new(),
-            outstanding: BTreeMap::new(),
+            wallets: Wallets::default(),
+            included: BTreeSet::new(),
             ended: VecDeque::new(),
             block: 0,
             is_chain_up: false,
@@ -296,7 +300,7 @@ impl Relayer {
             return;
         }
         // It landed while it was being simulated.
-        if job.is_over() {
+        if job.row.stage != Stage::Pending {
             return;
         }
         match outcome {
@@ -308,8 +312,8 @@ impl Relayer {
                 self.make_ready(digest, self.block);
             }
             Simulation::Unavailable => self.make_ready(digest, self.block + 1),
-            Simulation::Reverted { reason } => self.end(digest, Stage::Failed { reason }),
-            Simulation::Landed(receipt) => self.end(digest, Stage::Mined(receipt)),
+            Simulation::Reverted { reason } => self.fail(digest, reason),
+            Simulation::Landed(receipt) => self.handle_mined(digest, receipt),
         }
         self.dispatch();
     }
@@ -336,12 +340,12 @@ impl Relayer {
             self.reply(id, response.clone());
         }
         let job = &self.jobs[digest];
-        if job.row.stage == Stage::Pending {
+        if let Stage::Included { receipt, .. } = &job.row.stage {
+            self.included.insert((receipt.block_number, *digest));
+        } else {
             let block = self.block + job.rank;
             self.make_ready(digest, block);
             self.dispatch();
-        } else {
-            self.retire(digest);
         }
     }
 
@@ -350,21 +354,6 @@ impl Relayer {
         if self.jobs.get(digest).is_some_and(|job| !job.is_accepted) {
             let text = "the action could not be stored; try another relayer";
             self.refuse(digest, &Refusal::new(RefusalCode::Busy, text));
-        }
-    }
-
-    /// Notes that an action was seen on chain, sent by whomever.
-    pub fn handle_landed(&mut self, digest: &Hash32, receipt: Receipt) {
-        if let Some(job) = self.jobs.get(digest)
-            && job.is_accepted
-            && !matches!(job.row.stage, Stage::Mined(_))
-        {
-            let unsent = job.unsent_nonce();
-            self.end(digest, Stage::Mined(receipt));
-            if let Some((wallet, nonce)) = unsent {
-                self.give_back(wallet, nonce);
-            }
-            self.dispatch();
         }
     }
 
@@ -380,7 +369,7 @@ impl Relayer {
         self.events.pop_front()
     }
 
-    /// How many actions wait to be on chain.
+    /// How many actions are not over.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.jobs.len() - self.ended.len()
@@ -474,7 +463,10 @@ impl Relayer {
                 return;
             }
             Simulation::Landed(receipt) => {
-                job.row.stage = Stage::Mined(receipt);
+                job.row.stage = Stage::Included {
+                    receipt,
+                    sent: None,
+                };
                 self.persist(digest, true);
                 return;
             }
@@ -512,22 +504,6 @@ impl Relayer {
             .push_back(Event::Persist(Box::new(job.row.clone())));
     }
 
-    /// Ends an accepted action; a nonce that it has stays outstanding until the
-    /// chain consumed it.
-    fn end(&mut self, digest: &Hash32, stage: Stage) {
-        let Some(job) = self.jobs.get_mut(digest) else {
-            return;
-        };
-        let was_over = job.is_over();
-        job.row.stage = stage;
-        job.awaited = None;
-        self.ready.retain(|(_, _, ready)| ready != digest);
-        self.persist(digest, false);
-        if !was_over {
-            self.retire(digest);
-        }
-    }
-
     /// Keeps the receipt of an ended action, and forgets the oldest.
     fn retire(&mut self, digest: &Hash32) {
         self.ended.push_back(*digest);
@@ -552,14 +528,25 @@ impl Relayer {
         job.is_accepted = true;
         // What happened meanwhile is looked up before anything is sent anew.
         job.row.is_simulated = false;
-        let stage = job.row.stage.clone();
-        self.jobs.insert(digest, job);
-        match stage {
-            Stage::Pending => self.make_ready(&digest, 0),
-            Stage::Assigned { wallet, nonce, .. } => {
-                self.outstanding.insert((wallet, nonce), digest);
+        let slot = job.slot();
+        let is_taken = slot.is_some_and(|slot| self.wallets.content(&slot).is_some());
+        if let Some(slot) = slot.filter(|_| !is_taken) {
+            self.wallets.set(slot, Content::Action(digest), self.block);
+        }
+        match &job.row.stage {
+            // A row that was not stored in time may leave its slot to two.
+            Stage::Assigned { .. } if is_taken => job.row.stage = Stage::Pending,
+            Stage::Included { receipt, .. } => {
+                self.included.insert((receipt.block_number, digest));
             }
-            Stage::Mined(_) | Stage::Failed { .. } => self.retire(&digest),
+            Stage::Pending | Stage::Assigned { .. } | Stage::Mined(_) | Stage::Failed { .. } => {}
+        }
+        let (is_pending, is_over) = (job.row.stage == Stage::Pending, job.row.stage.is_over());
+        self.jobs.insert(digest, job);
+        if is_pending {
+            self.make_ready(&digest, 0);
+        } else if is_over {
+            self.retire(&digest);
         }
     }
 

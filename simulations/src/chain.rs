@@ -94,7 +94,12 @@ pub struct Mined {
 
 /// Why the chain did not take a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NonceUsed;
+pub enum SubmitError {
+    /// The wallet's nonce has passed it.
+    NonceUsed,
+    /// Another one with its nonce waits, for no lower fee.
+    Underpriced,
+}
 
 /// A registry snapshot with what follows from it, shared by all peers.
 #[derive(Debug)]
@@ -200,15 +205,23 @@ impl Chain {
     ///
     /// # Errors
     ///
-    /// [`NonceUsed`] when the wallet's nonce has passed it.
-    pub fn submit(&mut self, tx: Tx) -> Result<Hash32, NonceUsed> {
+    /// [`SubmitError`]; the pool is then as it was.
+    pub fn submit(&mut self, tx: Tx) -> Result<Hash32, SubmitError> {
         if tx.nonce < self.nonce(&tx.wallet) {
-            return Err(NonceUsed);
+            return Err(SubmitError::NonceUsed);
         }
         let hash = tx_hash(&tx);
-        self.mempool
-            .retain(|other| (other.wallet, other.nonce) != (tx.wallet, tx.nonce));
-        self.mempool.push(tx);
+        let place = (tx.wallet, tx.nonce);
+        let waiting = self
+            .mempool
+            .iter_mut()
+            .find(|other| (other.wallet, other.nonce) == place);
+        match waiting {
+            Some(other) if tx_hash(other) == hash => {}
+            Some(other) if other.bumps >= tx.bumps => return Err(SubmitError::Underpriced),
+            Some(other) => *other = tx,
+            None => self.mempool.push(tx),
+        }
         Ok(hash)
     }
 
@@ -348,7 +361,9 @@ impl Chain {
                 if let (Some(digest), true) = (mined.digest, mined.is_success) {
                     self.burned.remove(&digest);
                 }
-                if self.rng.chance(0.7) {
+                let place = (mined.tx.wallet, mined.tx.nonce);
+                let is_taken = |other: &Tx| (other.wallet, other.nonce) == place;
+                if self.rng.chance(0.7) && !self.mempool.iter().any(is_taken) {
                     self.mempool.push(mined.tx);
                 }
             }

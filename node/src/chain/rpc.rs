@@ -383,6 +383,22 @@ impl Client {
         self.one(METHOD, parameters, read_quantity).await
     }
 
+    /// How many transactions of `address` were mined up to a block, whose state
+    /// the endpoint has to keep.
+    ///
+    /// # Errors
+    ///
+    /// [`RpcError`] when nobody answers or the answer makes no sense.
+    pub async fn transaction_count_at(
+        &self,
+        address: Address,
+        number: u64,
+    ) -> Result<u64, RpcError> {
+        const METHOD: &str = "eth_getTransactionCount";
+        let parameters = vec![json!(address), hex_quantity(number)];
+        self.one(METHOD, parameters, read_quantity).await
+    }
+
     /// The nonce for the next transaction of `address`, those that wait to be
     /// mined counted too where the endpoint shows them.
     ///

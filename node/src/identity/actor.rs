@@ -1,7 +1,7 @@
 //! The task that owns the relayer: it feeds it requests, blocks and outcomes,
 //! and does what it asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use protocol::presence::PendingAction;
 use protocol::publish::{Origin, RequestId};
 use protocol::registry::Registry;
 use protocol::relayer::{
-    Account, Accounts, Config, Event, Refusal, RefusalCode, Relayer, Request, Response, Row,
-    SendFailure, Simulation, Stage, Submission,
+    Account, Accounts, Config, Event, Nonces, Refusal, RefusalCode, Relayer, Request, Response,
+    Row, SendFailure, Simulation, Slot, Stage, Submission,
 };
 use protocol::signing::Signed;
 use protocol::time::UnixSeconds;
@@ -48,7 +48,6 @@ pub(super) fn spawn(
     let actor = Actor {
         open: open.collect(),
         unsaved: BTreeMap::new(),
-        gaps: BTreeSet::new(),
         is_empty_told: false,
         relayer: Relayer::new(config(context), rows, context.clock.now()),
         wallet: Wallet::new(context.key.clone()),
@@ -61,6 +60,7 @@ pub(super) fn spawn(
         simulations: Arc::new(Semaphore::new(SIMULATIONS_MAX)),
         status: context.chain.status(),
         height: context.index.height(),
+        settled: context.index.settled(),
         registry: context.chain.registry(),
         block: 0,
         head: None,
@@ -100,15 +100,8 @@ enum Asker {
 #[derive(Debug)]
 enum Outcome {
     Simulated(Hash32, Simulation),
-    Sent(Hash32, Result<Hash32, SendFailure>),
-    Wallet {
-        nonce: u64,
-        is_funded: bool,
-    },
-    /// A nonce that nothing uses was not consumed yet.
-    Gap {
-        nonce: u64,
-    },
+    Sent(Hash32, Slot, Result<Hash32, SendFailure>),
+    Wallet { nonces: Nonces, is_funded: bool },
 }
 
 struct Actor {
@@ -126,12 +119,12 @@ struct Actor {
     open: BTreeMap<Hash32, Open>,
     /// Rows of accepted actions that the disk did not take, to be stored again.
     unsaved: BTreeMap<Hash32, Row>,
-    /// Nonces to consume with the next block: nothing behind them is mined.
-    gaps: BTreeSet<u64>,
     /// The owner was told once that the wallet is empty.
     is_empty_told: bool,
     status: watch::Receiver<ChainStatus>,
     height: watch::Receiver<Height>,
+    /// The last final block that the index has.
+    settled: watch::Receiver<u64>,
     registry: watch::Receiver<Arc<Registry>>,
     /// Counts blocks, and pauses without one.
     block: u64,
@@ -151,7 +144,8 @@ impl Actor {
                 biased;
                 () = stop.cancelled() => return,
                 Some(outcome) = self.outcomes_in.recv() => self.handle_outcome(outcome),
-                Ok(()) = self.height.changed() => self.handle_height(),
+                Ok(()) = self.height.changed() => self.look_at_index(),
+                Ok(()) = self.settled.changed() => self.look_at_index(),
                 Ok(()) = self.status.changed() => {
                     if self.handle_status() {
                         idle.reset();
@@ -280,31 +274,31 @@ impl Actor {
         self.block = self.block.saturating_add(count);
         self.relayer.handle_block(self.block);
         self.look_at_wallet();
-        for nonce in std::mem::take(&mut self.gaps) {
-            self.consume(nonce);
-        }
     }
 
-    /// Tells the relayer what landed, whoever sent it.
-    fn handle_height(&mut self) {
+    /// Tells the relayer what the index holds of the actions that are not over,
+    /// whoever sent them, and up to where it is final.
+    fn look_at_index(&mut self) {
         self.height.borrow_and_update();
+        // Read before the snapshot, which is then at least as new.
+        let settled = *self.settled.borrow_and_update();
         if self.open.is_empty() {
             return;
         }
         let Ok(snapshot) = self.context.index.snapshot() else {
             return;
         };
-        let mut landed = Vec::new();
         for (digest, open) in &self.open {
             match simulate::receipt(&snapshot, digest, &open.signer) {
-                Ok(Some(receipt)) => landed.push((*digest, receipt)),
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "the index could not be read"),
+                Ok(Some(receipt)) => self.relayer.handle_mined(digest, receipt),
+                Ok(None) => self.relayer.handle_undone(digest),
+                Err(error) => {
+                    tracing::warn!(%error, "the index could not be read");
+                    return;
+                }
             }
         }
-        for (digest, receipt) in landed {
-            self.relayer.handle_landed(&digest, receipt);
-        }
+        self.relayer.handle_final(settled);
     }
 
     fn handle_outcome(&mut self, outcome: Outcome) {
@@ -313,20 +307,19 @@ impl Actor {
                 let now = self.context.clock.now();
                 self.relayer.handle_simulated(&digest, simulation, now);
             }
-            Outcome::Sent(digest, Ok(tx_hash)) => self.relayer.handle_sent(&digest, tx_hash),
-            Outcome::Sent(digest, Err(failure)) => {
-                self.relayer.handle_send_failed(&digest, failure);
+            Outcome::Sent(digest, slot, Ok(tx_hash)) => {
+                self.relayer.handle_sent(&digest, slot, tx_hash);
             }
-            Outcome::Gap { nonce } => {
-                self.gaps.insert(nonce);
+            Outcome::Sent(digest, slot, Err(failure)) => {
+                self.relayer.handle_send_failed(&digest, slot, failure);
             }
-            Outcome::Wallet { nonce, is_funded } => {
+            Outcome::Wallet { nonces, is_funded } => {
                 if !is_funded && !self.is_empty_told {
                     tracing::warn!(wallet = %self.wallet.address(), "the relayer's wallet is empty; send it money for gas");
                 }
                 self.is_empty_told = !is_funded;
                 self.relayer
-                    .handle_wallet(self.wallet.address(), nonce, is_funded);
+                    .handle_wallet(self.wallet.address(), nonces, is_funded);
             }
         }
     }
@@ -454,26 +447,22 @@ impl Actor {
             Event::Send {
                 digest,
                 action,
-                nonce,
+                slot,
                 gas,
                 bumps,
-                ..
             } => {
                 let to = self.context.contracts.entity_manager;
                 let data = calls::manage_entity(&action);
-                self.send(Some(digest), to, data, nonce, gas, bumps);
+                self.send(Some(digest), to, data, slot, gas, bumps);
             }
-            Event::Cancel { nonce, .. } => self.consume(nonce),
+            Event::Cancel { slot, bumps } => {
+                let to = self.wallet.address();
+                self.send(None, to, Vec::new(), slot, TRANSFER_GAS, bumps);
+            }
             Event::Persist(_) | Event::Forget { .. } => {
                 unreachable!("rows are taken out before")
             }
         }
-    }
-
-    /// Uses a nonce up by a transfer of nothing.
-    fn consume(&self, nonce: u64) {
-        let to = self.wallet.address();
-        self.send(None, to, Vec::new(), nonce, TRANSFER_GAS, 0);
     }
 
     fn simulate(&self, case: Case) {
@@ -493,7 +482,7 @@ impl Actor {
         digest: Option<Hash32>,
         to: Address,
         data: Vec<u8>,
-        nonce: u64,
+        slot: Slot,
         gas: u64,
         bumps: u32,
     ) {
@@ -501,18 +490,15 @@ impl Actor {
         let wallet = self.wallet.clone();
         let outcomes = self.outcomes.clone();
         tokio::spawn(async move {
-            let sent = chain.send_at(&wallet, to, data, nonce, gas, bumps).await;
-            match (digest, sent) {
+            let sent = chain.send_at(&wallet, to, data, slot.nonce, gas, bumps);
+            match (digest, sent.await) {
                 (Some(digest), sent) => {
                     let sent = sent.map_err(|error| failure(&error));
-                    let _ = outcomes.send(Outcome::Sent(digest, sent)).await;
+                    let _ = outcomes.send(Outcome::Sent(digest, slot, sent)).await;
                 }
                 (None, Ok(_)) => {}
                 (None, Err(error)) => {
-                    tracing::debug!(nonce, %error, "a nonce was not consumed");
-                    if failure(&error) == SendFailure::Retry {
-                        let _ = outcomes.send(Outcome::Gap { nonce }).await;
-                    }
+                    tracing::debug!(nonce = slot.nonce, %error, "a nonce was not consumed");
                 }
             }
         });
@@ -522,12 +508,18 @@ impl Actor {
         let client = self.context.chain.client().clone();
         let address = self.wallet.address();
         let outcomes = self.outcomes.clone();
+        let final_block = self.status.borrow().final_block;
         tokio::spawn(async move {
-            let nonce = client.transaction_count(address).await;
+            let settled = match final_block {
+                Some(block) => client.transaction_count_at(address, block.number).await,
+                None => Ok(0),
+            };
+            let latest = client.transaction_count(address).await;
             let balance = client.balance(address).await;
-            if let (Ok(nonce), Ok(balance)) = (nonce, balance) {
+            if let (Ok(latest), Ok(settled), Ok(balance)) = (latest, settled, balance) {
+                let nonces = Nonces { latest, settled };
                 let is_funded = !balance.is_zero();
-                let _ = outcomes.send(Outcome::Wallet { nonce, is_funded }).await;
+                let _ = outcomes.send(Outcome::Wallet { nonces, is_funded }).await;
             }
         });
     }
@@ -571,9 +563,8 @@ impl Accounts for Known<'_> {
 }
 
 fn open_row(context: &Context, row: &Row) -> Option<(Hash32, Open)> {
-    match row.stage {
-        Stage::Pending | Stage::Assigned { .. } => {}
-        Stage::Mined(_) | Stage::Failed { .. } => return None,
+    if row.stage.is_over() {
+        return None;
     }
     let signer = row.action.signer(&context.contracts.action_domain()).ok()?;
     let open = Open {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Charge, Receipt, Status};
+use super::{Charge, Receipt, Slot, Status};
 use crate::action::SignedAction;
 use crate::id::{Address, Hash32};
 use crate::publish::RequestId;
@@ -43,7 +43,14 @@ pub enum Stage {
         /// The last transaction that was sent.
         tx_hash: Option<Hash32>,
     },
-    /// On chain, by whomever.
+    /// In a block that a reorganisation may undo, by whomever.
+    Included {
+        /// Where.
+        receipt: Receipt,
+        /// Where its own transaction stands in the wallet's order, if it was sent.
+        sent: Option<Slot>,
+    },
+    /// In a final block, by whomever.
     Mined(Receipt),
     /// Will not be on chain.
     Failed {
@@ -63,8 +70,18 @@ pub(super) struct Job {
     pub(super) is_simulating: bool,
     /// The revision whose storing something waits for.
     pub(super) awaited: Option<u64>,
-    pub(super) sent_block: u64,
     pub(super) bumps: u32,
+}
+
+impl Stage {
+    /// True when nothing more will happen to the action.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        match self {
+            Self::Mined(_) | Self::Failed { .. } => true,
+            Self::Pending | Self::Assigned { .. } | Self::Included { .. } => false,
+        }
+    }
 }
 
 impl Job {
@@ -76,27 +93,16 @@ impl Job {
             is_accepted: false,
             is_simulating: false,
             awaited: None,
-            sent_block: 0,
             bumps: 0,
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        match self.row.stage {
-            Stage::Mined(_) | Stage::Failed { .. } => true,
-            Stage::Pending | Stage::Assigned { .. } => false,
-        }
-    }
-
-    /// The nonce that is being stored and was not sent with yet.
-    pub(super) fn unsent_nonce(&self) -> Option<(Address, u64)> {
-        match self.row.stage {
-            Stage::Assigned { wallet, nonce, .. } if self.awaited.is_some() => {
-                Some((wallet, nonce))
-            }
-            Stage::Assigned { .. } | Stage::Pending | Stage::Mined(_) | Stage::Failed { .. } => {
-                None
-            }
+    /// The slot that it was given, as long as it may be used for it.
+    pub(super) fn slot(&self) -> Option<Slot> {
+        match &self.row.stage {
+            Stage::Assigned { wallet, nonce, .. } => Some(Slot::new(*wallet, *nonce)),
+            Stage::Included { sent, .. } => *sent,
+            Stage::Pending | Stage::Mined(_) | Stage::Failed { .. } => None,
         }
     }
 
@@ -107,7 +113,9 @@ impl Job {
                 Some(tx_hash) => Status::Sent { tx_hash: *tx_hash },
                 None => Status::Pending,
             },
-            Stage::Mined(receipt) => Status::Mined(receipt.clone()),
+            Stage::Included { receipt, .. } | Stage::Mined(receipt) => {
+                Status::Mined(receipt.clone())
+            }
             Stage::Failed { reason } => Status::Failed {
                 reason: reason.clone(),
             },

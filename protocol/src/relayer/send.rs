@@ -1,38 +1,38 @@
-//! Wallets, nonces and transactions.
+//! What is sent, with which slot, and again.
 
-use super::{Event, Job, Receipt, Relayer, SendFailure, Stage};
+use std::collections::BTreeSet;
+
+use super::wallets::{Content, Nonces, Slot};
+use super::{Event, Relayer, SendFailure, Stage};
 use crate::id::{Address, Hash32};
 
-/// A wallet that pays.
-#[derive(Debug)]
-pub(super) struct Wallet {
-    /// The nonce of its next transaction.
-    next_nonce: u64,
-    is_funded: bool,
-}
-
 impl Relayer {
-    /// Notes that the chain answers and where it is; sends what is due, raises
-    /// fees of what waits too long.
+    /// Notes that the chain answers and that blocks have passed; sends what is
+    /// due, raises fees of what waits too long.
     pub fn handle_block(&mut self, number: u64) {
         let was_up = std::mem::replace(&mut self.is_chain_up, true);
         self.block = number;
-        let outstanding: Vec<Hash32> = self.outstanding.values().copied().collect();
-        for digest in outstanding {
+        let waiting: Vec<_> = self.wallets.waiting().collect();
+        for (slot, filling) in waiting {
+            let Content::Action(digest) = filling.content else {
+                continue;
+            };
+            if !self.is_due(&digest, &slot) {
+                continue;
+            }
+            let is_slow = number >= filling.since.saturating_add(self.config.bump_after_blocks);
             let Some(job) = self.jobs.get_mut(&digest) else {
                 continue;
             };
             let is_unsent = matches!(job.row.stage, Stage::Assigned { tx_hash: None, .. });
-            let is_slow = number >= job.sent_block + self.config.bump_after_blocks;
-            if job.is_over() || job.awaited.is_some() {
+            if is_slow && !is_unsent && was_up {
+                // The last fee is sent again and again: the chain may have
+                // forgotten the transaction.
+                job.bumps = (job.bumps + 1).min(self.config.bumps_max);
+            } else if !is_unsent && was_up {
                 continue;
             }
-            if is_slow && !is_unsent && was_up && job.bumps < self.config.bumps_max {
-                job.bumps += 1;
-                self.send(&digest);
-            } else if is_unsent || !was_up {
-                self.send(&digest);
-            }
+            self.send(&digest);
         }
         self.dispatch();
     }
@@ -42,51 +42,32 @@ impl Relayer {
         self.is_chain_up = false;
     }
 
-    /// Notes a wallet's confirmed nonce and whether it has money. An assigned
-    /// nonce below it was consumed; if not by its own action, that is looked for
-    /// and sent anew.
-    pub fn handle_wallet(&mut self, address: Address, nonce: u64, is_funded: bool) {
-        let assigned = self
-            .outstanding
-            .range((address, 0)..=(address, u64::MAX))
-            .next_back()
-            .map_or(0, |((_, last), _)| last + 1);
-        if !self.wallets.contains_key(&address) {
-            // What an earlier run gave back is consumed, or it blocks the rest.
-            let gaps = (nonce..assigned)
-                .filter(|gap| !self.outstanding.contains_key(&(address, *gap)))
-                .take(GAPS_MAX);
-            for gap in gaps {
-                self.events.push_back(Event::Cancel {
-                    wallet: address,
-                    nonce: gap,
-                });
-            }
+    /// Notes a wallet's next nonces and whether it has money. What a
+    /// reorganisation gave back is sent again; a slot that was consumed for good,
+    /// but not by its own action, sends that to be looked for; what is below the
+    /// next nonce and not known is filled.
+    pub fn handle_wallet(&mut self, address: Address, nonces: Nonces, is_funded: bool) {
+        let looked = self
+            .wallets
+            .handle_nonces(address, nonces, is_funded, self.block);
+        for (slot, digest) in looked.consumed {
+            self.look_again(&digest, &slot);
         }
-        let wallet = self.wallets.entry(address).or_insert(Wallet {
-            next_nonce: 0,
-            is_funded,
-        });
-        wallet.is_funded = is_funded;
-        wallet.next_nonce = wallet.next_nonce.max(nonce).max(assigned);
-        let consumed: Vec<(u64, Hash32)> = self
-            .outstanding
-            .range((address, 0)..(address, nonce))
-            .map(|((_, nonce), digest)| (*nonce, *digest))
-            .collect();
-        for (nonce, digest) in consumed {
-            self.outstanding.remove(&(address, nonce));
-            self.look_again(&digest);
+        for (slot, digest) in looked.given_back {
+            if self.is_due(&digest, &slot) {
+                self.send(&digest);
+            }
         }
         self.dispatch();
     }
 
     /// Notes that a transaction is in the chain's queue.
-    pub fn handle_sent(&mut self, digest: &Hash32, hash: Hash32) {
+    pub fn handle_sent(&mut self, digest: &Hash32, slot: Slot, hash: Hash32) {
         let Some(job) = self.jobs.get_mut(digest) else {
             return;
         };
-        if let Stage::Assigned { tx_hash, .. } = &mut job.row.stage
+        if job.slot() == Some(slot)
+            && let Stage::Assigned { tx_hash, .. } = &mut job.row.stage
             && *tx_hash != Some(hash)
         {
             *tx_hash = Some(hash);
@@ -95,56 +76,26 @@ impl Relayer {
     }
 
     /// Notes that a transaction could not be sent.
-    pub fn handle_send_failed(&mut self, digest: &Hash32, failure: SendFailure) {
-        let assigned = self
-            .outstanding
-            .iter()
-            .find(|(_, assigned)| *assigned == digest)
-            .map(|(key, _)| *key);
-        let Some((wallet, nonce)) = assigned else {
+    pub fn handle_send_failed(&mut self, digest: &Hash32, slot: Slot, failure: SendFailure) {
+        if self.wallets.content(&slot) != Some(Content::Action(*digest)) {
             return;
-        };
-        let is_over = self.jobs.get(digest).is_none_or(Job::is_over);
+        }
         match failure {
-            SendFailure::NonceUsed => {
-                self.outstanding.remove(&(wallet, nonce));
-                self.look_again(digest);
+            // Whether for good, and by what, the wallet and the index tell.
+            SendFailure::NonceUsed => self.wallets.handle_used(slot),
+            SendFailure::Refused { reason } if self.is_assigned(digest, &slot) => {
+                self.fail(digest, reason);
+                self.free(slot);
             }
-            // Somebody else's landed meanwhile, so there is nothing to send.
-            SendFailure::Retry | SendFailure::Refused { .. } if is_over => {
-                self.give_back(wallet, nonce);
-            }
-            // The next block tries again.
-            SendFailure::Retry => {}
-            SendFailure::Refused { reason } => {
-                self.end(digest, Stage::Failed { reason });
-                self.give_back(wallet, nonce);
-            }
+            // A later block tries again, or fills the slot when the action does
+            // not need it: an earlier attempt may still be mined.
+            SendFailure::Retry | SendFailure::Refused { .. } => {}
         }
         self.dispatch();
     }
 
-    /// Notes that this relayer's own transaction for an action is in a block.
-    pub fn handle_mined(&mut self, digest: &Hash32, receipt: Receipt, is_success: bool) {
-        let Some(job) = self.jobs.get(digest) else {
-            return;
-        };
-        let is_mined = matches!(job.row.stage, Stage::Mined(_));
-        self.outstanding.retain(|_, assigned| assigned != digest);
-        if !is_mined {
-            let stage = if is_success {
-                Stage::Mined(receipt)
-            } else {
-                Stage::Failed {
-                    reason: format!("transaction {} reverted", receipt.tx_hash),
-                }
-            };
-            self.end(digest, stage);
-        }
-        self.dispatch();
-    }
-
-    /// Starts what is due while there are wallets for it.
+    /// Starts what is due while there are wallets for it, then fills the holes
+    /// that are left.
     pub(super) fn dispatch(&mut self) {
         if !self.is_chain_up {
             return;
@@ -152,7 +103,11 @@ impl Relayer {
         while let Some(&(block, sequence, digest)) = self.ready.first()
             && block <= self.block
         {
-            let Some(job) = self.jobs.get_mut(&digest) else {
+            let Some(job) = self
+                .jobs
+                .get_mut(&digest)
+                .filter(|job| job.row.stage == Stage::Pending && !job.is_simulating)
+            else {
                 self.ready.remove(&(block, sequence, digest));
                 continue;
             };
@@ -162,12 +117,14 @@ impl Relayer {
                 self.simulate(&digest);
                 continue;
             }
-            let Some(wallet) = self.idle_wallet() else {
-                return;
+            let outstanding_max = self.config.wallet_outstanding_max;
+            let Some(slot) = self.wallets.assign(digest, outstanding_max, self.block) else {
+                break;
             };
             self.ready.remove(&(block, sequence, digest));
-            self.assign(&digest, wallet);
+            self.assign(&digest, slot);
         }
+        self.fill();
     }
 
     /// Sends, or sends again, what has a stored nonce.
@@ -178,84 +135,97 @@ impl Relayer {
         let Stage::Assigned { wallet, nonce, .. } = job.row.stage else {
             return;
         };
-        job.sent_block = self.block;
+        let slot = Slot::new(wallet, nonce);
+        self.wallets.handle_sending(&slot, self.block);
         self.events.push_back(Event::Send {
             digest: *digest,
             action: job.row.action.clone(),
-            wallet,
-            nonce,
+            slot,
             gas: job.row.charge.gas,
             bumps: job.bumps,
         });
     }
 
-    fn assign(&mut self, digest: &Hash32, address: Address) {
-        let wallet = self
-            .wallets
-            .get_mut(&address)
-            .expect("the wallet was just chosen");
-        let nonce = wallet.next_nonce;
-        wallet.next_nonce += 1;
-        self.outstanding.insert((address, nonce), *digest);
+    /// Gives an action a slot; it is sent when its row is stored.
+    fn assign(&mut self, digest: &Hash32, slot: Slot) {
         let job = self.jobs.get_mut(digest).expect("the caller found the job");
         job.row.stage = Stage::Assigned {
-            wallet: address,
-            nonce,
+            wallet: slot.wallet,
+            nonce: slot.nonce,
             tx_hash: None,
         };
         self.persist(digest, true);
     }
 
-    /// The funded wallet with the fewest transactions under way.
-    fn idle_wallet(&self) -> Option<Address> {
-        self.wallets
-            .iter()
-            .filter(|(_, wallet)| wallet.is_funded)
-            .map(|(address, _)| (self.outstanding_of(address), *address))
-            .min()
-            .filter(|(count, _)| *count < self.config.wallet_outstanding_max)
-            .map(|(_, address)| address)
+    /// Makes a slot that its action does not need free for another.
+    pub(super) fn free(&mut self, slot: Slot) {
+        self.wallets.set(slot, Content::Hole, self.block);
     }
 
-    fn outstanding_of(&self, address: &Address) -> usize {
-        self.outstanding
-            .range((*address, 0)..=(*address, u64::MAX))
-            .count()
+    /// Fills holes that an action waits behind, again when that takes too long.
+    fn fill(&mut self) {
+        self.wallets.trim();
+        let waiting: Vec<_> = self.wallets.waiting().rev().collect();
+        let mut needed: BTreeSet<Address> = BTreeSet::new();
+        for (slot, filling) in waiting {
+            let slow_at = filling.since.saturating_add(self.config.bump_after_blocks);
+            let is_slow = self.block >= slow_at;
+            let (bumps, displaced) = match filling.content {
+                Content::Action(digest) if self.is_assigned(&digest, &slot) => {
+                    needed.insert(slot.wallet);
+                    continue;
+                }
+                Content::Hole => (0, None),
+                // What may still be mined is waited for first.
+                Content::Action(_) | Content::Filler { .. } if !is_slow => continue,
+                Content::Action(digest) => (0, Some(digest)),
+                Content::Filler { bumps, displaced } => {
+                    ((bumps + 1).min(self.config.bumps_max), displaced)
+                }
+            };
+            if needed.contains(&slot.wallet) {
+                let filler = Content::Filler { bumps, displaced };
+                self.wallets.set(slot, filler, self.block);
+                self.events.push_back(Event::Cancel { slot, bumps });
+            }
+        }
     }
 
-    /// Puts an action whose nonce is gone back into the queue, to be looked for
+    fn is_assigned(&self, digest: &Hash32, slot: &Slot) -> bool {
+        let job = self.jobs.get(digest);
+        job.is_some_and(|job| {
+            matches!(job.row.stage, Stage::Assigned { .. }) && job.slot() == Some(*slot)
+        })
+    }
+
+    /// True when an action's row is stored with the slot, so that it can be sent.
+    fn is_due(&self, digest: &Hash32, slot: &Slot) -> bool {
+        self.is_assigned(digest, slot)
+            && self
+                .jobs
+                .get(digest)
+                .is_some_and(|job| job.awaited.is_none())
+    }
+
+    /// Puts an action whose slot is gone back into the queue, to be looked for
     /// before it is sent.
-    fn look_again(&mut self, digest: &Hash32) {
+    fn look_again(&mut self, digest: &Hash32, slot: &Slot) {
+        if self.is_assigned(digest, slot) {
+            self.wait_anew(digest);
+        }
+    }
+
+    /// Puts an action back into the queue, to be looked for before it is sent.
+    pub(super) fn wait_anew(&mut self, digest: &Hash32) {
         let Some(job) = self.jobs.get_mut(digest) else {
             return;
         };
-        if job.is_over() {
-            return;
-        }
         job.row.stage = Stage::Pending;
         job.row.is_simulated = false;
         job.awaited = None;
         job.bumps = 0;
+        let block = self.block + job.rank;
         self.persist(digest, false);
-        self.make_ready(digest, self.block);
-    }
-
-    /// Takes an unused nonce back, or fills the gap that it would leave.
-    pub(super) fn give_back(&mut self, address: Address, nonce: u64) {
-        self.outstanding.remove(&(address, nonce));
-        let Some(wallet) = self.wallets.get_mut(&address) else {
-            return;
-        };
-        if wallet.next_nonce == nonce + 1 {
-            wallet.next_nonce = nonce;
-        } else {
-            self.events.push_back(Event::Cancel {
-                wallet: address,
-                nonce,
-            });
-        }
+        self.make_ready(digest, block);
     }
 }
-
-/// Unused nonces of an earlier run that are consumed at a start.
-const GAPS_MAX: usize = 64;

@@ -1,3 +1,5 @@
+mod model;
+
 use std::time::Duration;
 
 use super::*;
@@ -32,18 +34,20 @@ fn an_action_is_stored_answered_sent_and_mined_in_this_order() {
     );
     world.relayer.handle_persisted(&digest, 2);
     assert_eq!(world.names(), ["send"]);
-    world.relayer.handle_sent(&digest, Hash32([8; 32]));
+    world.relayer.handle_sent(&digest, slot(7), Hash32([8; 32]));
     assert_eq!(
         world.relayer.status(&digest),
         Some(Status::Sent {
             tx_hash: Hash32([8; 32])
         })
     );
-    world.relayer.handle_mined(&digest, receipt(), true);
+    world.relayer.handle_mined(&digest, receipt());
     assert_eq!(
         world.relayer.status(&digest),
         Some(Status::Mined(receipt()))
     );
+    assert_eq!(world.relayer.pending(), 1, "its block may be undone");
+    world.relayer.handle_final(receipt().block_number);
     assert_eq!(world.relayer.pending(), 0);
 }
 
@@ -90,7 +94,7 @@ fn one_action_is_sent_once_however_often_it_comes() {
     world.submit(follow(1), 0);
     assert_eq!(world.replies().len(), 1);
     world.settle();
-    world.relayer.handle_mined(&digest, receipt(), true);
+    world.relayer.handle_mined(&digest, receipt());
     world.submit(follow(1), 0);
     assert!(matches!(
         &world.replies()[..],
@@ -235,7 +239,7 @@ fn what_others_landed_is_not_sent() {
     let digest = world.submit(follow(1), 1);
     world.simulated(&digest, 1);
     world.settle();
-    world.relayer.handle_landed(&digest, receipt());
+    world.relayer.handle_mined(&digest, receipt());
     world.advance(3);
     world.settle();
     assert_eq!(world.sent, 0);
@@ -252,24 +256,28 @@ fn a_nonce_that_was_never_sent_with_is_used_again() {
     world.simulated(&first, 1);
     world.relayer.handle_persisted(&first, 1);
     // Assigned, its row not stored yet; then somebody else's lands.
-    world.relayer.handle_landed(&first, receipt());
+    world.relayer.handle_mined(&first, receipt());
     world.accept(follow(2));
     assert_eq!(world.nonces, [7]);
 }
 
 #[test]
-fn a_slow_transaction_gets_a_higher_fee_a_few_times() {
+fn a_slow_transaction_gets_a_higher_fee_a_few_times_and_is_sent_on() {
     let mut world = World::new();
     let digest = world.accept(follow(1));
-    world.relayer.handle_sent(&digest, Hash32([8; 32]));
+    world.relayer.handle_sent(&digest, slot(7), Hash32([8; 32]));
     for _ in 0..100 {
         world.advance(1);
         world.settle();
     }
+    let bumps_max = world.config.bumps_max;
+    assert_eq!(world.bumps[..6], [0, 1, 2, 3, 4, bumps_max]);
     assert_eq!(
-        world.sent,
-        1 + usize::try_from(world.config.bumps_max).unwrap()
+        world.bumps.len(),
+        1 + 100 / 3,
+        "what was forgotten comes back"
     );
+    assert!(world.bumps[6..].iter().all(|bumps| *bumps == bumps_max));
     assert!(
         world.nonces.iter().all(|nonce| *nonce == 7),
         "a replacement keeps its nonce"
@@ -292,7 +300,9 @@ fn a_restart_sends_again_with_the_same_nonce() {
 fn a_consumed_nonce_sends_the_action_back_to_be_looked_for() {
     let mut world = World::new();
     let digest = world.accept(follow(1));
-    world.relayer.handle_wallet(WALLET, 8, true);
+    world.look(8, 7);
+    assert_eq!(world.names(), [""; 0], "it may be given back");
+    world.look(8, 8);
     assert_eq!(world.names(), ["persist", "simulate"]);
     world
         .relayer
@@ -332,6 +342,99 @@ fn a_reorganisation_that_forgets_transactions_leaves_no_hole() {
 }
 
 #[test]
+fn what_is_undone_is_sent_again_in_its_own_slot() {
+    for is_restarted in [false, true] {
+        let mut world = World::new();
+        let digest = world.accept(follow(1));
+        world.relayer.handle_mined(&digest, receipt());
+        world.look(8, 7);
+        world.settle();
+        if is_restarted {
+            world.restart();
+        }
+        let status = world.relayer.status(&digest);
+        assert_eq!(status, Some(Status::Mined(receipt())));
+        world.relayer.handle_undone(&digest);
+        world.look(7, 7);
+        world.settle();
+        assert!(world.nonces.len() >= 2, "restarted: {is_restarted}");
+        assert!(world.nonces.iter().all(|nonce| *nonce == 7));
+        assert_eq!(world.relayer.status(&digest), Some(Status::Pending));
+    }
+}
+
+#[test]
+fn what_others_landed_and_is_undone_is_looked_for_and_sent() {
+    let mut world = World::new();
+    let digest = world.submit(follow(1), 1);
+    world.simulated(&digest, 1);
+    world.settle();
+    world.relayer.handle_mined(&digest, receipt());
+    world.relayer.handle_undone(&digest);
+    world.settle();
+    world.advance(1);
+    assert_eq!(world.names(), ["simulate"]);
+    world.simulated(&digest, 1);
+    world.settle();
+    assert_eq!(world.nonces, [7]);
+}
+
+#[test]
+fn what_a_final_block_holds_is_over() {
+    let mut world = World::new();
+    let digest = world.accept(follow(1));
+    world.relayer.handle_mined(&digest, receipt());
+    world.relayer.handle_final(receipt().block_number - 1);
+    assert_eq!(world.relayer.pending(), 1);
+    world.relayer.handle_final(receipt().block_number);
+    assert_eq!(world.relayer.pending(), 0);
+    world.relayer.handle_undone(&digest);
+    let status = world.relayer.status(&digest);
+    assert_eq!(status, Some(Status::Mined(receipt())));
+}
+
+#[test]
+fn a_hole_is_used_before_a_new_nonce_and_else_filled_again_and_again() {
+    let refused = || SendFailure::Refused {
+        reason: "revert".to_owned(),
+    };
+    let mut world = World::new();
+    let first = world.accept(follow(1));
+    let second = world.accept(follow(2));
+    world
+        .relayer
+        .handle_send_failed(&second, slot(8), refused());
+    world.settle();
+    world.accept(follow(3));
+    assert_eq!(world.nonces, [7, 8, 8], "nothing waited behind it");
+    world.relayer.handle_send_failed(&first, slot(7), refused());
+    assert_eq!(world.names(), ["persist", "cancel"]);
+    world.advance(world.config.bump_after_blocks);
+    assert!(world.names().contains(&"cancel"));
+    world.look(8, 7);
+    world.advance(world.config.bump_after_blocks);
+    assert!(!world.names().contains(&"cancel"), "it is consumed");
+}
+
+#[test]
+fn a_late_answer_about_another_slot_changes_nothing() {
+    let mut world = World::new();
+    let digest = world.accept(follow(1));
+    world.look(8, 8);
+    world.simulated(&digest, 1);
+    world.settle();
+    assert_eq!(world.nonces, [7, 8]);
+    world
+        .relayer
+        .handle_send_failed(&digest, slot(7), SendFailure::NonceUsed);
+    world.relayer.handle_sent(&digest, slot(7), Hash32([8; 32]));
+    assert_eq!(world.names(), [""; 0]);
+    assert_eq!(world.relayer.status(&digest), Some(Status::Pending));
+    world.accept(follow(2));
+    assert_eq!(world.nonces, [7, 8, 9]);
+}
+
+#[test]
 fn a_refused_transaction_leaves_no_gap() {
     let mut world = World::new();
     let first = world.accept(follow(1));
@@ -339,7 +442,7 @@ fn a_refused_transaction_leaves_no_gap() {
     let refused = SendFailure::Refused {
         reason: "revert".to_owned(),
     };
-    world.relayer.handle_send_failed(&first, refused);
+    world.relayer.handle_send_failed(&first, slot(7), refused);
     assert_eq!(world.names(), ["persist", "cancel"]);
 }
 
@@ -347,13 +450,17 @@ fn a_refused_transaction_leaves_no_gap() {
 fn wallets_share_the_work_and_have_a_bound() {
     let mut world = World::new();
     let other = Address([78; 20]);
-    world.relayer.handle_wallet(other, 0, true);
+    let fresh = Nonces {
+        latest: 0,
+        settled: 0,
+    };
+    world.relayer.handle_wallet(other, fresh, true);
     for nonce in 0..50 {
         world.accept(follow(nonce));
     }
     assert_eq!(world.sent, 2 * world.config.wallet_outstanding_max);
     assert_eq!(world.relayer.pending(), 50);
-    world.relayer.handle_wallet(Address([79; 20]), 0, false);
+    world.relayer.handle_wallet(Address([79; 20]), fresh, false);
     world.settle();
     assert_eq!(
         world.sent,
@@ -369,14 +476,18 @@ fn the_queue_and_the_receipts_are_bounded() {
         config.receipts_max = 1;
     });
     let first = world.accept(follow(1));
-    world.accept(follow(2));
+    let second = world.accept(follow(2));
     world.submit(follow(3), 0);
     assert!(
         matches!(&world.replies()[..], [Response::Refused(refusal)] if refusal.code == RefusalCode::Busy)
     );
-    world.relayer.handle_mined(&first, receipt(), true);
-    let third = world.accept(follow(3));
-    world.relayer.handle_mined(&third, receipt(), true);
+    let later = Receipt {
+        block_number: receipt().block_number + 1,
+        ..receipt()
+    };
+    world.relayer.handle_mined(&first, receipt());
+    world.relayer.handle_mined(&second, later.clone());
+    world.relayer.handle_final(later.block_number);
     assert_eq!(
         world.relayer.status(&first),
         None,
@@ -416,6 +527,7 @@ struct World {
     replies_seen: usize,
     sent: usize,
     nonces: Vec<u64>,
+    bumps: Vec<u32>,
 }
 
 impl World {
@@ -439,6 +551,7 @@ impl World {
             replies_seen: 0,
             sent: 0,
             nonces: Vec::new(),
+            bumps: Vec::new(),
         };
         world.connect();
         world
@@ -446,7 +559,7 @@ impl World {
 
     fn connect(&mut self) {
         self.relayer.handle_block(self.block);
-        self.relayer.handle_wallet(WALLET, 7, true);
+        self.look(7, 7);
     }
 
     fn restart(&mut self) {
@@ -458,8 +571,9 @@ impl World {
     }
 
     /// Shows the wallet's next nonce at the newest and at the last final block.
-    fn look(&mut self, latest: u64, _settled: u64) {
-        self.relayer.handle_wallet(WALLET, latest, true);
+    fn look(&mut self, latest: u64, settled: u64) {
+        let nonces = Nonces { latest, settled };
+        self.relayer.handle_wallet(WALLET, nonces, true);
     }
 
     fn advance(&mut self, blocks: u64) {
@@ -518,11 +632,12 @@ impl World {
                     self.rows.insert(digest, *row);
                     self.relayer.handle_persisted(&digest, revision);
                 }
-                Event::Send { nonce, .. } => {
+                Event::Send { slot, bumps, .. } => {
                     self.sent += 1;
-                    self.nonces.push(nonce);
+                    self.bumps.push(bumps);
+                    self.nonces.push(slot.nonce);
                 }
-                Event::Cancel { nonce, .. } => self.nonces.push(nonce),
+                Event::Cancel { slot, .. } => self.nonces.push(slot.nonce),
                 Event::Simulate { .. } | Event::Forget { .. } => {}
             }
         }
@@ -598,6 +713,13 @@ fn receipt() -> Receipt {
         tx_hash: Hash32([5; 32]),
         block_number: 11,
         block_hash: Hash32([6; 32]),
+    }
+}
+
+fn slot(nonce: u64) -> Slot {
+    Slot {
+        wallet: WALLET,
+        nonce,
     }
 }
 

@@ -84,7 +84,6 @@ impl Host {
         for entry in &block.entries {
             self.handle_published(&entry.action.action.metadata);
         }
-        self.handle_final_txs(block, ctx);
     }
 
     fn sign_head(&mut self, head: Head, ctx: &mut Ctx) {

@@ -7,14 +7,14 @@ use protocol::id::{Address, Hash32, UserId};
 use protocol::placement::Purpose;
 use protocol::publish::{Origin, RequestId};
 use protocol::relayer::{
-    Account, Accounts, Config, Event, Receipt, Relayer, Request, Row, SendFailure, Simulation,
-    Submission,
+    Account, Accounts, Config, Event, Nonces, Receipt, Relayer, Request, Row, SendFailure,
+    Simulation, Slot, Submission,
 };
 use protocol::time::UnixSeconds;
 use protocol::vault;
 
 use super::{Disk, Host};
-use crate::chain::{Block, Chain, Tx};
+use crate::chain::{Chain, SubmitError, Tx};
 use crate::wire::Protocol;
 use crate::world::{Ask, Ctx, Local, SendTx};
 
@@ -143,14 +143,13 @@ impl Host {
             Event::Send {
                 digest,
                 action,
-                wallet,
-                nonce,
+                slot,
                 bumps,
                 ..
             } => {
                 let tx = Tx {
-                    wallet,
-                    nonce,
+                    wallet: slot.wallet,
+                    nonce: slot.nonce,
                     bumps,
                     action: Some(action),
                 };
@@ -160,11 +159,11 @@ impl Host {
                 };
                 ctx.local(self, RPC_DELAY, Local::SendTx(Box::new(send)));
             }
-            Event::Cancel { wallet, nonce } => {
+            Event::Cancel { slot, bumps } => {
                 let tx = Tx {
-                    wallet,
-                    nonce,
-                    bumps: 0,
+                    wallet: slot.wallet,
+                    nonce: slot.nonce,
+                    bumps,
                     action: None,
                 };
                 let send = SendTx { digest: None, tx };
@@ -189,11 +188,7 @@ impl Host {
         };
         let outcome = match ctx.chain.burned(&digest) {
             _ if !ctx.is_chain_up => Simulation::Unavailable,
-            Some((number, tx_hash)) if number <= ctx.chain.finalized() => {
-                Simulation::Landed(receipt(number, tx_hash, &ctx.chain))
-            }
-            // It may be undone; the next block tells.
-            Some(_) => Simulation::Unavailable,
+            Some((number, tx_hash)) => Simulation::Landed(receipt(number, tx_hash, &ctx.chain)),
             None => Simulation::Passed { gas: GAS },
         };
         identity.relayer.handle_simulated(&digest, outcome, ctx.now);
@@ -204,18 +199,23 @@ impl Host {
         let Some(identity) = &mut self.identity else {
             return;
         };
+        let slot = Slot {
+            wallet: send.tx.wallet,
+            nonce: send.tx.nonce,
+        };
         let sent = if ctx.is_chain_up {
             ctx.checkers.note_tx(self.idx, &send, ctx.now);
-            ctx.chain
-                .submit(send.tx)
-                .map_err(|_| SendFailure::NonceUsed)
+            ctx.chain.submit(send.tx).map_err(|refused| match refused {
+                SubmitError::NonceUsed => SendFailure::NonceUsed,
+                SubmitError::Underpriced => SendFailure::Retry,
+            })
         } else {
             Err(SendFailure::Retry)
         };
         if let Some(digest) = send.digest {
             match sent {
-                Ok(hash) => identity.relayer.handle_sent(&digest, hash),
-                Err(failure) => identity.relayer.handle_send_failed(&digest, failure),
+                Ok(hash) => identity.relayer.handle_sent(&digest, slot, hash),
+                Err(failure) => identity.relayer.handle_send_failed(&digest, slot, failure),
             }
         }
     }
@@ -226,32 +226,31 @@ impl Host {
         }
     }
 
+    /// Tells the relayer where the chain is.
     pub(super) fn handle_chain_tip(&mut self, ctx: &mut Ctx) {
-        if let Some(identity) = &mut self.identity {
-            for wallet in identity.wallets.clone() {
-                let nonce = ctx.chain.final_nonce(&wallet);
-                identity.relayer.handle_wallet(wallet, nonce, true);
-            }
-            identity.relayer.handle_block(ctx.chain.tip().number);
-        }
-    }
-
-    pub(super) fn handle_final_txs(&mut self, block: &Block, ctx: &mut Ctx) {
         let Some(identity) = &mut self.identity else {
             return;
         };
-        for mined in &block.txs {
-            let Some(digest) = mined.digest else {
+        let (relayer, chain) = (&mut identity.relayer, &ctx.chain);
+        relayer.handle_block(chain.tip().number);
+        for row in self.disk.rows.values() {
+            if row.stage.is_over() {
                 continue;
-            };
-            let receipt = receipt(block.number, mined.hash, &ctx.chain);
-            if identity.wallets.contains(&mined.tx.wallet) {
-                identity
-                    .relayer
-                    .handle_mined(&digest, receipt, mined.is_success);
-            } else if mined.is_success {
-                identity.relayer.handle_landed(&digest, receipt);
             }
+            match chain.burned(&row.digest) {
+                Some((number, tx_hash)) => {
+                    relayer.handle_mined(&row.digest, receipt(number, tx_hash, chain));
+                }
+                None => relayer.handle_undone(&row.digest),
+            }
+        }
+        relayer.handle_final(chain.finalized());
+        for wallet in &identity.wallets {
+            let nonces = Nonces {
+                latest: chain.nonce(wallet),
+                settled: chain.final_nonce(wallet),
+            };
+            relayer.handle_wallet(*wallet, nonces, true);
         }
     }
 
