@@ -204,9 +204,9 @@ impl NamesRoots for ContentList {
     }
 }
 
-fn named<'a, const COUNT: usize>(
-    fields: [(CidField, Option<&'a str>); COUNT],
-) -> impl Iterator<Item = (CidField, &'a str)> {
+fn named<const COUNT: usize>(
+    fields: [(CidField, Option<&str>); COUNT],
+) -> impl Iterator<Item = (CidField, &str)> {
     fields
         .into_iter()
         .filter_map(|(field, text)| Some((field, text.filter(|text| !text.is_empty())?)))
