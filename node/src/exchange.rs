@@ -1,31 +1,39 @@
 //! The exchange of blocks: serving what is here and fetching what is not.
 //!
 //! Every peer serves `/coliving/blocks/1`, light peers too: others pull from an
-//! author what it publishes. A root comes over the network once at a time: who
-//! asks for it meanwhile joins, or goes over it afterwards when more is asked
-//! of it than the first fetch does.
+//! author what it publishes. Who joins which fetch, and whom a fetch asks, the
+//! machines of [`protocol::exchange`] decide; each download has a task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use cid::Cid;
 use prometheus_client::metrics::counter::Counter;
-use protocol::exchange::{FailReason, FetchConfig, Progress};
-use protocol::id::{Address, Hash32};
+use protocol::exchange::{
+    Download, Exchange, ExchangeInput, ExchangeOutput, FailReason, FetchId, Progress, Target,
+    Ticket,
+};
+use protocol::id::Address;
+use protocol::machine::Machine;
 use storage::blocks::Owner;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::context::Context;
 use crate::net::{NetError, Protocol};
 use crate::store::StoreError;
+use fetcher::Fetcher;
 
+pub(crate) mod around;
 mod fetcher;
-pub(crate) mod holders;
 mod reading;
 mod server;
 
+pub use protocol::exchange::Fetched;
 pub use reading::{FileReader, ReadError};
+
+/// How a root is fetched.
+pub type FetchOptions = protocol::exchange::FetchOptions<Owner>;
 
 /// Fetches blocks; cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,30 +41,6 @@ pub struct ExchangeHandle {
     commands: mpsc::Sender<Command>,
     damaged: broadcast::Sender<Cid>,
     context: Context,
-}
-
-/// How a root is fetched.
-#[derive(Debug, Clone, Default)]
-pub struct FetchOptions {
-    /// Peers that are known to hold it, asked first.
-    pub holders: Vec<Address>,
-    /// Asked when nobody else answers, as the author of an upload.
-    pub last_resort: Vec<Address>,
-    /// The reason to keep it for; without one the blocks are loose.
-    pub owner: Option<Owner>,
-    /// Work the proof root out when everything is here.
-    pub with_proof: bool,
-}
-
-/// What was fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// Distinct blocks.
-    pub blocks: u64,
-    /// The sum of their lengths.
-    pub bytes: u64,
-    /// The BLAKE3 proof root, when it was asked for.
-    pub proof_root: Option<Hash32>,
 }
 
 /// Why a fetch ended without everything. What arrived is kept; another fetch
@@ -69,16 +53,25 @@ pub enum FetchError {
     /// It cannot be stored.
     #[error(transparent)]
     Store(Arc<StoreError>),
+    /// Too many fetches are under way.
+    #[error("{limit} fetches are under way, at most as many are at once")]
+    Busy {
+        /// How many.
+        limit: usize,
+    },
     /// The peer is stopping.
     #[error("the node is stopping")]
     Stopped,
 }
 
-/// A fetch under way; dropping it leaves the fetch to others who joined, or ends it.
+/// A wait for a fetch; dropping it leaves the fetch to others who wait, or ends it.
 #[derive(Debug)]
 pub struct Fetching {
     progress: watch::Receiver<Progress>,
-    outcome: watch::Receiver<Option<Result<Fetched, FetchError>>>,
+    outcome: oneshot::Receiver<Result<Fetched, FetchError>>,
+    /// What came, once it was asked for.
+    over: Option<Result<Fetched, FetchError>>,
+    _waits: oneshot::Sender<()>,
 }
 
 /// Numbers for `/metrics`.
@@ -92,18 +85,14 @@ struct Counters {
 #[derive(Debug)]
 enum Command {
     Fetch {
+        root: Cid,
         target: Target,
         options: FetchOptions,
-        reply: oneshot::Sender<Fetching>,
+        reply: Reply,
     },
 }
 
-/// What is fetched.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Target {
-    Dag(Cid),
-    Blocks { root: Cid, cids: Vec<Cid> },
-}
+type Reply = oneshot::Sender<Result<Fetching, FetchError>>;
 
 /// Starts to serve and to fetch.
 ///
@@ -129,12 +118,19 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
     let (damaged, _) = broadcast::channel(DAMAGED_MAX);
     server::spawn(context, requests, counters.clone(), damaged.clone());
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-    let manager = Manager {
+    let shell = Shell {
+        machine: Exchange::new(context.peer, !context.config.roles.is_empty()),
         context: context.clone(),
         counters,
-        under_way: BTreeMap::new(),
+        next_ticket: 0,
+        asking: BTreeMap::new(),
+        waiting: BTreeMap::new(),
+        left: JoinSet::new(),
+        running: BTreeMap::new(),
+        names: HashMap::new(),
+        downloads: JoinSet::new(),
     };
-    tokio::spawn(manager.run(inbox));
+    tokio::spawn(shell.run(inbox));
     Ok(ExchangeHandle {
         commands,
         damaged,
@@ -147,23 +143,23 @@ impl ExchangeHandle {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Stopped`] when the peer stops.
+    /// [`FetchError::Busy`], or [`FetchError::Stopped`] when the peer stops.
     pub async fn fetch(&self, root: Cid, options: FetchOptions) -> Result<Fetching, FetchError> {
-        self.start(Target::Dag(root), options).await
+        self.order(root, Target::Dag(root), options).await
     }
 
     /// Fetches some blocks below `root`.
     ///
     /// # Errors
     ///
-    /// [`FetchError::Stopped`] when the peer stops.
+    /// [`FetchError::Busy`], or [`FetchError::Stopped`] when the peer stops.
     pub async fn fetch_blocks(
         &self,
         root: Cid,
         cids: Vec<Cid>,
         options: FetchOptions,
     ) -> Result<Fetching, FetchError> {
-        self.start(Target::Blocks { root, cids }, options).await
+        self.order(root, Target::Blocks(cids), options).await
     }
 
     /// Opens a range of the file below `root` for reading; what is missing is
@@ -185,16 +181,22 @@ impl ExchangeHandle {
         &self.context
     }
 
-    async fn start(&self, target: Target, options: FetchOptions) -> Result<Fetching, FetchError> {
+    async fn order(
+        &self,
+        root: Cid,
+        target: Target,
+        options: FetchOptions,
+    ) -> Result<Fetching, FetchError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Fetch {
+            root,
             target,
             options,
             reply,
         };
         let sent = self.commands.send(command).await;
         sent.map_err(|_| FetchError::Stopped)?;
-        answer.await.map_err(|_| FetchError::Stopped)
+        answer.await.map_err(|_| FetchError::Stopped)?
     }
 }
 
@@ -205,8 +207,15 @@ impl Fetching {
         self.progress.clone()
     }
 
-    fn is_over(&self) -> bool {
-        self.outcome.borrow().is_some()
+    fn is_over(&mut self) -> bool {
+        if self.over.is_none() {
+            self.over = match self.outcome.try_recv() {
+                Ok(outcome) => Some(outcome),
+                Err(oneshot::error::TryRecvError::Empty) => None,
+                Err(oneshot::error::TryRecvError::Closed) => Some(Err(FetchError::Stopped)),
+            };
+        }
+        self.over.is_some()
     }
 
     /// Waits for the end.
@@ -219,121 +228,177 @@ impl Fetching {
     ///
     /// The fetch goes on while this value lives.
     pub async fn done(&mut self) -> Result<Fetched, FetchError> {
-        match self.outcome.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Err(FetchError::Stopped)),
-            Err(_) => Err(FetchError::Stopped),
+        if let Some(over) = &self.over {
+            return over.clone();
         }
+        let outcome = (&mut self.outcome).await;
+        let outcome = outcome.unwrap_or(Err(FetchError::Stopped));
+        self.over.insert(outcome).clone()
     }
 }
 
-/// Knows which fetches are under way.
-struct Manager {
+/// Drives the [`Exchange`] and owns the tasks of its downloads.
+struct Shell {
     context: Context,
     counters: Counters,
-    under_way: BTreeMap<Target, Vec<Shared>>,
+    machine: Exchange<Owner>,
+    next_ticket: u64,
+    /// Who has not heard yet which fetch serves it.
+    asking: BTreeMap<Ticket, Reply>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Result<Fetched, FetchError>>>,
+    /// Each ends when its [`Fetching`] is dropped.
+    left: JoinSet<Ticket>,
+    running: BTreeMap<FetchId, Running>,
+    names: HashMap<Id, FetchId>,
+    downloads: JoinSet<Result<Fetched, FetchError>>,
 }
 
-/// A fetch under way, for others to join. Only those who wait hold receivers, so
-/// that the fetch notices when nobody does.
-#[derive(Debug, Clone)]
-struct Shared {
-    owner: Option<Owner>,
-    with_proof: bool,
-    progress: Arc<watch::Sender<Progress>>,
-    outcome: Arc<watch::Sender<Option<Result<Fetched, FetchError>>>>,
-    holders: mpsc::Sender<Vec<Address>>,
+/// The task of a download.
+struct Running {
+    hints: mpsc::Sender<Vec<Address>>,
+    progress: watch::Receiver<Progress>,
+    task: AbortHandle,
 }
 
-impl Shared {
-    fn join(&self) -> Fetching {
-        Fetching {
-            progress: self.progress.subscribe(),
-            outcome: self.outcome.subscribe(),
-        }
-    }
-
-    /// True when its outcome is all that `options` ask for.
-    fn serves(&self, options: &FetchOptions) -> bool {
-        (options.owner.is_none() || options.owner == self.owner)
-            && (self.with_proof || !options.with_proof)
-    }
-
-    /// A full queue means that the fetch knows enough holders.
-    fn hint(&self, holders: &[Address]) {
-        let _ = self.holders.try_send(holders.to_vec());
-    }
-
-    fn is_over(&self) -> bool {
-        self.outcome.is_closed() || self.outcome.borrow().is_some()
-    }
-}
-
-impl Manager {
+impl Shell {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
         let stop = self.context.stop.clone();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
+                Some(ended) = self.downloads.join_next_with_id() => self.handle_ended(ended),
+                Some(Ok(ticket)) = self.left.join_next() => {
+                    self.waiting.remove(&ticket);
+                    self.handle(ExchangeInput::Gone { ticket }, None);
+                }
                 command = inbox.recv() => match command {
-                    Some(Command::Fetch { target, options, reply }) => {
-                        // Who asked may have gone away; then the fetch ends by itself.
-                        let _ = reply.send(self.start(target, options));
-                    }
+                    Some(command) => self.handle_command(command),
                     None => return,
                 },
             }
         }
     }
 
-    fn start(&mut self, target: Target, options: FetchOptions) -> Fetching {
-        self.under_way.retain(|_, fetches| {
-            fetches.retain(|shared| !shared.is_over());
-            !fetches.is_empty()
-        });
-        let fetches = self.under_way.get(&target).map_or(&[][..], Vec::as_slice);
-        for shared in fetches.iter().filter(|shared| shared.serves(&options)) {
-            let fetching = shared.join();
-            // It ends when nobody waits, which may have been a moment ago.
-            if !shared.is_over() {
-                shared.hint(&options.holders);
-                return fetching;
-            }
-        }
-        // What another fetch brings for another reason is not brought twice.
-        let before = fetches.last().map(|shared| {
-            shared.hint(&options.holders);
-            shared.join()
-        });
-        let (shared, fetching) = fetcher::spawn(
-            self.context.clone(),
-            self.counters.clone(),
-            self.config(&target),
-            target.clone(),
+    fn handle_command(&mut self, command: Command) {
+        let Command::Fetch {
+            root,
+            target,
             options,
-            before,
-        );
-        self.under_way.entry(target).or_default().push(shared);
-        fetching
+            reply,
+        } = command;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.asking.insert(ticket, reply);
+        let input = ExchangeInput::Fetch {
+            ticket,
+            root,
+            target,
+            options,
+        };
+        self.handle(input, None);
     }
 
-    fn config(&self, target: &Target) -> FetchConfig {
-        let base = if self.context.config.roles.is_empty() {
-            FetchConfig::light()
-        } else {
-            FetchConfig::staked()
+    fn handle_ended(&mut self, ended: Result<(Id, Result<Fetched, FetchError>), JoinError>) {
+        let (task, result) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(%error, "the task of a fetch failed");
+                }
+                (error.id(), Err(FetchError::Stopped))
+            }
         };
-        // Several fetches share one process of less than 300 MiB.
-        FetchConfig {
-            in_flight_bytes_max: base.in_flight_bytes_max.min(IN_FLIGHT_BYTES_MAX),
-            buffered_bytes_max: base.buffered_bytes_max.min(IN_FLIGHT_BYTES_MAX),
-            starve_timeout: match target {
-                // Somebody waits for these.
-                Target::Blocks { .. } => READING_PATIENCE,
-                Target::Dag(_) => base.starve_timeout,
-            },
-            ..base
+        if let Some(id) = self.names.remove(&task) {
+            self.running.remove(&id);
+            self.handle(ExchangeInput::Ended { id }, Some(result));
         }
+    }
+
+    /// Gives one input and carries the wishes out; `result` is that of the
+    /// download which the input is about.
+    fn handle(&mut self, input: ExchangeInput<Owner>, result: Option<Result<Fetched, FetchError>>) {
+        self.machine.handle(input, self.context.clock.now());
+        while let Some(output) = self.machine.poll() {
+            match output {
+                ExchangeOutput::Start {
+                    id,
+                    download,
+                    owner,
+                    behind,
+                } => self.spawn(id, *download, owner, behind),
+                ExchangeOutput::Joined { ticket, id } => self.join(ticket, id),
+                ExchangeOutput::Hint { id, holders } => {
+                    if let Some(running) = self.running.get(&id) {
+                        // A full queue means that the fetch knows enough holders.
+                        let _ = running.hints.try_send(holders);
+                    }
+                }
+                ExchangeOutput::Stop { id } => {
+                    if let Some(running) = self.running.remove(&id) {
+                        running.task.abort();
+                    }
+                }
+                ExchangeOutput::Over { ticket, .. } => {
+                    let result = result.clone().unwrap_or(Err(FetchError::Stopped));
+                    if let Some(waiting) = self.waiting.remove(&ticket) {
+                        // Who waited may have gone this moment.
+                        let _ = waiting.send(result);
+                    }
+                }
+                ExchangeOutput::Refused { ticket, limit } => {
+                    if let Some(reply) = self.asking.remove(&ticket) {
+                        // Who asked may have gone away.
+                        let _ = reply.send(Err(FetchError::Busy { limit }));
+                    }
+                }
+            }
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        id: FetchId,
+        download: Download,
+        owner: Option<Owner>,
+        behind: Option<FetchId>,
+    ) {
+        let (hints, hinted) = mpsc::channel(HOLDER_HINTS_MAX);
+        let (shown, progress) = watch::channel(Progress::default());
+        let (context, counters) = (self.context.clone(), self.counters.clone());
+        let fetcher = Fetcher::new(context, counters, download, owner, shown);
+        let before = behind.and_then(|id| Some(self.running.get(&id)?.progress.clone()));
+        let task = self.downloads.spawn(fetcher.run(before, hinted));
+        self.names.insert(task.id(), id);
+        let running = Running {
+            hints,
+            progress,
+            task,
+        };
+        self.running.insert(id, running);
+    }
+
+    fn join(&mut self, ticket: Ticket, id: FetchId) {
+        let (Some(reply), Some(running)) = (self.asking.remove(&ticket), self.running.get(&id))
+        else {
+            return;
+        };
+        let (tell, outcome) = oneshot::channel();
+        let (waits, left) = oneshot::channel();
+        self.waiting.insert(ticket, tell);
+        self.left.spawn(async move {
+            // An error, too, means that nobody waits.
+            let _: Result<(), _> = left.await;
+            ticket
+        });
+        let fetching = Fetching {
+            progress: running.progress.clone(),
+            outcome,
+            over: None,
+            _waits: waits,
+        };
+        // Who asked may have gone away; then the fetch ends by itself.
+        let _ = reply.send(Ok(fetching));
     }
 }
 
@@ -343,17 +408,14 @@ impl From<StoreError> for FetchError {
     }
 }
 
-/// How long somebody who reads waits for a first holder.
-const READING_PATIENCE: Duration = Duration::from_secs(8);
-
-/// Commands waiting for the manager; senders wait when it is full.
+/// Commands waiting for the task; senders wait when it is full.
 const COMMANDS_MAX: usize = 64;
 
 /// Damaged blocks that are not looked at yet; the next read finds the others.
 const DAMAGED_MAX: usize = 64;
 
-/// Bytes in flight, and bytes waiting to be stored, of one fetch.
-const IN_FLIGHT_BYTES_MAX: u64 = 16 << 20;
+/// Hints of those who join that wait for one download.
+const HOLDER_HINTS_MAX: usize = 16;
 
 #[cfg(test)]
 #[cfg(feature = "devchain")]

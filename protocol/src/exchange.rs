@@ -1,19 +1,25 @@
 //! The batch exchange of blocks between Coliving peers, `/coliving/blocks/1`.
 //!
 //! A request names up to [`CIDS_MAX`] blocks; the response answers a prefix of
-//! them with bytes, "missing" or "busy". [`Fetch`] walks a DAG with it over
-//! several holders at once, [`Serve`] answers fairly. Both are machines: their
-//! drivers own the streams, the store and the clock.
+//! them with bytes, "missing" or "busy". [`Serve`] answers fairly. [`Exchange`]
+//! joins who wants the same and hands out [`Download`]s; each knows whom to ask
+//! for a root and walks its DAG by a [`Fetch`] over several holders at once.
+//! All are machines: their drivers own the streams, the store and the clock.
 //!
 //! Format: `docs/formats/blocks.md`.
 
+mod candidates;
+mod download;
 mod fetch;
 mod holders;
 mod message;
 mod plan;
 mod providers;
 mod serve;
+mod under_way;
 
+pub use candidates::{Around, OTHERS_MAX, candidates};
+pub use download::{Download, DownloadInput, DownloadOutput, Fetched, Unanswered};
 pub use fetch::{
     Event, FailReason, Fetch, FetchConfig, Local, LocalQuery, Progress, RequestId, Target, Transmit,
 };
@@ -22,6 +28,10 @@ pub use providers::{
     PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX, ProviderRecords, ProviderSearch, RECORDS_MAX,
 };
 pub use serve::{Lookup, Reply, Serve, ServeConfig, ServeId};
+pub use under_way::{
+    Exchange, ExchangeInput, ExchangeOutput, FETCH_BYTES_MAX, FETCHES_MAX, FetchId, FetchOptions,
+    READING_PATIENCE, Ticket,
+};
 
 /// The name under which peers negotiate the exchange.
 pub const PROTOCOL: &str = "/coliving/blocks/1";

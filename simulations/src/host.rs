@@ -93,7 +93,7 @@ struct Gossiped {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pending {
     Offer(Cid),
-    Blocks(Cid, protocol::exchange::RequestId),
+    Blocks(protocol::exchange::FetchId, protocol::exchange::RequestId),
     Check(Cid, Cid),
     Holdings,
     Entries,
@@ -128,7 +128,7 @@ impl Host {
             pending: BTreeMap::new(),
             wake_at: None,
             spread,
-            exchange: Exchange::new(),
+            exchange: Exchange::new(address, character.is_staked),
             content: None,
             identity: None,
             light: None,
@@ -149,7 +149,7 @@ impl Host {
         self.spread = new_spread(self.address, self.is_staked, &self.disk, ctx);
         self.spread
             .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
-        self.exchange = Exchange::new();
+        self.exchange = Exchange::new(self.address, self.is_staked);
         if self.is_staked {
             self.start_content(ctx);
             self.identity = Some(Identity::new(self.address, &self.disk, ctx));
@@ -173,7 +173,7 @@ impl Host {
         self.content = None;
         self.identity = None;
         self.light = None;
-        self.exchange = Exchange::new();
+        self.exchange = Exchange::new(self.address, self.is_staked);
     }
 
     /// Takes a message from another peer.
@@ -378,7 +378,7 @@ impl Host {
     ) {
         match pending {
             Pending::Offer(root) => self.handle_offer_answer(peer, &root, data, ctx),
-            Pending::Blocks(root, id) => self.handle_blocks(&root, id, data, ctx),
+            Pending::Blocks(id, asked) => self.handle_blocks(id, asked, data, ctx),
             Pending::Check(root, cid) => self.handle_checked(peer, &root, &cid, data, ctx),
             Pending::Holdings => self.handle_holdings(peer, data, ctx),
             Pending::Entries => self.handle_entries(peer, data, ctx),

@@ -1,167 +1,83 @@
-//! The driver of one [`Fetch`].
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+//! The driver of one [`Download`].
 
 use bytes::Bytes;
 use cid::Cid;
 use protocol::exchange::{
-    Event, Fetch, FetchConfig, Local, LocalQuery, Progress, RequestId, Response, Transmit,
+    Download, DownloadInput, DownloadOutput, FailReason, Fetched, Local, LocalQuery, Progress,
+    RequestId, Unanswered,
 };
 use protocol::id::{Address, Hash32};
-use protocol::unixfs;
+use protocol::machine::Machine;
+use protocol::unixfs::{self, Block};
+use storage::blocks::Owner;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::holders::{self, HINTED, LAST_RESORT, PROVIDER};
-use super::{Counters, FetchError, FetchOptions, Fetched, Fetching, Shared, Target};
+use super::around::around;
+use super::{Counters, FetchError};
 use crate::context::Context;
 use crate::net::{Protocol, Refusal, RequestError};
 use crate::store::StoreError;
 
-/// Starts a fetch, after the end of the fetch `before`; it ends by itself when
-/// nobody waits for it any more.
-pub(super) fn spawn(
+/// Carries one download; the task ends with it.
+pub(super) struct Fetcher {
     context: Context,
     counters: Counters,
-    config: FetchConfig,
-    target: Target,
-    options: FetchOptions,
-    before: Option<Fetching>,
-) -> (Shared, Fetching) {
-    let (holders, hints) = mpsc::channel(HOLDER_HINTS_MAX);
-    let shared = Shared {
-        owner: options.owner,
-        with_proof: options.with_proof,
-        progress: Arc::new(watch::Sender::new(Progress::default())),
-        outcome: Arc::new(watch::Sender::new(None)),
-        holders,
-    };
-    let fetching = shared.join();
-    let fetch = Fetch::new(config, &target.to_machine(), context.clock.now());
-    let fetcher = Fetcher {
-        fetch,
-        target,
-        options,
-        counters,
-        batch: Vec::new(),
-        seen: BTreeSet::new(),
-        tasks: JoinSet::new(),
-        is_storing: false,
-        is_searching: false,
-        progress: Arc::clone(&shared.progress),
-        context,
-    };
-    let ending = Ending(Arc::clone(&shared.outcome));
-    tokio::spawn(async move {
-        let work = async {
-            if let Some(before) = before {
-                fetcher.follow(before).await;
-            }
-            fetcher.run(hints).await
-        };
-        tokio::select! {
-            result = work => {
-                ending.0.send_replace(Some(result));
-            }
-            () = ending.0.closed() => {}
-        }
-    });
-    (shared, fetching)
-}
-
-/// Says that a fetch is over, however it ends: who joined at the last moment
-/// waits for nothing.
-struct Ending(Arc<watch::Sender<Option<Result<Fetched, FetchError>>>>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.send_if_modified(|outcome| {
-            let is_open = outcome.is_none();
-            if is_open {
-                *outcome = Some(Err(FetchError::Stopped));
-            }
-            is_open
-        });
-    }
-}
-
-struct Fetcher {
-    context: Context,
-    counters: Counters,
-    fetch: Fetch,
-    target: Target,
-    options: FetchOptions,
-    batch: Vec<(Cid, Bytes)>,
-    /// Every block of the target that is here.
-    seen: BTreeSet<Cid>,
-    tasks: JoinSet<Outcome>,
-    is_storing: bool,
-    is_searching: bool,
-    progress: Arc<watch::Sender<Progress>>,
-}
-
-/// What a task brings back.
-enum Outcome {
-    Answer {
-        id: RequestId,
-        result: Result<Bytes, RequestError>,
-    },
-    Local {
-        cid: Cid,
-        local: Local,
-    },
-    Stored {
-        count: usize,
-        result: Result<(), StoreError>,
-    },
-    Providers(Vec<Address>),
-}
-
-impl Target {
-    pub(super) fn root(&self) -> Cid {
-        match self {
-            Self::Dag(root) | Self::Blocks { root, .. } => *root,
-        }
-    }
-
-    fn to_machine(&self) -> protocol::exchange::Target {
-        match self {
-            Self::Dag(root) => protocol::exchange::Target::Dag(*root),
-            Self::Blocks { cids, .. } => protocol::exchange::Target::Blocks(cids.clone()),
-        }
-    }
+    download: Download,
+    owner: Option<Owner>,
+    tasks: JoinSet<Result<DownloadInput, FetchError>>,
+    progress: watch::Sender<Progress>,
+    /// Bytes from others that are counted already.
+    counted_bytes: u64,
 }
 
 impl Fetcher {
-    /// Waits for the fetch `before`; what it brought is found on disk then.
-    async fn follow(&self, mut before: Fetching) {
-        let mut seen = before.progress();
-        loop {
-            tokio::select! {
-                _ = before.done() => return,
-                Ok(()) = seen.changed() => {
-                    let progress = *seen.borrow_and_update();
-                    self.progress.send_replace(progress);
-                }
-            }
+    pub(super) fn new(
+        context: Context,
+        counters: Counters,
+        download: Download,
+        owner: Option<Owner>,
+        progress: watch::Sender<Progress>,
+    ) -> Self {
+        Self {
+            context,
+            counters,
+            download,
+            owner,
+            tasks: JoinSet::new(),
+            progress,
+            counted_bytes: 0,
         }
     }
 
-    async fn run(mut self, mut hints: mpsc::Receiver<Vec<Address>>) -> Result<Fetched, FetchError> {
-        self.introduce();
+    /// Runs until the end, after that of the fetch whose progress `behind` is.
+    pub(super) async fn run(
+        mut self,
+        behind: Option<watch::Receiver<Progress>>,
+        mut hints: mpsc::Receiver<Vec<Address>>,
+    ) -> Result<Fetched, FetchError> {
+        if let Some(mut before) = behind {
+            // The sender goes with its fetch.
+            while before.changed().await.is_ok() {
+                let progress = *before.borrow_and_update();
+                self.progress.send_replace(progress);
+            }
+        }
+        let clock = self.context.clock;
         let stop = self.context.stop.clone();
         loop {
-            if let Some((blocks, bytes)) = self.drain().await? {
-                return self.finish(blocks, bytes).await;
+            while let Some(output) = self.download.poll() {
+                if let Some(fetched) = self.carry_out(output).await? {
+                    return Ok(fetched);
+                }
             }
-            let deadline = self.fetch.poll_timeout();
-            let clock = self.context.clock;
+            self.show_progress();
+            let deadline = self.download.deadline();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Err(FetchError::Stopped),
                 Some(outcome) = self.tasks.join_next() => match outcome {
-                    Ok(outcome) => self.handle_outcome(outcome)?,
+                    Ok(input) => self.download.handle(input?, clock.now()),
                     Err(error) => {
                         // What it would have said is waited for in vain.
                         tracing::error!(%error, "a task of a fetch failed");
@@ -169,60 +85,65 @@ impl Fetcher {
                     }
                 },
                 Some(holders) = hints.recv() => {
-                    for holder in holders {
-                        self.fetch.handle_holder(holder, HINTED, clock.now());
-                    }
+                    self.download.handle(DownloadInput::Hinted(holders), clock.now());
                 }
-                () = clock.sleep_until(deadline) => self.fetch.handle_timeout(clock.now()),
+                () = clock.sleep_until(deadline) => self.download.handle_timeout(clock.now()),
             }
         }
     }
 
-    fn introduce(&mut self) {
-        let now = self.context.clock.now();
-        for holder in std::mem::take(&mut self.options.holders) {
-            self.fetch.handle_holder(holder, HINTED, now);
-        }
-        for (holder, priority) in holders::candidates(&self.context, &self.target.root()) {
-            if !self.options.last_resort.contains(&holder) {
-                self.fetch.handle_holder(holder, priority, now);
-            }
-        }
-        for holder in std::mem::take(&mut self.options.last_resort) {
-            self.fetch.handle_holder(holder, LAST_RESORT, now);
-        }
+    fn show_progress(&mut self) {
+        let progress = self.download.progress();
+        let bytes = progress.received_bytes - self.counted_bytes;
+        self.counters.fetched_bytes.inc_by(bytes);
+        self.counted_bytes = progress.received_bytes;
+        self.progress.send_replace(progress);
     }
 
-    /// Carries the machine's outputs out; returns blocks and bytes at the end.
-    async fn drain(&mut self) -> Result<Option<(u64, u64)>, FetchError> {
-        loop {
-            let mut is_idle = true;
-            while let Some(query) = self.fetch.poll_local() {
-                is_idle = false;
-                self.ask_store(query);
+    /// Carries one wish out; returns what was fetched at the end.
+    async fn carry_out(&mut self, output: DownloadOutput) -> Result<Option<Fetched>, FetchError> {
+        match output {
+            DownloadOutput::FindHolders => {
+                let around = around(&self.context, &self.download.root());
+                let now = self.context.clock.now();
+                self.download.handle(DownloadInput::Around(around), now);
             }
-            while let Some(transmit) = self.fetch.poll_transmit() {
-                self.ask_peer(transmit);
+            DownloadOutput::FindProviders => {
+                let (net, root) = (self.context.net.clone(), self.download.root());
+                self.tasks.spawn(async move {
+                    let found = net.find_providers(root).await.unwrap_or_default();
+                    Ok(DownloadInput::Providers(found))
+                });
             }
-            while let Some(block) = self.fetch.poll_block() {
-                self.seen.insert(block.cid);
-                self.batch.push((block.cid, block.data));
+            DownloadOutput::Look(query) => self.look(query),
+            DownloadOutput::Ask { to, id, body } => self.ask(to, id, body),
+            DownloadOutput::Store(blocks) => self.store(blocks),
+            DownloadOutput::List(cids) => self.list(cids),
+            DownloadOutput::Prove => {
+                let (context, root) = (self.context.clone(), self.download.root());
+                self.tasks.spawn(async move {
+                    let proved = prove(&context, root).await?;
+                    Ok(DownloadInput::Proved(proved))
+                });
             }
-            self.store_batch();
-            self.progress.send_replace(self.fetch.progress());
-            while let Some(event) = self.fetch.poll_event() {
-                is_idle = false;
-                if let Some(done) = self.handle_event(event).await? {
-                    return Ok(Some(done));
-                }
+            DownloadOutput::Offence {
+                holder,
+                weight,
+                reason,
+            } => {
+                tracing::warn!(%holder, reason, "wrong blocks");
+                self.counters.offences.inc();
+                self.context.net.report_offence(holder, weight).await;
             }
-            if is_idle {
-                return Ok(None);
+            DownloadOutput::Ended(result) => {
+                self.show_progress();
+                return Ok(Some(result?));
             }
         }
+        Ok(None)
     }
 
-    fn ask_store(&mut self, query: LocalQuery) {
+    fn look(&mut self, query: LocalQuery) {
         let store = self.context.store.clone();
         let cid = query.cid;
         if !query.needs_data {
@@ -231,7 +152,9 @@ impl Fetcher {
                 Ok(Some(size)) => Local::Present(size),
                 Ok(None) | Err(_) => Local::Absent,
             };
-            self.note_local(cid, local);
+            let now = self.context.clock.now();
+            self.download
+                .handle(DownloadInput::Looked { cid, local }, now);
             return;
         }
         self.tasks.spawn(async move {
@@ -247,140 +170,60 @@ impl Fetcher {
                     Local::Absent
                 }
             };
-            Outcome::Local { cid, local }
+            Ok(DownloadInput::Looked { cid, local })
         });
     }
 
-    fn note_local(&mut self, cid: Cid, local: Local) {
-        if local != Local::Absent {
-            self.seen.insert(cid);
-        }
-        self.fetch
-            .handle_local(&cid, local, self.context.clock.now());
-    }
-
-    fn ask_peer(&mut self, transmit: Transmit) {
+    fn ask(&mut self, to: Address, id: RequestId, body: Vec<u8>) {
         let net = self.context.net.clone();
         self.tasks.spawn(async move {
-            let body = transmit.request.encode();
-            let result = net.request(transmit.to, Protocol::Blocks, body).await;
-            Outcome::Answer {
-                id: transmit.id,
-                result,
-            }
-        });
-    }
-
-    /// One batch is stored at a time; what arrives meanwhile is the next.
-    fn store_batch(&mut self) {
-        if self.is_storing || self.batch.is_empty() {
-            return;
-        }
-        self.is_storing = true;
-        let blocks = std::mem::take(&mut self.batch);
-        let count = blocks.len();
-        let store = self.context.store.clone();
-        let owner = self.options.owner;
-        self.tasks.spawn(async move {
-            let result = match owner {
-                Some(owner) => store.put_blocks_for(owner, blocks).await,
-                None => store.put_blocks(blocks).await,
-            };
-            Outcome::Stored { count, result }
-        });
-    }
-
-    fn handle_outcome(&mut self, outcome: Outcome) -> Result<(), FetchError> {
-        let now = self.context.clock.now();
-        match outcome {
-            Outcome::Answer { id, result } => match result {
-                Ok(body) => match Response::decode(&body) {
-                    Ok(response) => {
-                        let bytes = response.payload_bytes() as u64;
-                        self.counters.fetched_bytes.inc_by(bytes);
-                        self.fetch.handle_response(id, response, now);
-                    }
-                    Err(error) => self.fetch.handle_garbage(id, error.to_string(), now),
-                },
+            let answer = match net.request(to, Protocol::Blocks, body).await {
+                Ok(body) => Ok(body),
                 Err(RequestError::Refused {
                     refusal: Refusal::Busy,
                     ..
-                }) => self.fetch.handle_response(id, Response::default(), now),
-                Err(_) => self.fetch.handle_failure(id, now),
-            },
-            Outcome::Local { cid, local } => self.note_local(cid, local),
-            Outcome::Stored { count, result } => {
-                self.is_storing = false;
-                result?;
-                self.fetch.handle_stored(count, now);
-            }
-            Outcome::Providers(providers) => {
-                self.is_searching = false;
-                for holder in providers {
-                    self.fetch.handle_holder(holder, PROVIDER, now);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn handle_event(&mut self, event: Event) -> Result<Option<(u64, u64)>, FetchError> {
-        match event {
-            Event::Starved { .. } => self.search(),
-            Event::Offence { holder, reason } => {
-                tracing::warn!(%holder, reason, "wrong blocks");
-                self.counters.offences.inc();
-                self.context.net.report_offence(holder, OFFENCE).await;
-            }
-            Event::Done { blocks, bytes } => return Ok(Some((blocks, bytes))),
-            Event::Failed { reason } => return Err(reason.into()),
-        }
-        Ok(None)
-    }
-
-    fn search(&mut self) {
-        if self.is_searching {
-            return;
-        }
-        self.is_searching = true;
-        let net = self.context.net.clone();
-        let root = self.target.root();
-        self.tasks.spawn(async move {
-            Outcome::Providers(net.find_providers(root).await.unwrap_or_default())
+                }) => Err(Unanswered::Busy),
+                Err(_) => Err(Unanswered::Failed),
+            };
+            Ok(DownloadInput::Answered { id, answer })
         });
     }
 
-    /// Lists everything under its root and works the proof root out.
-    async fn finish(self, blocks: u64, bytes: u64) -> Result<Fetched, FetchError> {
-        if let Some(owner) = self.options.owner {
-            let cids = self.seen.into_iter().collect();
-            let listed = self.context.store.add_root(owner, cids).await?;
-            if listed.missing > 0 && matches!(self.target, Target::Dag(_)) {
-                // Evicted or dropped since it was found; the next try brings it.
-                let cid = self.target.root();
-                return Err(protocol::exchange::FailReason::NoHolder { cid }.into());
+    fn store(&mut self, blocks: Vec<Block>) {
+        let (store, owner) = (self.context.store.clone(), self.owner);
+        let blocks: Vec<(Cid, Bytes)> = blocks
+            .into_iter()
+            .map(|block| (block.cid, block.data))
+            .collect();
+        self.tasks.spawn(async move {
+            match owner {
+                Some(owner) => store.put_blocks_for(owner, blocks).await?,
+                None => store.put_blocks(blocks).await?,
             }
-        }
-        let proof_root = match (&self.target, self.options.with_proof) {
-            (Target::Dag(root), true) => Some(prove(&self.context, *root).await?),
-            _ => None,
-        };
-        Ok(Fetched {
-            blocks,
-            bytes,
-            proof_root,
-        })
+            Ok(DownloadInput::Stored)
+        });
+    }
+
+    fn list(&mut self, cids: Vec<Cid>) {
+        let (store, owner) = (self.context.store.clone(), self.owner);
+        self.tasks.spawn(async move {
+            let missing = match owner {
+                Some(owner) => store.add_root(owner, cids).await?.missing,
+                None => 0,
+            };
+            Ok(DownloadInput::Listed { missing })
+        });
     }
 }
 
 /// The proof root of a DAG that is stored here.
-async fn prove(context: &Context, root: Cid) -> Result<Hash32, FetchError> {
+async fn prove(context: &Context, root: Cid) -> Result<Result<Hash32, FailReason>, FetchError> {
     let reader = context.store.reader();
     let proved =
         tokio::task::spawn_blocking(move || unixfs::proof_root(root, |cid| reader.block(cid)))
             .await;
     match proved {
-        Ok(Ok(proof)) => Ok(proof.hash),
+        Ok(Ok(proof)) => Ok(Ok(proof.hash)),
         Ok(Err(unixfs::ProofError::Source(error))) => {
             let error = StoreError::from(error);
             if let Some(cid) = error.corrupt_cid() {
@@ -389,18 +232,8 @@ async fn prove(context: &Context, root: Cid) -> Result<Hash32, FetchError> {
             }
             Err(error.into())
         }
-        Ok(Err(unixfs::ProofError::Dag(error))) => {
-            Err(protocol::exchange::FailReason::Dag(error).into())
-        }
-        Ok(Err(unixfs::ProofError::Missing { cid })) => {
-            Err(protocol::exchange::FailReason::NoHolder { cid }.into())
-        }
+        Ok(Err(unixfs::ProofError::Dag(error))) => Ok(Err(FailReason::Dag(error))),
+        Ok(Err(unixfs::ProofError::Missing { cid })) => Ok(Err(FailReason::NoHolder { cid })),
         Err(_) => Err(FetchError::Stopped),
     }
 }
-
-/// Hints of those who join that may wait.
-const HOLDER_HINTS_MAX: usize = 16;
-
-/// What wrong blocks weigh: two such answers are a ban.
-const OFFENCE: u32 = 50;

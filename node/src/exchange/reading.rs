@@ -146,7 +146,7 @@ impl FileReader {
 
     /// Keeps a window of blocks on the way while earlier ones are read.
     async fn read_ahead(&mut self) -> Result<(), ReadError> {
-        if !self.may_fetch || self.ahead.as_ref().is_some_and(|ahead| !ahead.is_over()) {
+        if !self.may_fetch || self.ahead.as_mut().is_some_and(|ahead| !ahead.is_over()) {
             return Ok(());
         }
         let cids = self.missing(AHEAD_BLOCKS);

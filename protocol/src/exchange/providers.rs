@@ -93,3 +93,6 @@ const _: () = assert!(
     PROVIDED_MAX < RECORDS_MAX,
     "one provider cannot fill the store of records"
 );
+
+#[cfg(test)]
+mod tests;

@@ -247,12 +247,6 @@ impl Host {
             .handle_request(request_id, origin, request, &known, ctx.now);
     }
 
-    pub(super) fn note_upload_progress(&mut self, root: &Cid) {
-        if let (Some(bytes), Some(content)) = (self.fetched_bytes(root), &mut self.content) {
-            content.holder.handle_progress(root, bytes);
-        }
-    }
-
     fn handle_holder_event(&mut self, event: HolderEvent, ctx: &mut Ctx) {
         match event {
             HolderEvent::Pull {
@@ -271,7 +265,7 @@ impl Host {
                 size,
             } => self.grant(root, RootFacts { proof_root, size }, ctx),
             HolderEvent::Drop { root } => {
-                self.exchange.cancel(&root, Goal::Upload);
+                self.exchange.cancel(&root, Goal::Upload, ctx.now);
                 self.strike(&root);
             }
         }

@@ -1,17 +1,20 @@
-//! Blocks in and out: the driver of [`Fetch`] and [`Serve`].
+//! Blocks in and out: the driver of the exchange, its downloads and [`Serve`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use cid::Cid;
 use protocol::exchange::{
-    Answer, Event, Fetch, FetchConfig, Local, Request, RequestId, Response, Serve, ServeConfig,
-    ServeId, Target,
+    Answer, Around, Download, DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput,
+    FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Request, RequestId, Response,
+    Serve, ServeConfig, ServeId, Target, Ticket, Unanswered,
 };
-use protocol::id::Address;
-use protocol::repair::RootFacts;
+use protocol::id::{Address, Role};
+use protocol::machine::Machine;
+use protocol::placement::REPLICAS_TARGET;
+use protocol::repair::{Place, RootFacts};
 use protocol::time::Moment;
-use protocol::unixfs::verify_block;
+use protocol::unixfs::{Block, verify_block};
 
 use super::{Host, Pending, is_due};
 use crate::wire::Protocol;
@@ -21,15 +24,19 @@ use crate::world::Ctx;
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) serve: Serve,
-    fetches: BTreeMap<Cid, Download>,
+    machine: protocol::exchange::Exchange<Goal>,
+    downloads: BTreeMap<FetchId, Running>,
+    tickets: BTreeMap<(Cid, Goal), Ticket>,
+    next_ticket: u64,
     serving: BTreeMap<ServeId, (u32, u64)>,
     next_serve: u64,
 }
 
 #[derive(Debug)]
-struct Download {
-    fetch: Fetch,
-    goals: BTreeSet<Goal>,
+struct Running {
+    download: Box<Download>,
+    /// Not driven before the end of this one.
+    behind: Option<FetchId>,
 }
 
 /// What a root is fetched for.
@@ -44,30 +51,34 @@ pub(super) enum Goal {
 }
 
 impl Exchange {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(local: Address, is_staked: bool) -> Self {
         Self {
             serve: Serve::new(ServeConfig::default()),
-            fetches: BTreeMap::new(),
+            machine: protocol::exchange::Exchange::new(local, is_staked),
+            downloads: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            next_ticket: 0,
             serving: BTreeMap::new(),
             next_serve: 0,
         }
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let fetches = self
-            .fetches
+        let downloads = self
+            .downloads
             .values()
-            .filter_map(|download| download.fetch.poll_timeout());
-        fetches
+            .filter(|running| running.behind.is_none())
+            .filter_map(|running| running.download.deadline());
+        downloads
             .chain(self.serve.poll_timeout())
             .map(|(at, _)| at)
             .min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Moment) {
-        for download in self.fetches.values_mut() {
-            if is_due(download.fetch.poll_timeout(), now) {
-                download.fetch.handle_timeout(now);
+        for running in self.downloads.values_mut() {
+            if running.behind.is_none() && is_due(running.download.deadline(), now) {
+                running.download.handle_timeout(now);
             }
         }
         if is_due(self.serve.poll_timeout(), now) {
@@ -76,134 +87,195 @@ impl Exchange {
     }
 
     /// Drops a goal, and the fetch when it was the last.
-    pub(super) fn cancel(&mut self, root: &Cid, goal: Goal) {
-        if let Some(download) = self.fetches.get_mut(root) {
-            download.goals.remove(&goal);
-            if download.goals.is_empty() {
-                self.fetches.remove(root);
-            }
+    pub(super) fn cancel(&mut self, root: &Cid, goal: Goal, now: Moment) {
+        if let Some(ticket) = self.tickets.remove(&(*root, goal)) {
+            self.leave(ticket, now);
         }
     }
 
     pub(super) fn is_fetching(&self, root: &Cid) -> bool {
-        self.fetches.contains_key(root)
+        let mut downloads = self.downloads.values();
+        downloads.any(|running| running.download.root() == *root)
+    }
+
+    fn leave(&mut self, ticket: Ticket, now: Moment) {
+        self.machine.handle(ExchangeInput::Gone { ticket }, now);
+        self.drain_machine(now);
+    }
+
+    /// Carries the wishes of the exchange out; returns whose wait is over.
+    fn drain_machine(&mut self, now: Moment) -> Vec<Ticket> {
+        let mut over = Vec::new();
+        while let Some(output) = self.machine.poll() {
+            match output {
+                ExchangeOutput::Start {
+                    id,
+                    download,
+                    behind,
+                    ..
+                } => {
+                    self.downloads.insert(id, Running { download, behind });
+                }
+                ExchangeOutput::Hint { id, holders } => {
+                    if let Some(running) = self.downloads.get_mut(&id) {
+                        let hinted = DownloadInput::Hinted(holders);
+                        running.download.handle(hinted, now);
+                    }
+                }
+                ExchangeOutput::Stop { id } => {
+                    self.downloads.remove(&id);
+                }
+                ExchangeOutput::Over { ticket, .. } => over.push(ticket),
+                ExchangeOutput::Joined { .. } | ExchangeOutput::Refused { .. } => {}
+            }
+        }
+        over
     }
 }
 
 impl Host {
     /// Starts a fetch, or gives a running one another goal and more holders.
     pub(super) fn fetch(&mut self, root: Cid, goal: Goal, holders: &[Address], ctx: &Ctx) {
-        let config = if self.is_staked {
-            FetchConfig::staked()
-        } else {
-            FetchConfig::light()
+        let exchange = &mut self.exchange;
+        let ticket = Ticket(exchange.next_ticket);
+        exchange.next_ticket += 1;
+        let options = FetchOptions {
+            holders: holders.to_vec(),
+            owner: Some(goal),
+            with_proof: true,
+            ..FetchOptions::default()
         };
-        let download = self
-            .exchange
-            .fetches
-            .entry(root)
-            .or_insert_with(|| Download {
-                fetch: Fetch::new(config, &Target::Dag(root), ctx.now),
-                goals: BTreeSet::new(),
-            });
-        download.goals.insert(goal);
-        for (priority, holder) in (0..).zip(holders) {
-            if *holder != self.address {
-                download.fetch.handle_holder(*holder, priority, ctx.now);
-            }
+        let input = ExchangeInput::Fetch {
+            ticket,
+            root,
+            target: Target::Dag(root),
+            options,
+        };
+        exchange.machine.handle(input, ctx.now);
+        exchange.drain_machine(ctx.now);
+        if let Some(before) = exchange.tickets.insert((root, goal), ticket) {
+            exchange.leave(before, ctx.now);
         }
-    }
-
-    /// Takes the bytes that a fetch gained, for the holder's progress.
-    pub(super) fn fetched_bytes(&self, root: &Cid) -> Option<u64> {
-        Some(self.exchange.fetches.get(root)?.fetch.progress().bytes)
     }
 
     pub(super) fn drain_exchange(&mut self, ctx: &mut Ctx) -> bool {
         let mut moved = self.drain_serve(ctx);
-        let roots: Vec<Cid> = self.exchange.fetches.keys().copied().collect();
-        for root in roots {
-            let Some(mut download) = self.exchange.fetches.remove(&root) else {
+        let ids: Vec<FetchId> = self.exchange.downloads.keys().copied().collect();
+        for id in ids {
+            let Some(mut running) = self.exchange.downloads.remove(&id) else {
                 continue;
             };
-            let (any, end) = self.drain_fetch(&root, &mut download.fetch, ctx);
+            let (any, end) = match running.behind {
+                None => self.drain_download(id, &mut running.download, ctx),
+                Some(_) => (false, None),
+            };
             moved |= any;
             match end {
                 None => {
-                    self.exchange.fetches.insert(root, download);
+                    self.exchange.downloads.insert(id, running);
                 }
-                Some(is_done) => {
-                    for goal in download.goals {
-                        self.handle_fetch_end(&root, goal, is_done, ctx);
-                    }
-                }
+                Some(is_done) => self.end_download(id, is_done, ctx),
             }
         }
         moved
     }
 
-    fn drain_fetch(
-        &mut self,
-        root: &Cid,
-        fetch: &mut Fetch,
-        ctx: &mut Ctx,
-    ) -> (bool, Option<bool>) {
-        let (mut moved, mut end) = (false, None);
-        loop {
-            let mut any = false;
-            while let Some(query) = fetch.poll_local() {
-                any = true;
-                let local = match self.disk.read(&query.cid) {
-                    None => Local::Absent,
-                    Some(data) if query.needs_data => Local::Data(data),
-                    Some(data) => Local::Present(data.len() as u64),
-                };
-                fetch.handle_local(&query.cid, local, ctx.now);
+    fn end_download(&mut self, id: FetchId, is_done: bool, ctx: &mut Ctx) {
+        for running in self.exchange.downloads.values_mut() {
+            if running.behind == Some(id) {
+                running.behind = None;
             }
-            let mut stored = 0;
-            while let Some(block) = fetch.poll_block() {
-                ctx.checkers
-                    .note_stored(self.idx, &block.cid, &block.data, ctx.now);
-                self.disk.rotten.remove(&block.cid);
-                self.disk.blocks.insert(block.cid, block.data);
-                stored += 1;
+        }
+        let ended = ExchangeInput::Ended { id };
+        self.exchange.machine.handle(ended, ctx.now);
+        for ticket in self.exchange.drain_machine(ctx.now) {
+            let mut tickets = self.exchange.tickets.iter();
+            let found = tickets.find(|(_, known)| **known == ticket);
+            if let Some((root, goal)) = found.map(|(key, _)| *key) {
+                self.exchange.tickets.remove(&(root, goal));
+                self.handle_fetch_end(&root, goal, is_done, ctx);
             }
-            if stored > 0 {
-                any = true;
-                fetch.handle_stored(stored, ctx.now);
-            }
-            while let Some(transmit) = fetch.poll_transmit() {
-                any = true;
-                let data = transmit.request.encode();
-                let pending = Pending::Blocks(*root, transmit.id);
-                self.request(transmit.to, Protocol::Blocks, data, pending, ctx);
-            }
-            while let Some(event) = fetch.poll_event() {
-                any = true;
-                match event {
-                    Event::Done { .. } => end = Some(true),
-                    Event::Failed { .. } => end = Some(false),
-                    Event::Offence { .. } => ctx.metrics.offences += 1,
-                    Event::Starved { .. } => {
-                        for (priority, holder) in (100..).zip(self.substitutes(root)) {
-                            fetch.handle_holder(holder, priority, ctx.now);
-                        }
-                    }
-                }
-            }
-            if !any {
-                return (moved, end);
-            }
-            moved = true;
         }
     }
 
-    /// Peers that may hold a root besides those that a fetch began with.
-    fn substitutes(&self, root: &Cid) -> Vec<Address> {
-        let placement = self.registry.placement.inner();
-        let mut peers = placement.place(root, SUBSTITUTES_MAX, &BTreeSet::new());
-        peers.retain(|peer| *peer != self.address);
-        peers
+    /// Carries the wishes of a download out; at its end returns whether
+    /// everything is here.
+    fn drain_download(
+        &mut self,
+        id: FetchId,
+        download: &mut Download,
+        ctx: &mut Ctx,
+    ) -> (bool, Option<bool>) {
+        let (root, mut moved) = (download.root(), false);
+        while let Some(output) = download.poll() {
+            moved = true;
+            let input = match output {
+                DownloadOutput::FindHolders => DownloadInput::Around(self.around(&root)),
+                // There is no Kademlia here.
+                DownloadOutput::FindProviders => DownloadInput::Providers(Vec::new()),
+                DownloadOutput::Look(query) => self.look(query),
+                DownloadOutput::Store(blocks) => self.store(blocks, ctx),
+                DownloadOutput::List(cids) => {
+                    let blocks = &self.disk.blocks;
+                    let missing = cids.iter().filter(|cid| !blocks.contains_key(cid));
+                    let missing = missing.count() as u64;
+                    DownloadInput::Listed { missing }
+                }
+                DownloadOutput::Prove => {
+                    let proof = self.disk.proof(&root);
+                    let missing = FailReason::NoHolder { cid: root };
+                    DownloadInput::Proved(proof.map(|proof| proof.hash).ok_or(missing))
+                }
+                DownloadOutput::Ask {
+                    to,
+                    id: asked,
+                    body,
+                } => {
+                    let pending = Pending::Blocks(id, asked);
+                    self.request(to, Protocol::Blocks, body, pending, ctx);
+                    continue;
+                }
+                DownloadOutput::Offence { .. } => {
+                    ctx.metrics.offences += 1;
+                    continue;
+                }
+                DownloadOutput::Ended(result) => return (moved, Some(result.is_ok())),
+            };
+            download.handle(input, ctx.now);
+        }
+        (moved, None)
+    }
+
+    /// Who may hold a root. Nobody is connected to anybody here, and leases are
+    /// what the roles tell a fetch.
+    fn around(&self, root: &Cid) -> Around {
+        let placement = &self.registry.placement;
+        let staked = placement.inner().peers(Role::Content);
+        Around {
+            placed: placement.place(root, REPLICAS_TARGET, &BTreeSet::new()),
+            staked: staked.take(OTHERS_MAX).collect(),
+            ..Around::default()
+        }
+    }
+
+    fn look(&self, query: LocalQuery) -> DownloadInput {
+        let cid = query.cid;
+        let local = match self.disk.read(&cid) {
+            None => Local::Absent,
+            Some(data) if query.needs_data => Local::Data(data),
+            Some(data) => Local::Present(data.len() as u64),
+        };
+        DownloadInput::Looked { cid, local }
+    }
+
+    fn store(&mut self, blocks: Vec<Block>, ctx: &mut Ctx) -> DownloadInput {
+        for block in blocks {
+            ctx.checkers
+                .note_stored(self.idx, &block.cid, &block.data, ctx.now);
+            self.disk.rotten.remove(&block.cid);
+            self.disk.blocks.insert(block.cid, block.data);
+        }
+        DownloadInput::Stored
     }
 
     fn drain_serve(&mut self, ctx: &mut Ctx) -> bool {
@@ -265,22 +337,21 @@ impl Host {
 
     pub(super) fn handle_blocks(
         &mut self,
-        root: &Cid,
-        id: RequestId,
+        id: FetchId,
+        asked: RequestId,
         data: Option<Bytes>,
         ctx: &Ctx,
     ) {
-        let Some(download) = self.exchange.fetches.get_mut(root) else {
+        let Some(running) = self.exchange.downloads.get_mut(&id) else {
             return;
         };
-        match data.map(|data| Response::decode(&data)) {
-            None => download.fetch.handle_failure(id, ctx.now),
-            Some(Ok(response)) => download.fetch.handle_response(id, response, ctx.now),
-            Some(Err(error)) => download
-                .fetch
-                .handle_garbage(id, error.to_string(), ctx.now),
+        let answer = data.ok_or(Unanswered::Failed);
+        let answered = DownloadInput::Answered { id: asked, answer };
+        running.download.handle(answered, ctx.now);
+        let (root, bytes) = (running.download.root(), running.download.progress().bytes);
+        if let Some(content) = &mut self.content {
+            content.holder.handle_progress(&root, bytes);
         }
-        self.note_upload_progress(root);
     }
 
     /// Takes the block of a checked read.
@@ -339,6 +410,3 @@ fn corrupt(response: &mut Response) {
         }
     }
 }
-
-/// Peers that a starving fetch asks.
-const SUBSTITUTES_MAX: usize = 16;

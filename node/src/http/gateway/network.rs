@@ -13,7 +13,7 @@ use protocol::placement::Placement;
 use storage::blocks::{Holding, Owner};
 
 use super::{Network, Unfetched};
-use crate::exchange::{ExchangeHandle, FetchError, FetchOptions, ReadError, holders};
+use crate::exchange::{ExchangeHandle, FetchError, FetchOptions, ReadError, around};
 
 impl Network for ExchangeHandle {
     fn fetch(&self, root: Cid, cid: Cid) -> BoxFuture<'_, Result<Bytes, Unfetched>> {
@@ -60,7 +60,7 @@ impl Network for ExchangeHandle {
             let registry = context.chain.registry().borrow().clone();
             let placement = Placement::new(&registry);
             let staked = placement.peers(Role::Content);
-            holders::lease_holders(context, &root, staked)
+            around::holding_by_lease(context, &root, staked)
                 .into_iter()
                 .filter(|peer| *peer != context.peer)
                 .find_map(|peer| Some(registry.peer(&peer)?.endpoint))
@@ -73,7 +73,10 @@ impl From<FetchError> for Unfetched {
         let text = error.to_string();
         match error {
             FetchError::Store(error) if error.is_full() => Self::Full(text),
-            FetchError::Store(_) | FetchError::Failed(_) | FetchError::Stopped => Self::Away(text),
+            FetchError::Store(_)
+            | FetchError::Failed(_)
+            | FetchError::Busy { .. }
+            | FetchError::Stopped => Self::Away(text),
         }
     }
 }
