@@ -4,7 +4,8 @@
 //! them with bytes, "missing" or "busy". [`Serve`] answers fairly. [`Exchange`]
 //! joins who wants the same and hands out [`Download`]s; each knows whom to ask
 //! for a root and walks its DAG by a [`Fetch`] over several holders at once.
-//! All are machines: their drivers own the streams, the store and the clock.
+//! [`Survey`] asks the peers themselves who holds a root. All are machines:
+//! their drivers own the streams, the store and the clock.
 //!
 //! Format: `docs/formats/blocks.md`.
 
@@ -16,6 +17,7 @@ mod message;
 mod plan;
 mod providers;
 mod serve;
+mod survey;
 mod under_way;
 
 pub use candidates::{Around, OTHERS_MAX, candidates};
@@ -28,6 +30,7 @@ pub use providers::{
     PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX, ProviderRecords, ProviderSearch, RECORDS_MAX,
 };
 pub use serve::{Lookup, Reply, Serve, ServeConfig, ServeId};
+pub use survey::{Survey, SurveyOutput, Surveyed, Surveying};
 pub use under_way::{
     Exchange, ExchangeInput, ExchangeOutput, FETCH_BYTES_MAX, FETCHES_MAX, FetchId, FetchOptions,
     READING_PATIENCE, Ticket,

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use bytesize::ByteSize;
 use cid::Cid;
 use futures::{StreamExt, TryStreamExt};
+use protocol::exchange::Surveyed;
 use protocol::id::{Address, Hash32, Role};
 use protocol::lease::SignedLease;
 use protocol::placement::{Placement, REPLICAS_TARGET};
@@ -31,7 +32,7 @@ use crate::publish::{
 };
 use crate::relay::{ActionBody, RelayError, check_signer};
 use crate::store::StoreError;
-use crate::survey::{Survey, survey};
+use crate::survey::ask_holders;
 
 /// The query of `POST /v1/control/import`.
 #[derive(Debug, Deserialize)]
@@ -206,7 +207,7 @@ pub(super) async fn root(
         used: Default::default(),
     });
     let context = app.context.clone();
-    let Survey { mut leases, silent } = survey(&context, cid).await;
+    let Surveyed { mut leases, silent } = ask_holders(&context, cid).await;
     let own: Result<Option<SignedLease>, StoreError> =
         context.store.read(|tables| Ok(tables.get(LEASES, &cid)?));
     leases.extend(own?);
@@ -323,13 +324,13 @@ fn holders(leases: &[SignedLease]) -> Value {
 
 /// A peer without the content role keeps nobody's leases: it asks for those of
 /// the first [`SURVEYED_MAX`] roots.
-async fn survey_roots(context: &Context, infos: &[RootInfo]) -> BTreeMap<Cid, Survey> {
+async fn survey_roots(context: &Context, infos: &[RootInfo]) -> BTreeMap<Cid, Surveyed> {
     if context.config.roles.contains(&Role::Content) {
         return BTreeMap::new();
     }
     let roots: Vec<Cid> = infos.iter().map(|info| info.root).collect();
     futures::stream::iter(roots.into_iter().take(SURVEYED_MAX))
-        .map(|root| async move { (root, survey(context, root).await) })
+        .map(|root| async move { (root, ask_holders(context, root).await) })
         .buffer_unordered(SURVEYS_MAX)
         .collect()
         .await
