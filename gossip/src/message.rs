@@ -219,3 +219,6 @@ pub const PRESENCE_SKEW_SECONDS_MAX: u64 = 120;
 
 /// A pending action was accepted this far from the present at most.
 pub const ENVELOPE_SKEW_SECONDS_MAX: u64 = 600;
+
+#[cfg(test)]
+mod tests;

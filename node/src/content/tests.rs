@@ -9,8 +9,9 @@ use protocol::action::SignedAction;
 use protocol::entity::build::ContentFields;
 use protocol::exchange::{Answer, Request, Response};
 use protocol::id::{EntityId, Hash32, Role};
-use protocol::lease::{BookConfig, Counters};
+use protocol::lease::{BookConfig, Counters, Page};
 use protocol::relayer::{self, Charge, Kind};
+use protocol::signing::Signed;
 use protocol::time::UnixSeconds;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use storage::backend::{Backend as _, FileBackend, MemoryBackend};
@@ -28,7 +29,8 @@ use crate::exchange::{self, FetchOptions};
 use crate::publish::{self, Imported, PublishHandle, PublishRoot, PublishState};
 use crate::relay;
 use crate::testing::{
-    ADA, TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, until, within,
+    ADA, TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, peer_key,
+    until, within,
 };
 
 const LIGHT: u8 = 60;
@@ -486,6 +488,40 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     let both = ["old", "new"].map(|name| records_in(&folder.path().join(name)));
     check_restored(&both, outbox);
     check_restored(&both, publications);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_pages_that_a_stranger_repeats_do_not_keep_a_silent_holder_alive() {
+    let chain = TestChain::with_peers(&[2, 3], Role::Content).await;
+    let context = peer(&chain, 2, &MemoryBackend::new(), 2).await;
+    let stranger = peer(&chain, LIGHT, &MemoryBackend::new(), 2).await;
+    introduce(&[&context, &stranger]).await;
+    let member = Member::start(MemoryBackend::new(), context).await;
+    within(stranger.net.connect(address(2))).await.unwrap();
+
+    let epoch = stranger.clock.now().epoch();
+    let ages = std::cell::Cell::new(0);
+    until(async || {
+        let age = ages.get() + 1;
+        ages.set(age);
+        let page = Page {
+            holder: address(3),
+            serial: 1_000 - age,
+            epoch: protocol::time::Epoch(epoch.0 - 100 - age),
+            count: 0,
+            size: 0,
+            leases_root: protocol::merkle::root([]),
+        };
+        let page = Signed::new(page, &stranger.contracts.domain(), &peer_key(3));
+        // Who has not subscribed yet hears the next one.
+        let _ = stranger
+            .net
+            .publish(PAGES, protocol::codec::to_bytes(&page))
+            .await;
+        let progress = member.content.repair_progress().await.unwrap();
+        progress.lost == 1
+    })
+    .await;
 }
 
 #[test]
