@@ -10,7 +10,7 @@ use protocol::lease::SignedPage;
 use protocol::presence::{PendingAction, SignedPresence};
 use protocol::registry::Registry;
 use protocol::signing::{Domain, Signature, SignatureError, Signed};
-use protocol::time::Moment;
+use protocol::time::{EPOCH_SECONDS, Epoch, Moment};
 use serde::{Deserialize, Serialize};
 
 /// A fresh action in the envelope of the identity peer that accepted it.
@@ -72,6 +72,14 @@ pub enum MessageError {
         /// The most that is allowed.
         limit: u64,
     },
+    /// A page that is known, or older than one that is.
+    #[error("page {found} is not newer than page {known}")]
+    Stale {
+        /// Its serial.
+        found: u64,
+        /// The newest serial that is known.
+        known: u64,
+    },
     /// The envelope is around another action.
     #[error("the envelope names another action than the one inside")]
     Envelope,
@@ -84,7 +92,7 @@ impl MessageError {
     pub fn is_offence(&self) -> bool {
         match self {
             Self::Decode(_) | Self::Signature(_) | Self::Action(_) | Self::Envelope => true,
-            Self::NotConfirmed { .. } | Self::Time { .. } => false,
+            Self::NotConfirmed { .. } | Self::Time { .. } | Self::Stale { .. } => false,
         }
     }
 }
@@ -128,7 +136,12 @@ pub fn check_presence(
     Ok(presence)
 }
 
-/// Decodes and checks a gossiped lease page.
+/// Decodes and checks a gossiped lease page; `newest` is the serial of the
+/// newest page that is known of a holder.
+///
+/// A page says that its holder renewed its leases, not that it lives: anybody
+/// can send it again at any time. Only news is passed on, so that what is sent
+/// again stops at the first peer.
 ///
 /// # Errors
 ///
@@ -138,16 +151,22 @@ pub fn check_page(
     registry: &Registry,
     domain: &Domain,
     now: Moment,
+    newest: impl FnOnce(&Address) -> Option<u64>,
 ) -> Result<SignedPage, MessageError> {
     let page: SignedPage = codec::from_bytes("lease page", data, RECORD_BYTES_MAX)?;
-    page.verify(domain, page.record.holder)?;
-    require_role(registry, page.record.holder, Role::Content)?;
-    if page.record.epoch > now.epoch().plus(1) {
-        return Err(MessageError::Time {
-            seconds: page.record.epoch.start().0.abs_diff(now.unix().0),
-            limit: protocol::time::EPOCH_SECONDS,
+    let record = &page.record;
+    // The cheap questions come first: a page that is sent again costs no signature.
+    require_role(registry, record.holder, Role::Content)?;
+    require_page_epoch(record.epoch, now)?;
+    if let Some(known) = newest(&record.holder)
+        && record.serial <= known
+    {
+        return Err(MessageError::Stale {
+            found: record.serial,
+            known,
         });
     }
+    page.verify(domain, record.holder)?;
     Ok(page)
 }
 
@@ -190,6 +209,22 @@ fn require_role(registry: &Registry, peer: Address, role: Role) -> Result<(), Me
             Role::Discovery => "discovery",
             Role::Identity => "identity",
         },
+    })
+}
+
+/// Takes pages of the running epoch and the one before, which travelled across
+/// its end, and of the next one from a clock that is ahead.
+fn require_page_epoch(epoch: Epoch, now: Moment) -> Result<(), MessageError> {
+    let start = epoch.start().0;
+    let is_ahead = start > now.unix().0.saturating_add(PRESENCE_SKEW_SECONDS_MAX);
+    let limit = match is_ahead {
+        true => PRESENCE_SKEW_SECONDS_MAX,
+        false if epoch.plus(1) < now.epoch() => 2 * EPOCH_SECONDS,
+        false => return Ok(()),
+    };
+    Err(MessageError::Time {
+        seconds: start.abs_diff(now.unix().0),
+        limit,
     })
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
-use protocol::id::Address;
+use protocol::id::{Address, Role};
 use protocol::lease::{LeaseBook, PageView};
 use protocol::placement::Placement;
 use protocol::publish::{Holder, RequestId};
@@ -162,6 +162,8 @@ struct Actor {
     progressed: mpsc::Receiver<(Cid, u64)>,
     /// Peers whose lists of leases are being read.
     listing: BTreeMap<Address, Vec<protocol::lease::SignedLease>>,
+    /// Serial of the newest page of each confirmed peer that was heard of.
+    pages_heard: BTreeMap<Address, u64>,
     /// Serial of the newest page of each peer whose leases were read.
     listed: BTreeMap<Address, u64>,
 }
@@ -248,6 +250,8 @@ impl Actor {
     fn handle_snapshot(&mut self) {
         let registry = self.snapshot.borrow_and_update().clone();
         self.placement = Arc::new(Placement::new(&registry));
+        self.pages_heard
+            .retain(|peer, _| registry.has_role(peer, Role::Content));
         let now = self.context.clock.now();
         self.repair
             .handle_placement(Arc::clone(&self.placement) as _, now);
@@ -282,7 +286,7 @@ impl Actor {
         let is_own = self.book.lease(&root).is_some();
         let others = self
             .placement
-            .peers(protocol::id::Role::Content)
+            .peers(Role::Content)
             .filter(|peer| *peer != self.context.peer)
             .filter(|peer| self.view.leases(peer).any(|lease| lease.root == root));
         RootReport {

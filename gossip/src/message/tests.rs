@@ -5,14 +5,18 @@ use super::*;
 use crate::testing::{DOMAIN, START, key, registry};
 
 #[track_caller]
-fn check(page_epoch: Epoch, is_news: bool) {
-    let page = page(page_epoch, 7);
-    let checked = check_page(&page, &registry(&[200]), &DOMAIN, Moment::from_unix(START));
+fn check(epoch: Epoch, is_news: bool) {
+    check_known(epoch, None, is_news);
+}
+
+/// Checks page 7 of an epoch.
+#[track_caller]
+fn check_known(epoch: Epoch, newest: Option<u64>, is_news: bool) {
+    let (page, now) = (page(epoch, 7), Moment::from_unix(START));
+    let checked = check_page(&page, &registry(&[200]), &DOMAIN, now, |_| newest);
     match checked {
-        Ok(_) => assert!(is_news, "a page of {page_epoch} is taken"),
-        Err(error) => {
-            assert!(!is_news && !error.is_offence(), "{page_epoch}: {error}");
-        }
+        Ok(_) => assert!(is_news, "a page of {epoch} is taken"),
+        Err(error) => assert!(!is_news && !error.is_offence(), "{epoch}: {error}"),
     }
 }
 
@@ -36,4 +40,22 @@ fn a_page_is_of_the_running_epoch_or_the_one_before() {
     check(Epoch(now.0 - 2), false);
     check(Epoch(now.0 - 1_700), false);
     check(now.plus(2), false);
+}
+
+#[test]
+fn a_page_is_passed_on_once_and_none_after_a_newer_one() {
+    let now = START.epoch();
+    check_known(now, Some(6), true);
+    check_known(now, Some(7), false);
+    check_known(now, Some(8), false);
+}
+
+#[test]
+fn a_page_that_its_holder_did_not_sign_is_an_offence() {
+    let mut page: SignedPage =
+        codec::from_bytes("page", &page(START.epoch(), 7), RECORD_BYTES_MAX).unwrap();
+    page.record.serial += 1;
+    let (page, now) = (codec::to_bytes(&page), Moment::from_unix(START));
+    let checked = check_page(&page, &registry(&[200]), &DOMAIN, now, |_| None);
+    assert!(checked.unwrap_err().is_offence());
 }

@@ -40,7 +40,7 @@ fn what_is_longer_than_its_limit_is_refused_by_its_length() {
         check_presence(bytes, &registry, &domain, now).err()
     });
     check_limit(RECORD_BYTES_MAX, |bytes| {
-        check_page(bytes, &registry, &domain, now).err()
+        check_page(bytes, &registry, &domain, now, |_| None).err()
     });
     check_limit(SIGNED_ACTION_BYTES_MAX + RECORD_BYTES_MAX, |bytes| {
         check_envelope(bytes, &registry, &domain, &ACTIONS, now).err()
@@ -62,7 +62,7 @@ fn check_all(bytes: &[u8]) {
     let (registry, domain, now) = surroundings();
     let _ = check_head(bytes, &registry, &domain);
     let _ = check_presence(bytes, &registry, &domain, now);
-    let _ = check_page(bytes, &registry, &domain, now);
+    let _ = check_page(bytes, &registry, &domain, now, |_| None);
     let _ = check_envelope(bytes, &registry, &domain, &ACTIONS, now);
     let _ = codec::from_bytes::<EntriesRequest>("request", bytes, ENTRIES_REQUEST_BYTES_MAX);
     let _ = codec::from_bytes::<EntriesAnswer>("answer", bytes, ENTRIES_ANSWER_BYTES_MAX);

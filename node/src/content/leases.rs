@@ -359,11 +359,12 @@ impl Actor {
         let registry = self.snapshot.borrow().clone();
         let domain = self.context.contracts.domain();
         let now = self.context.clock.now();
-        match gossip::message::check_page(&message.data, &registry, &domain, now) {
+        let newest = |holder: &Address| self.pages_heard.get(holder).copied();
+        match gossip::message::check_page(&message.data, &registry, &domain, now, newest) {
             Ok(page) => {
                 message.verdict.accept();
                 let holder = page.record.holder;
-                self.repair.handle_presence(holder, now);
+                self.pages_heard.insert(holder, page.record.serial);
                 self.note_page(holder, page.record.serial);
             }
             Err(error) if error.is_offence() => message.verdict.reject(),

@@ -102,6 +102,7 @@ pub(super) async fn open(
         tasks: JoinSet::new(),
         progress,
         progressed,
+        pages_heard: BTreeMap::new(),
         listing: BTreeMap::new(),
         listed: BTreeMap::new(),
         context: context.clone(),
