@@ -20,6 +20,7 @@ use storage::tables::{
     LEASE_COUNTERS, OWN_PAGE, RELAYS, RESTORED, TABLES_NAME, Table, TableKey, Tables, TablesError,
     TablesRead, UPLOADS, VAULT, newest,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::deletions::{SIGHTINGS, Sighting};
 use super::*;
@@ -522,6 +523,53 @@ async fn old_pages_that_a_stranger_repeats_do_not_keep_a_silent_holder_alive() {
         progress.lost == 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_block_that_a_visitor_meets_is_fetched_again_while_the_holder_runs() {
+    let mut village = Village::new(3).await;
+    let imported = village.import(&noise(3 << 20)).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    village.publish(&imported, 3).await;
+
+    // A block that was read once is not checked again in the same life.
+    let Member { disk, context, .. } = village.holders.remove(0);
+    let whole = context.store.verify(|_| true).await.unwrap();
+    kill(&context).await;
+    drop(context);
+    disk.flip_bit("segment-00000001", 1_500_000);
+    let chain = village.chain.as_ref().expect("it runs");
+    let context = peer(chain, 2, &disk, 3).await;
+    let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
+    introduce(&[&[&context], &others[..]].concat()).await;
+    let member = Member::start(disk, context).await;
+    let store = &member.context.store;
+    let hurt = store.verify(|_| true).await.unwrap();
+    assert_eq!((hurt.blocks, hurt.corrupt_count), (whole.blocks, 1));
+    visit(&member.context, &format!("/ipfs/{root}")).await;
+    until(async || {
+        let report = store.verify(|_| true).await.unwrap();
+        report.corrupt_count == 0 && report.blocks == whole.blocks
+    })
+    .await;
+}
+
+/// Asks a peer's gateway for a path as somebody for whom it fetches nothing,
+/// until the answer ends.
+async fn visit(context: &Context, path: &str) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    crate::http::serve(
+        listener,
+        context,
+        crate::http::Parts::default(),
+        String::new(),
+    );
+    let mut visitor = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    visitor.write_all(request.as_bytes()).await.unwrap();
+    // It is broken off at the damaged block.
+    let _ = within(visitor.read_to_end(&mut Vec::new())).await;
 }
 
 #[test]
