@@ -141,7 +141,7 @@ struct Actor {
     snapshot: watch::Receiver<Arc<Registry>>,
     connected: watch::Receiver<BTreeSet<Address>>,
     height: watch::Receiver<Height>,
-    /// Blocks that were found damaged while they were read.
+    /// Blocks that were found damaged and are dropped.
     damaged: broadcast::Receiver<Cid>,
     placement: Arc<Placement>,
     holder: Holder,
@@ -230,7 +230,7 @@ impl Actor {
                 Some(request) = self.lease_requests.recv() => self.handle_lease_request(request).await,
                 Some(message) = self.presences.recv() => self.handle_presence(message),
                 Some(message) = self.pages.recv() => self.handle_page(message),
-                Ok(cid) = self.damaged.recv() => self.handle_damaged(cid).await,
+                damaged = self.damaged.recv() => self.handle_damaged(damaged.ok()),
                 Ok(()) = self.snapshot.changed() => self.handle_snapshot(),
                 Ok(()) = self.height.changed() => self.handle_height().await,
                 _ = presence.tick() => self.tell_presence().await,

@@ -16,7 +16,7 @@ use protocol::exchange::{
 use protocol::id::Address;
 use protocol::machine::Machine;
 use storage::blocks::Owner;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::context::Context;
@@ -39,7 +39,6 @@ pub type FetchOptions = protocol::exchange::FetchOptions<Owner>;
 #[derive(Debug, Clone)]
 pub struct ExchangeHandle {
     commands: mpsc::Sender<Command>,
-    damaged: broadcast::Sender<Cid>,
     context: Context,
 }
 
@@ -115,8 +114,7 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
         ),
     };
     let requests = context.net.serve(Protocol::Blocks).await?;
-    let (damaged, _) = broadcast::channel(DAMAGED_MAX);
-    server::spawn(context, requests, counters.clone(), damaged.clone());
+    server::spawn(context, requests, counters.clone());
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let shell = Shell {
         machine: Exchange::new(context.peer, !context.config.roles.is_empty()),
@@ -133,7 +131,6 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
     tokio::spawn(shell.run(inbox));
     Ok(ExchangeHandle {
         commands,
-        damaged,
         context: context.clone(),
     })
 }
@@ -167,13 +164,6 @@ impl ExchangeHandle {
     #[must_use]
     pub fn open(&self, root: Cid, range: std::ops::Range<u64>, may_fetch: bool) -> FileReader {
         FileReader::new(self.clone(), root, range, may_fetch)
-    }
-
-    /// Blocks that are found damaged on disk from here on, when they are served
-    /// or read.
-    #[must_use]
-    pub fn damaged(&self) -> broadcast::Receiver<Cid> {
-        self.damaged.subscribe()
     }
 
     /// The handles that the exchange works with.
@@ -410,9 +400,6 @@ impl From<StoreError> for FetchError {
 
 /// Commands waiting for the task; senders wait when it is full.
 const COMMANDS_MAX: usize = 64;
-
-/// Damaged blocks that are not looked at yet; the next read finds the others.
-const DAMAGED_MAX: usize = 64;
 
 /// Hints of those who join that wait for one download.
 const HOLDER_HINTS_MAX: usize = 16;

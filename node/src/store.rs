@@ -16,7 +16,7 @@ use storage::blocks::{
     RootInfo, RootListed, VerifiedBlock, VerifyProgress, VerifyReport,
 };
 use storage::tables::{Tables, TablesError, TablesRead, TablesWrite};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
 pub use storage::blocks::{Holding, Owner as RootOwner};
 
@@ -29,6 +29,8 @@ pub struct StoreHandle {
     tables: Tables,
     backend: Arc<dyn Backend>,
     commands: mpsc::Sender<writer::Command>,
+    /// Tells of blocks that were damaged and are dropped.
+    damaged: broadcast::Sender<Cid>,
     /// One permit for each [`PERMIT_BYTES`] of blocks in the queue.
     queue: Arc<Semaphore>,
 }
@@ -67,15 +69,6 @@ impl StoreError {
         match self {
             Self::Folder(error) => error.kind() == std::io::ErrorKind::ResourceBusy,
             Self::Blocks(_) | Self::Tables(_) | Self::Stopped => false,
-        }
-    }
-
-    /// The block that is damaged on disk, when that is what is wrong.
-    #[must_use]
-    pub const fn corrupt_cid(&self) -> Option<&Cid> {
-        match self {
-            Self::Blocks(BlockError::Corrupt { cid }) => Some(cid),
-            Self::Blocks(_) | Self::Tables(_) | Self::Folder(_) | Self::Stopped => None,
         }
     }
 }
@@ -120,6 +113,7 @@ impl StoreHandle {
             tables,
             backend,
             commands,
+            damaged: broadcast::Sender::new(DAMAGED_MAX),
             queue: Arc::new(Semaphore::new(QUEUE_BYTES_MAX / PERMIT_BYTES)),
         })
     }
@@ -220,14 +214,50 @@ impl StoreHandle {
         self.look(move |reader| reader.roots(holding)).await
     }
 
-    /// The bytes of a block; `None` when it is not there.
+    /// The bytes of a block; `None` when it is not there. One that is damaged
+    /// on disk is dropped first, so that it can be fetched again.
     ///
     /// # Errors
     ///
-    /// [`BlockError::Corrupt`] when it is damaged on disk: drop it with
-    /// [`StoreHandle::drop_block`] and fetch it again.
+    /// What the disk says.
     pub async fn get_block(&self, cid: Cid) -> Result<Option<Bytes>, StoreError> {
-        self.look(move |reader| reader.block(&cid)).await
+        match self.look(move |reader| reader.block(&cid)).await {
+            Err(StoreError::Blocks(BlockError::Corrupt { .. })) => {
+                self.drop_block(cid).await?;
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// As [`StoreHandle::get_block`], on the caller's thread; a damaged block is
+    /// dropped soon after.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn read_block(&self, cid: &Cid) -> Result<Option<Bytes>, StoreError> {
+        match self.reader.block(cid) {
+            Err(BlockError::Corrupt { .. }) => {
+                let (cid, damaged) = (*cid, self.damaged.clone());
+                let task: writer::Task = Box::new(move |blocks| {
+                    if let Err(error) = drop_damaged(blocks, &cid, &damaged) {
+                        tracing::warn!(%cid, %error, "a damaged block was not dropped");
+                    }
+                });
+                // When the queue is full, the next read finds it again.
+                let _ = self.commands.try_send(writer::Command::Run(task));
+                Ok(None)
+            }
+            read => Ok(read?),
+        }
+    }
+
+    /// Blocks that are found damaged on disk from here on, whoever reads them:
+    /// told once each, when they are dropped.
+    #[must_use]
+    pub fn damaged(&self) -> broadcast::Receiver<Cid> {
+        self.damaged.subscribe()
     }
 
     /// True when a block is there.
@@ -239,23 +269,11 @@ impl StoreHandle {
         Ok(self.reader.has(cid)?)
     }
 
-    /// Forgets the bytes of a damaged block, so that it can be fetched again;
-    /// true when it was damaged. One that was mended meanwhile stays.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    ///
-    /// # Cancel safety
-    ///
-    /// When dropped, it may have been done or not.
-    pub async fn drop_block(&self, cid: Cid) -> Result<bool, StoreError> {
-        self.ask(move |blocks| match blocks.reader().block(&cid) {
-            Err(BlockError::Corrupt { .. }) => blocks.drop_block(&cid),
-            Ok(_) => Ok(false),
-            Err(error) => Err(error),
-        })
-        .await
+    /// Forgets the bytes of a damaged block and tells of it.
+    pub(crate) async fn drop_block(&self, cid: Cid) -> Result<(), StoreError> {
+        let damaged = self.damaged.clone();
+        self.ask(move |blocks| drop_damaged(blocks, &cid, &damaged))
+            .await
     }
 
     /// A view of the blocks for code that runs on a thread of its own.
@@ -433,6 +451,26 @@ impl StoreHandle {
     }
 }
 
+/// Forgets the bytes of a damaged block, so that it can be fetched again. One
+/// that was mended since it was read stays.
+fn drop_damaged(
+    blocks: &mut BlockStore,
+    cid: &Cid,
+    damaged: &broadcast::Sender<Cid>,
+) -> Result<(), BlockError> {
+    match blocks.reader().block(cid) {
+        Err(BlockError::Corrupt { .. }) => {
+            tracing::warn!(%cid, "a block is damaged on disk and is dropped");
+            blocks.drop_block(cid)?;
+            // Nobody listens at a peer that promises nothing.
+            let _ = damaged.send(*cid);
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads every block of a data folder whose peer does not run; `tell` hears
 /// how many bytes are done.
 ///
@@ -467,6 +505,10 @@ fn now() -> UnixSeconds {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     UnixSeconds(since.map_or(0, |since| since.as_secs()))
 }
+
+/// Damaged blocks that a listener has not heard of yet. They are rare; one that
+/// lags looks at all that it holds.
+const DAMAGED_MAX: usize = 64;
 
 /// Most bytes of blocks that wait for the writer.
 pub const QUEUE_BYTES_MAX: usize = 32 << 20;

@@ -1,4 +1,4 @@
-//! Blocks that went bad on the disk: dropped, and fetched again for every
+//! Blocks that went bad on the disk and were dropped: fetched again for every
 //! promised root that lists them.
 
 use cid::Cid;
@@ -24,11 +24,13 @@ impl Actor {
         });
     }
 
-    pub(super) async fn handle_damaged(&mut self, cid: Cid) {
-        // It is fetched again whether or not it could be dropped.
-        if let Err(error) = self.context.store.drop_block(cid).await {
-            tracing::warn!(%cid, %error, "the damaged block was not dropped");
-        }
+    /// Notes that a block was damaged and is dropped; `None` when there were more
+    /// than are remembered.
+    pub(super) fn handle_damaged(&mut self, cid: Option<Cid>) {
+        let Some(cid) = cid else {
+            self.look_for_lost_blocks();
+            return;
+        };
         let promised: Vec<Cid> = self.book.leases().map(|lease| lease.record.root).collect();
         let reader = self.context.store.reader();
         self.tasks.spawn(async move {

@@ -88,7 +88,7 @@ pub(super) async fn open(
         snapshot,
         connected: context.net.connected(),
         height,
-        damaged: exchange.damaged(),
+        damaged: context.store.damaged(),
         placement,
         holder: Holder::new(holder_config(context), stored.uploads, now),
         book,

@@ -17,7 +17,6 @@ use super::around::around;
 use super::{Counters, FetchError};
 use crate::context::Context;
 use crate::net::{Protocol, Refusal, RequestError};
-use crate::store::StoreError;
 
 /// Carries one download; the task ends with it.
 pub(super) struct Fetcher {
@@ -162,11 +161,7 @@ impl Fetcher {
                 Ok(Some(data)) => Local::Data(data),
                 Ok(None) => Local::Absent,
                 Err(error) => {
-                    if error.corrupt_cid().is_some() {
-                        tracing::warn!(%cid, "a damaged block is dropped and fetched again");
-                        // It is fetched again whether or not it could be dropped.
-                        let _ = store.drop_block(cid).await;
-                    }
+                    tracing::warn!(%cid, %error, "a block that cannot be read is fetched");
                     Local::Absent
                 }
             };
@@ -218,20 +213,13 @@ impl Fetcher {
 
 /// The proof root of a DAG that is stored here.
 async fn prove(context: &Context, root: Cid) -> Result<Result<Hash32, FailReason>, FetchError> {
-    let reader = context.store.reader();
+    let store = context.store.clone();
     let proved =
-        tokio::task::spawn_blocking(move || unixfs::proof_root(root, |cid| reader.block(cid)))
+        tokio::task::spawn_blocking(move || unixfs::proof_root(root, |cid| store.read_block(cid)))
             .await;
     match proved {
         Ok(Ok(proof)) => Ok(Ok(proof.hash)),
-        Ok(Err(unixfs::ProofError::Source(error))) => {
-            let error = StoreError::from(error);
-            if let Some(cid) = error.corrupt_cid() {
-                tracing::warn!(%cid, "a damaged block is dropped; the next try fetches it");
-                context.store.drop_block(*cid).await?;
-            }
-            Err(error.into())
-        }
+        Ok(Err(unixfs::ProofError::Source(error))) => Err(error.into()),
         Ok(Err(unixfs::ProofError::Dag(error))) => Ok(Err(FailReason::Dag(error))),
         Ok(Err(unixfs::ProofError::Missing { cid })) => Ok(Err(FailReason::NoHolder { cid })),
         Err(_) => Err(FetchError::Stopped),

@@ -8,7 +8,6 @@ use protocol::unixfs::{DagError, Reader, Step};
 use storage::blocks::{Holding, Owner};
 
 use super::{ExchangeHandle, FetchError, FetchOptions, Fetching};
-use crate::store::StoreError;
 
 /// Yields the bytes of a range of a file, in order and checked.
 #[derive(Debug)]
@@ -87,7 +86,6 @@ impl FileReader {
                     return Ok(block);
                 }
                 Ok(None) => {}
-                Err(error) if error.corrupt_cid().is_some() => self.drop_damaged(cid).await,
                 Err(error) => return Err(FetchError::from(error).into()),
             }
             if !self.may_fetch || attempt + 1 == ATTEMPTS_MAX {
@@ -96,16 +94,6 @@ impl FileReader {
             self.fetch(cid).await?;
         }
         Err(ReadError::Missing { cid })
-    }
-
-    async fn drop_damaged(&self, cid: Cid) {
-        tracing::warn!(%cid, "a damaged block is dropped and fetched again");
-        // Nobody listens at a peer that promises nothing.
-        let _ = self.exchange.damaged.send(cid);
-        let dropped: Result<bool, StoreError> = self.exchange.context().store.drop_block(cid).await;
-        if let Err(error) = dropped {
-            tracing::warn!(%cid, %error, "the damaged block was not dropped");
-        }
     }
 
     async fn fetch(&mut self, cid: Cid) -> Result<(), ReadError> {
@@ -179,7 +167,8 @@ impl FileReader {
     }
 }
 
-/// A block is looked for this often: here, after fetching, after a damaged one.
+/// A block is looked for this often: here, after fetching, after it was evicted
+/// or found damaged in between.
 const ATTEMPTS_MAX: usize = 3;
 
 /// Blocks fetched before the first byte is read.

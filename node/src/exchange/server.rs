@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use cid::Cid;
 use protocol::exchange::{Lookup, Request, Serve, ServeConfig, ServeId};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Counters;
@@ -13,14 +12,8 @@ use crate::context::Context;
 use crate::net::{Inbound, Refusal, Responder};
 use crate::store::StoreHandle;
 
-pub(super) fn spawn(
-    context: &Context,
-    requests: mpsc::Receiver<Inbound>,
-    counters: Counters,
-    damaged: broadcast::Sender<Cid>,
-) {
+pub(super) fn spawn(context: &Context, requests: mpsc::Receiver<Inbound>, counters: Counters) {
     let actor = Actor {
-        damaged,
         context: context.clone(),
         counters,
         serve: Serve::new(ServeConfig {
@@ -38,7 +31,6 @@ pub(super) fn spawn(
 
 struct Actor {
     context: Context,
-    damaged: broadcast::Sender<Cid>,
     counters: Counters,
     serve: Serve,
     next: u64,
@@ -93,9 +85,9 @@ impl Actor {
     fn drain(&mut self) {
         loop {
             while let Some(lookup) = self.serve.poll_lookup() {
-                let (store, damaged) = (self.context.store.clone(), self.damaged.clone());
+                let store = self.context.store.clone();
                 self.lookups
-                    .spawn_blocking(move || (lookup.id, look_up(&store, &lookup, &damaged)));
+                    .spawn_blocking(move || (lookup.id, look_up(&store, &lookup)));
             }
             let Some(reply) = self.serve.poll_transmit() else {
                 return;
@@ -116,16 +108,14 @@ impl Actor {
     }
 }
 
-fn look_up(
-    store: &StoreHandle,
-    lookup: &Lookup,
-    damaged: &broadcast::Sender<Cid>,
-) -> Vec<Option<Bytes>> {
-    let reader = store.reader();
+fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
     let mut left = lookup.bytes_max;
     let mut blocks = Vec::with_capacity(lookup.cids.len());
     for cid in &lookup.cids {
-        let block = read(&reader, cid, damaged);
+        let block = store.read_block(cid).unwrap_or_else(|error| {
+            tracing::warn!(%cid, %error, "block not served");
+            None
+        });
         let size = block.as_ref().map_or(0, Bytes::len);
         if size > left {
             break;
@@ -134,22 +124,6 @@ fn look_up(
         blocks.push(block);
     }
     blocks
-}
-
-/// A damaged block counts as missing here; whoever holds the root repairs it.
-fn read(
-    reader: &storage::blocks::BlockReader,
-    cid: &Cid,
-    damaged: &broadcast::Sender<Cid>,
-) -> Option<Bytes> {
-    reader.block(cid).unwrap_or_else(|error| {
-        tracing::warn!(%cid, %error, "block not served");
-        if matches!(error, storage::blocks::BlockError::Corrupt { .. }) {
-            // Nobody listens at a peer that promises nothing.
-            let _ = damaged.send(*cid);
-        }
-        None
-    })
 }
 
 /// Bytes looked up or on the way in all.

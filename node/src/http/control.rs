@@ -302,7 +302,7 @@ impl<'a> Replicas<'a> {
 
     /// Bytes of the file, or of what a directory says is below it.
     fn size(&self, root: &Cid) -> Result<Option<u64>, ApiError> {
-        let data = self.app.context.store.reader().block(root);
+        let data = self.app.context.store.read_block(root);
         let data = data.map_err(|error| ApiError::internal(&error))?;
         let node = data.and_then(|data| Node::decode(root, &data).ok());
         Ok(node.map(|node| match node.kind {

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use protocol::id::Hash32;
 use protocol::unixfs::{self, ProofError};
 use serde::Serialize;
-use storage::blocks::{BlockError, Holding, Owner};
+use storage::blocks::{Holding, Owner};
 use storage::files::{self, ImportOptions};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -43,7 +43,7 @@ pub enum ImportError {
     Empty,
     /// The blocks cannot be read back.
     #[error("what was imported cannot be read back: {0}")]
-    Proof(#[from] ProofError<BlockError>),
+    Proof(#[from] ProofError<StoreError>),
     /// The blocks cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -120,8 +120,7 @@ fn import_blocking(
     };
     let cids: Vec<Cid> = imported.blocks;
     runtime.block_on(store.add_root(owner, cids))?;
-    let reader = store.reader();
-    let proof = unixfs::proof_root(root, |cid| reader.block(cid))?;
+    let proof = unixfs::proof_root(root, |cid| store.read_block(cid))?;
     Ok(Imported {
         cid: root.to_string(),
         proof_root: proof.hash,

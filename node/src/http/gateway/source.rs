@@ -66,11 +66,6 @@ impl Source {
         match self.store.get_block(cid).await {
             Ok(Some(data)) => return Ok(data),
             Ok(None) => {}
-            Err(error) if error.corrupt_cid().is_some() => {
-                tracing::warn!(%cid, "a block is damaged on disk and is given up");
-                let dropped = self.store.drop_block(cid).await;
-                dropped.map_err(|error| ReadError::Store(error.to_string()))?;
-            }
             Err(error) => return Err(ReadError::Store(error.to_string())),
         }
         let Some(network) = &self.network else {
