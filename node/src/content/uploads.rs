@@ -28,7 +28,6 @@ impl Actor {
             inbound.respond.refuse(Refusal::Busy);
             return;
         };
-        let ip = self.ip_of(inbound.peer).await;
         self.note_capacity();
         let id = next_id(&mut self.next_request);
         self.responders.insert(id, inbound.respond);
@@ -44,7 +43,7 @@ impl Actor {
         };
         let origin = Origin {
             peer: inbound.peer,
-            ip,
+            ip: inbound.ip,
         };
         let now = self.context.clock.now();
         self.holder.handle_request(id, origin, request, &facts, now);
@@ -216,16 +215,6 @@ impl Actor {
         if let Err(error) = saved {
             tracing::warn!(%root, %error, "an upload was not saved");
         }
-    }
-
-    async fn ip_of(&self, peer: Address) -> Option<std::net::IpAddr> {
-        let peers = self.context.net.peers_info().await;
-        let info = peers.into_iter().find(|info| info.address == peer)?;
-        info.endpoint.iter().find_map(|part| match part {
-            libp2p::multiaddr::Protocol::Ip4(ip) => Some(ip.into()),
-            libp2p::multiaddr::Protocol::Ip6(ip) => Some(ip.into()),
-            _ => None,
-        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! What the network hands to the roles.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
 use protocol::id::{Address, Hash32};
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Refusal, Topic};
@@ -16,6 +17,8 @@ use super::{Refusal, Topic};
 pub struct Inbound {
     /// Who asks; proved by the connection.
     pub peer: Address,
+    /// The IP address that its connection comes from, where that is known.
+    pub ip: Option<IpAddr>,
     /// What it asks.
     pub body: Bytes,
     /// Answers it.

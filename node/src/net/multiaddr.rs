@@ -1,5 +1,7 @@
 //! libp2p's addresses and peer ids, as the machines of `protocol` name them.
 
+use std::net::IpAddr;
+
 use libp2p::multiaddr::Protocol as Part;
 use libp2p::{Multiaddr, PeerId};
 use protocol::addresses::{Listening, Named, PeerKey};
@@ -65,4 +67,13 @@ pub(super) fn transport(address: &Multiaddr) -> &'static str {
         }
     }
     name
+}
+
+/// The IP address of the peer at the other end of a connection.
+pub(super) fn ip_of(endpoint: &Multiaddr) -> Option<IpAddr> {
+    endpoint.iter().find_map(|part| match part {
+        Part::Ip4(ip) => Some(ip.into()),
+        Part::Ip6(ip) => Some(ip.into()),
+        _ => None,
+    })
 }

@@ -184,6 +184,7 @@ async fn what_is_not_served_or_not_answered_is_refused() {
     let (answer, ()) = tokio::join!(ask(), async {
         let inbound = requests.recv().await.unwrap();
         assert_eq!(inbound.peer, ada.address());
+        assert_eq!(inbound.ip, Some([127, 0, 0, 1].into()));
         drop(inbound);
     });
     assert_eq!(answer, refused(Refusal::Rejected));

@@ -1,5 +1,7 @@
 //! Connections, neighbours and offences.
 
+use std::net::IpAddr;
+
 use libp2p::core::ConnectedPoint;
 use libp2p::swarm::{ConnectionId, DialError};
 use libp2p::{identify, mdns, ping};
@@ -8,7 +10,7 @@ use protocol::time::Moment;
 use super::super::StakedPeer;
 use super::super::identity::peer_id_of;
 use super::super::message::PeerInfo;
-use super::super::multiaddr::{self, is_local, key_of, transport, without_peer};
+use super::super::multiaddr::{self, ip_of, is_local, key_of, transport, without_peer};
 use super::super::swarm::KAD_PROTOCOL;
 use super::*;
 
@@ -328,6 +330,12 @@ impl Actor {
             .collect();
         infos.sort_by_key(|info| info.address);
         infos
+    }
+
+    /// Where a peer is at the other end of one of its connections.
+    pub(super) fn ip_of(&self, peer_id: &PeerId, connection: ConnectionId) -> Option<IpAddr> {
+        let endpoint = self.peers.get(peer_id)?.connections.get(&connection)?;
+        ip_of(endpoint)
     }
 
     /// Counts bodies that went to or came from a peer.

@@ -1,5 +1,7 @@
 //! Requests in both directions.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use libp2p::request_response::{
     InboundFailure, InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
@@ -77,12 +79,19 @@ impl Actor {
 
     pub(super) fn handle_frames(&mut self, protocol: Protocol, event: FrameEvent) {
         match event {
-            FrameEvent::Message { peer, message, .. } => match message {
+            FrameEvent::Message {
+                peer,
+                connection_id,
+                message,
+            } => match message {
                 Message::Request {
                     request_id,
                     request,
                     channel,
-                } => self.handle_inbound(protocol, peer, request_id, request, channel),
+                } => {
+                    let ip = self.ip_of(&peer, connection_id);
+                    self.handle_inbound(protocol, (peer, ip), request_id, request, channel);
+                }
                 Message::Response {
                     request_id,
                     response,
@@ -112,7 +121,7 @@ impl Actor {
     fn handle_inbound(
         &mut self,
         protocol: Protocol,
-        peer_id: PeerId,
+        (peer_id, ip): (PeerId, Option<IpAddr>),
         request: InboundRequestId,
         body: Bytes,
         channel: ResponseChannel<Response>,
@@ -130,6 +139,7 @@ impl Actor {
                 self.open.insert(id, open);
                 server.send(Inbound {
                     peer,
+                    ip,
                     body,
                     respond,
                 });
