@@ -192,6 +192,26 @@ async fn what_is_not_served_or_not_answered_is_refused() {
     assert_eq!(ask().await, refused(Refusal::NotServed));
 }
 
+#[track_caller]
+fn check_ip(endpoint: &str, expected: Option<&str>) {
+    let ip = multiaddr::ip_of(&endpoint.parse().unwrap());
+    let expected = expected.map(|text| text.parse().unwrap());
+    assert_eq!(ip, expected, "{endpoint}");
+}
+
+#[test]
+fn a_peer_behind_a_circuit_has_not_the_ip_of_its_carrier() {
+    const CARRIER: &str = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    check_ip("/ip4/192.0.2.7/tcp/4001", Some("192.0.2.7"));
+    check_ip("/ip6/2001:db8::7/udp/4001/quic-v1", Some("2001:db8::7"));
+    check_ip("/ip4/192.0.2.7/tcp/4001/ws", Some("192.0.2.7"));
+    check_ip("/dns4/peer.example/tcp/4001", None);
+    // As the one sees it who dialled, and as the one does who was dialled.
+    let dialled = format!("/ip4/192.0.2.7/tcp/4001/p2p/{CARRIER}/p2p-circuit");
+    check_ip(&dialled, None);
+    check_ip(&format!("/p2p/{CARRIER}"), None);
+}
+
 #[tokio::test]
 async fn more_requests_than_a_peer_may_have_are_refused_as_busy() {
     let (ada, ben) = (Peer::start(1).await, Peer::start(2).await);
