@@ -2,7 +2,6 @@
 //! and does what it asks for.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ use super::simulate::{self, Case};
 use crate::chain::{ChainStatus, RpcError, SendError, Wallet};
 use crate::context::Context;
 use crate::index::Height;
-use crate::net::{Inbound, Multiaddr, Responder, Topic};
+use crate::net::{Inbound, Responder, Topic};
 use crate::relay::{FreshActions, LocalRequest, SPELLING, wrong_spelling};
 use crate::store::StoreError;
 
@@ -160,7 +159,7 @@ impl Actor {
                     let asker = Asker::Local(command.reply);
                     self.handle_request(command.request, command.origin, asker);
                 }
-                Some(inbound) = self.requests.recv() => self.handle_inbound(inbound).await,
+                Some(inbound) = self.requests.recv() => self.handle_inbound(inbound),
             }
         }
     }
@@ -186,25 +185,16 @@ impl Actor {
         }
     }
 
-    async fn handle_inbound(&mut self, inbound: Inbound) {
+    fn handle_inbound(&mut self, inbound: Inbound) {
         let Ok(request) = Request::from_bytes(&inbound.body) else {
             // Dropping the responder refuses.
             return;
         };
         let origin = Origin {
             peer: inbound.peer,
-            ip: match request {
-                Request::Submit { .. } => self.ip_of(inbound.peer).await,
-                Request::Status { .. } => None,
-            },
+            ip: inbound.ip,
         };
         self.handle_request(request, origin, Asker::Peer(inbound.respond));
-    }
-
-    async fn ip_of(&self, peer: Address) -> Option<IpAddr> {
-        let peers = self.context.net.peers_info().await;
-        let info = peers.into_iter().find(|info| info.address == peer)?;
-        (info.transport != "circuit").then(|| ip_of(&info.endpoint))?
     }
 
     fn handle_request(&mut self, request: Request, origin: Origin, asker: Asker) {
@@ -572,15 +562,6 @@ fn open_row(context: &Context, row: &Row) -> Option<(Hash32, Open)> {
         accepted: row.accepted,
     };
     Some((row.digest, open))
-}
-
-fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
-    use libp2p::multiaddr::Protocol;
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => Some(ip.into()),
-        Protocol::Ip6(ip) => Some(ip.into()),
-        _ => None,
-    }
 }
 
 fn failure(error: &SendError) -> SendFailure {

@@ -17,7 +17,7 @@ use super::{Refusal, Topic};
 pub struct Inbound {
     /// Who asks; proved by the connection.
     pub peer: Address,
-    /// The IP address that its connection comes from, where that is known.
+    /// Its IP address; `None` behind a circuit and where only a name is known.
     pub ip: Option<IpAddr>,
     /// What it asks.
     pub body: Bytes,

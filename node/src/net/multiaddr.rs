@@ -69,11 +69,15 @@ pub(super) fn transport(address: &Multiaddr) -> &'static str {
     name
 }
 
-/// The IP address of the peer at the other end of a connection.
+/// The IP address of the peer at the other end of a connection; `None` behind a
+/// circuit, where the address is its carrier's, and for a name.
 pub(super) fn ip_of(endpoint: &Multiaddr) -> Option<IpAddr> {
-    endpoint.iter().find_map(|part| match part {
+    if transport(endpoint) == "circuit" {
+        return None;
+    }
+    match endpoint.iter().next()? {
         Part::Ip4(ip) => Some(ip.into()),
         Part::Ip6(ip) => Some(ip.into()),
         _ => None,
-    })
+    }
 }
