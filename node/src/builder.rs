@@ -322,3 +322,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the start waits for the chain to say which one it is.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;
