@@ -262,7 +262,7 @@ async fn start_light(output: Output) -> anyhow::Result<Light> {
                 .context("the environment names no network:")?
         },
     };
-    if !config.roles.is_empty() {
+    if !config.is_light() {
         // The folder of a peer with roles is not for a light one.
         config.roles.clear();
         config.url = None;

@@ -157,7 +157,7 @@ impl Node {
     /// Waits until a light peer's index has what a majority has; gives up after
     /// `patience`. True when it has.
     pub async fn caught_up(&self, patience: Duration) -> bool {
-        if !self.context.config.roles.is_empty() {
+        if !self.context.config.is_light() {
             return true;
         }
         let caught_up = self.context.index.caught_up();
@@ -192,7 +192,7 @@ impl Node {
         let context = &self.context;
         let roles: Vec<Role> = context.config.roles.iter().copied().collect();
         directory::spawn(context);
-        if roles.is_empty() {
+        if context.config.is_light() {
             light::spawn(context).await?;
         } else {
             discovery::spawn(context, &roles).await?;
@@ -291,18 +291,20 @@ fn store_config(config: &Config) -> BlockStoreConfig {
 }
 
 fn net_config(config: &Config, key: &SigningKey) -> NetConfig {
-    let is_light = config.roles.is_empty();
+    let base = match config.is_light() {
+        true => NetConfig::light(),
+        false => NetConfig::default(),
+    };
     NetConfig {
         listen: config.net.listen.clone(),
         external: config.net.external.clone(),
         bootstrap: config.net.bootstrap.clone(),
-        neighbours_min: if is_light { 4 } else { 8 },
         seed: sha256(&[b"coliving/neighbours/1".as_slice(), &key.to_bytes()].concat()).0,
-        kad_server: !is_light,
         relay_server: config.net.relay_server,
+        relays: config.net.relays.clone(),
         upnp: config.net.upnp,
         mdns: config.net.mdns,
-        ..NetConfig::default()
+        ..base
     }
 }
 

@@ -77,6 +77,8 @@ pub struct NetSection {
     pub bootstrap: Vec<Multiaddr>,
     /// Carry circuits for peers behind NAT.
     pub relay_server: bool,
+    /// Peers to be reached through by circuits.
+    pub relays: Vec<Multiaddr>,
     /// Ask the router for a forwarded port.
     pub upnp: bool,
     /// Find peers in the local network.
@@ -168,6 +170,12 @@ pub struct Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Config {
+    /// True for a peer without roles: it serves its owner, and nobody relies on it.
+    #[must_use]
+    pub fn is_light(&self) -> bool {
+        self.roles.is_empty()
+    }
+
     /// Reads the text of a `config.toml`, then the environment, then checks
     /// what belongs together.
     ///
@@ -313,7 +321,6 @@ impl Config {
                 });
             }
         };
-        let is_staked = !self.roles.is_empty();
         require(
             !self.chain.rpc.is_empty(),
             "chain.rpc",
@@ -325,7 +332,7 @@ impl Config {
             "is empty; copy it from `coliving chain info --json` of the deployment",
         );
         require(
-            !is_staked || self.url.is_some(),
+            self.is_light() || self.url.is_some(),
             "url",
             "is missing; a peer with roles needs the URL that it registered",
         );
@@ -366,6 +373,7 @@ impl Default for Config {
                 external: Vec::new(),
                 bootstrap: Vec::new(),
                 relay_server: false,
+                relays: Vec::new(),
                 upnp: false,
                 mdns: false,
             },

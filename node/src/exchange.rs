@@ -117,7 +117,7 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
     server::spawn(context, requests, counters.clone());
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let shell = Shell {
-        machine: Exchange::new(context.peer, !context.config.roles.is_empty()),
+        machine: Exchange::new(context.peer, !context.config.is_light()),
         context: context.clone(),
         counters,
         next_ticket: 0,

@@ -83,6 +83,12 @@ pub const FIELDS: &[Field] = &[
     ),
     field!(
         "net",
+        "relays",
+        net.relays,
+        "Peers that carry circuits to this one, for a peer behind NAT whose ports cannot be\nforwarded; each ends in /p2p/<peer id> and has net.relay_server set."
+    ),
+    field!(
+        "net",
         "upnp",
         net.upnp,
         "Ask the router to forward the ports."

@@ -21,7 +21,7 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
     let chain = context.chain.status().borrow().clone();
     let height = *context.index.height().borrow();
     let registry = context.chain.registry().borrow().clone();
-    let is_light = context.config.roles.is_empty();
+    let is_light = context.config.is_light();
     let ready = !context.stop.is_cancelled() && (is_light || chain.followed.is_some());
     let stats = context.store.stats();
     let roots = context.store.roots(None).await;

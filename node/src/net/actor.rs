@@ -86,7 +86,7 @@ pub(super) async fn start(
     let local = LocalPeer {
         address: key.address(),
         peer_id: identity::peer_id(key),
-        agent: agent(&config),
+        agent: concat!("coliving/", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let counters = Counters::new(metrics);
     let swarm_metrics = metrics.with_registry(SwarmMetrics::new);
@@ -120,7 +120,7 @@ pub(super) async fn start(
         rest_min: NEIGHBOUR_REST_MIN,
         rest_max: NEIGHBOUR_REST_MAX,
     };
-    let spared = config.trusted.iter().copied().chain([local.address]);
+    let spared = [local.address];
     let actor = Actor {
         swarm,
         clock,
@@ -330,15 +330,6 @@ impl Actor {
 /// Answers a command whose asker may have gone.
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     let _ = reply.send(value);
-}
-
-fn agent(config: &NetConfig) -> String {
-    let mut agent = concat!("coliving/", env!("CARGO_PKG_VERSION")).to_owned();
-    if !config.agent_suffix.is_empty() {
-        agent.push(' ');
-        agent.push_str(&config.agent_suffix);
-    }
-    agent
 }
 
 /// Commands that wait for the task.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use libp2p::Multiaddr;
-use protocol::id::Address;
 
 /// Settings of [`start`](super::start).
 #[derive(Debug, Clone)]
@@ -61,10 +60,6 @@ pub struct NetConfig {
     /// The gossip heartbeat; shorter repairs meshes faster and costs more
     /// control messages. Default: 700 ms.
     pub gossip_heartbeat: Duration,
-    /// What identify tells others after `coliving/<version>`. Default: empty.
-    pub agent_suffix: String,
-    /// Peers that are never banned, as an operator's own. Default: none.
-    pub trusted: Vec<Address>,
 }
 
 impl Default for NetConfig {
@@ -96,8 +91,6 @@ impl Default for NetConfig {
             ping_interval: Duration::from_secs(15),
             dial_timeout: Duration::from_secs(10),
             gossip_heartbeat: Duration::from_millis(700),
-            agent_suffix: String::new(),
-            trusted: Vec::new(),
         }
     }
 }
