@@ -26,8 +26,7 @@ pub use error::{NetError, PublishError, Refusal, RequestError, StartError};
 pub use identity::{address_of, peer_id, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use message::{Gossip, Inbound, LocalPeer, NetEvent, PeerInfo, Responder, Verdict};
-pub use protocols::{Protocol, ProtocolLimits};
-pub use topics::Topic;
+pub use protocol::wire::{Protocol, Topic};
 
 mod actor;
 mod codec;
@@ -37,9 +36,8 @@ mod hold;
 mod identity;
 mod message;
 mod multiaddr;
-mod protocols;
+mod names;
 mod swarm;
-mod topics;
 
 /// Talks to the network task; cheap to clone.
 ///

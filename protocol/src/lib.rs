@@ -32,3 +32,4 @@ pub mod staking;
 pub mod time;
 pub mod unixfs;
 pub mod vault;
+pub mod wire;

@@ -25,6 +25,7 @@ use protocol::entry::sha256;
 use protocol::exchange::{PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX};
 
 use super::codec::FrameCodec;
+use super::names::{ident_topic, stream_protocol};
 use super::{GOSSIP_FRAME_BYTES_MAX, NetConfig, Protocol, StartError, Topic, hold};
 use crate::metrics::{Counter, Metrics};
 
@@ -78,7 +79,7 @@ impl Requests {
                 .with_max_concurrent_streams(limits.inbound_per_peer_max + OUTBOUND_PER_PEER_MAX);
             FrameBehaviour::with_codec(
                 FrameCodec::new(protocol, refused.clone()),
-                [(protocol.stream_protocol(), ProtocolSupport::Full)],
+                [(stream_protocol(protocol), ProtocolSupport::Full)],
                 config,
             )
         };
@@ -242,8 +243,8 @@ fn gossipsub(config: &NetConfig, key: &Keypair, metrics: &Metrics) -> Result<Gos
         .build()
         .map_err(|error| format!("the gossip settings contradict each other: {error}"))?;
     let topics: HashSet<_> = Topic::ALL
-        .iter()
-        .map(|topic| topic.ident().hash())
+        .into_iter()
+        .map(|topic| ident_topic(topic).hash())
         .collect();
     let mut gossipsub = Gossipsub::new_with_subscription_filter(
         MessageAuthenticity::Signed(key.clone()),
@@ -288,8 +289,8 @@ fn score_params() -> PeerScoreParams {
         ..TopicScoreParams::default()
     };
     let topics: HashMap<_, _> = Topic::ALL
-        .iter()
-        .map(|name| (name.ident().hash(), topic.clone()))
+        .into_iter()
+        .map(|name| (ident_topic(name).hash(), topic.clone()))
         .collect();
     PeerScoreParams {
         topics,

@@ -7,6 +7,7 @@ use prometheus_client::metrics::family::Family;
 use protocol::entry::sha256;
 
 use super::super::message::{Judgement, Verdict};
+use super::super::names::{ident_topic, topic_of};
 use super::super::{GOSSIP_BYTES_MAX, PublishError};
 use super::*;
 use crate::metrics::{Counter, Gauge};
@@ -62,7 +63,7 @@ impl Actor {
     pub(super) fn handle_publish(&mut self, topic: Topic, data: Bytes) -> Result<(), PublishError> {
         let size = data.len();
         let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
-        match gossipsub.publish(topic.ident(), Vec::from(data)) {
+        match gossipsub.publish(ident_topic(topic), Vec::from(data)) {
             Ok(_) => {
                 self.counters.published.get_or_create(&labels(topic)).inc();
                 Ok(())
@@ -97,7 +98,7 @@ impl Actor {
             .swarm
             .behaviour_mut()
             .gossipsub
-            .subscribe(&topic.ident())
+            .subscribe(&ident_topic(topic))
         {
             tracing::warn!(%error, topic = topic.label(), "the subscription was not sent");
         }
@@ -113,7 +114,7 @@ impl Actor {
                 self.swarm
                     .behaviour_mut()
                     .gossipsub
-                    .unsubscribe(&topic.ident());
+                    .unsubscribe(&ident_topic(topic));
             }
         }
     }
@@ -145,7 +146,7 @@ impl Actor {
         id: MessageId,
         message: gossipsub::Message,
     ) -> Result<(), MessageId> {
-        let Some(topic) = Topic::from_hash(&message.topic) else {
+        let Some(topic) = topic_of(&message.topic) else {
             return Err(id);
         };
         self.counters.received.get_or_create(&labels(topic)).inc();

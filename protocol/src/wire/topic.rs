@@ -1,7 +1,5 @@
 //! What peers tell everybody.
 
-use libp2p::gossipsub::{IdentTopic, TopicHash};
-
 /// A gossip topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
@@ -51,18 +49,9 @@ impl Topic {
         }
     }
 
-    pub(super) fn ident(self) -> IdentTopic {
-        IdentTopic::new(self.name())
-    }
-
-    pub(super) fn from_hash(hash: &TopicHash) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|topic| topic.name() == hash.as_str())
-    }
-
     /// The place in [`Self::ALL`].
-    pub(super) const fn idx(self) -> usize {
+    #[must_use]
+    pub const fn idx(self) -> usize {
         self as usize
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use libp2p::StreamProtocol;
+mod topic;
+
+pub use topic::Topic;
 
 /// A request-response protocol between peers.
 ///
@@ -112,15 +114,15 @@ impl Protocol {
         }
     }
 
-    pub(super) const fn stream_protocol(self) -> StreamProtocol {
-        StreamProtocol::new(self.name())
-    }
-
     /// The place in [`Self::ALL`].
-    pub(super) const fn idx(self) -> usize {
+    #[must_use]
+    pub const fn idx(self) -> usize {
         self as usize
     }
 }
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+
+#[cfg(test)]
+mod tests;
