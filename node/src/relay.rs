@@ -17,8 +17,8 @@ use std::time::Duration;
 use protocol::action::{ActionError, SignedAction};
 use protocol::entity::{EntityType, Verb};
 use protocol::id::{Address, Hash32};
+use protocol::origin::Origin;
 use protocol::placement::{Placement, Purpose};
-use protocol::publish::Origin;
 use protocol::relayer::{self, Refusal, Request, Response, solve_proof};
 
 pub use local::{LocalRelayer, LocalRequest, Stopped};

@@ -19,6 +19,7 @@ pub mod machine;
 pub mod merkle;
 pub mod neighbours;
 pub mod offences;
+pub mod origin;
 pub mod payment;
 pub mod placement;
 pub mod presence;

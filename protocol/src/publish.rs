@@ -22,8 +22,7 @@ mod holder;
 mod publication;
 
 pub use holder::{
-    Holder, HolderConfig, HolderEvent, Lookup, Origin, Prefix, Reply, RequestId, Upload,
-    UploadState, UserFacts,
+    Holder, HolderConfig, HolderEvent, Lookup, Reply, Upload, UploadState, UserFacts,
 };
 pub use publication::{
     Candidate, Event, FailureReason, Publication, PublicationConfig, State, Transmit,

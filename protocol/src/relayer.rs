@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::action::{ActionDomain, SignedAction};
 use crate::id::{Address, Hash32, UserId};
-use crate::publish::{Origin, Prefix, RequestId};
+use crate::origin::{Origin, Prefix, RequestId};
 use crate::time::{Moment, UnixSeconds};
 
 mod budget;

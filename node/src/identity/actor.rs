@@ -10,9 +10,9 @@ use gossip::message::Envelope;
 use protocol::chain::calls;
 use protocol::codec;
 use protocol::id::{Address, Hash32, UserId};
+use protocol::origin::{Origin, RequestId};
 use protocol::placement::{Placement, Purpose};
 use protocol::presence::PendingAction;
-use protocol::publish::{Origin, RequestId};
 use protocol::registry::Registry;
 use protocol::relayer::{
     Account, Accounts, Config, Event, Nonces, Refusal, RefusalCode, Relayer, Request, Response,

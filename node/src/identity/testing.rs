@@ -9,7 +9,7 @@ use std::time::Duration;
 use protocol::amount::Dgc;
 use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, Role, UserId, Zone};
-use protocol::publish::Origin;
+use protocol::origin::Origin;
 use protocol::relayer::{Request, Response, Status};
 use protocol::signing::SigningKey;
 use tokio::net::{TcpListener, TcpStream};

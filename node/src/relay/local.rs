@@ -1,6 +1,6 @@
 //! The way to the relayer of this peer, without the network.
 
-use protocol::publish::Origin;
+use protocol::origin::Origin;
 use protocol::relayer::{Request, Response};
 use tokio::sync::{mpsc, oneshot};
 

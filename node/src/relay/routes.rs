@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use protocol::action::{Action, ActionDomain, SignedAction};
 use protocol::hashid;
 use protocol::id::{Address, EntityId, Hash32, UserId};
-use protocol::publish::Origin;
+use protocol::origin::Origin;
 use protocol::relayer::{Refusal, RefusalCode, Request, Response};
 use protocol::signing::Signature;
 use serde::{Deserialize, Serialize};

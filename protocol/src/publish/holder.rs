@@ -1,7 +1,6 @@
 //! The staked peer's side of publishing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use cid::Cid;
@@ -11,6 +10,7 @@ use super::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
 use crate::action::ActionDomain;
 use crate::id::{Address, Hash32, UserId};
 use crate::lease::SignedLease;
+use crate::origin::{Origin, Prefix, RequestId};
 use crate::time::{Moment, UnixSeconds};
 
 /// Accepts offers within its limits and turns them into leases.
@@ -71,23 +71,6 @@ pub trait Lookup {
     /// The standing lease of a root, published earlier.
     fn lease(&self, root: &Cid) -> Option<SignedLease>;
 }
-
-/// Who asks, and from where.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// The asking peer's key.
-    pub peer: Address,
-    /// Its network address, when it is not behind a circuit.
-    pub ip: Option<IpAddr>,
-}
-
-/// What per-address limits count by: an IPv4 address or an IPv6 /48.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Prefix([u8; 6]);
-
-/// A driver's handle of a request that awaits its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
 
 /// An answer to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,26 +162,6 @@ impl HolderConfig {
             user_bytes_max: None,
             ..Self::new(action_domain)
         }
-    }
-}
-
-impl Prefix {
-    /// The prefix of an address; `None` for loopback, which is not limited.
-    #[must_use]
-    pub fn of(ip: IpAddr) -> Option<Self> {
-        let ip = ip.to_canonical();
-        if ip.is_loopback() {
-            return None;
-        }
-        let mut prefix = [0; 6];
-        match ip {
-            IpAddr::V4(v4) => {
-                // 0:0:: is not a routed IPv6 /48, so the two do not meet.
-                prefix[2..].copy_from_slice(&v4.octets());
-            }
-            IpAddr::V6(v6) => prefix.copy_from_slice(&v6.octets()[..6]),
-        }
-        Some(Self(prefix))
     }
 }
 

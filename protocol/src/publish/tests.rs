@@ -5,6 +5,7 @@ use super::*;
 use crate::action::{Action, ActionDomain};
 use crate::id::{EntityId, OperatorNumber, UserId};
 use crate::lease::{BookConfig, Counters, Grant, LeaseBook};
+use crate::origin::{Origin, RequestId};
 use crate::signing::{Domain, Signed, SigningKey};
 use crate::time::{Moment, UnixSeconds};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, Kind, Refusal, RefusalCode};
 use crate::id::{Address, UserId};
-use crate::publish::Prefix;
+use crate::origin::Prefix;
 use crate::time::{Moment, UnixSeconds};
 
 /// What an action is charged to.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Charge, Receipt, Slot, Status};
 use crate::action::SignedAction;
 use crate::id::{Address, Hash32};
-use crate::publish::RequestId;
+use crate::origin::RequestId;
 use crate::time::UnixSeconds;
 
 /// An accepted action as it is stored.

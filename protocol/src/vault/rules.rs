@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{Entry, Refusal, Request, Response, WALLETS_MAX};
 use crate::id::Hash32;
-use crate::publish::Prefix;
+use crate::origin::Prefix;
 use crate::signing::Domain;
 use crate::time::UnixSeconds;
 

@@ -12,10 +12,9 @@ use protocol::codec;
 use protocol::exchange::Request as BlockRequest;
 use protocol::id::{Address, Role, UserId};
 use protocol::lease::{BookConfig, Grant, Lease, LeaseBook, PageView, SignedLease, SignedPage};
+use protocol::origin::{Origin, RequestId};
 use protocol::presence::Presence;
-use protocol::publish::{
-    Holder, HolderConfig, HolderEvent, Lookup, Origin, Request, RequestId, UserFacts,
-};
+use protocol::publish::{Holder, HolderConfig, HolderEvent, Lookup, Request, UserFacts};
 use protocol::repair::{Config as RepairConfig, Event as RepairEvent, Repair, RootFacts};
 use protocol::signing::{Record, Signed};
 use protocol::time::{Moment, UnixSeconds};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::id::{Address, Hash32, UserId};
+use protocol::origin::{Origin, RequestId};
 use protocol::placement::Purpose;
-use protocol::publish::{Origin, RequestId};
 use protocol::relayer::{
     Account, Accounts, Config, Event, Nonces, Receipt, Relayer, Request, Row, SendFailure,
     Simulation, Slot, Submission,

@@ -1,0 +1,44 @@
+//! Who asks something of a peer, and from where.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Address;
+
+/// Who asks, and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The asking peer's key.
+    pub peer: Address,
+    /// Its network address, when it is not behind a circuit.
+    pub ip: Option<IpAddr>,
+}
+
+/// What per-address limits count by: an IPv4 address or an IPv6 /48.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Prefix([u8; 6]);
+
+/// A driver's handle of a request that awaits its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+impl Prefix {
+    /// The prefix of an address; `None` for loopback, which is not limited.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        let ip = ip.to_canonical();
+        if ip.is_loopback() {
+            return None;
+        }
+        let mut prefix = [0; 6];
+        match ip {
+            IpAddr::V4(v4) => {
+                // 0:0:: is not a routed IPv6 /48, so the two do not meet.
+                prefix[2..].copy_from_slice(&v4.octets());
+            }
+            IpAddr::V6(v6) => prefix.copy_from_slice(&v6.octets()[..6]),
+        }
+        Some(Self(prefix))
+    }
+}
