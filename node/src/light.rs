@@ -9,7 +9,7 @@ use gossip::message::{ENTRIES_ANSWER_BYTES_MAX, EntriesAnswer};
 use gossip::spread::{Event, HeldEntries, Spread};
 use protocol::action::ActionDomain;
 use protocol::codec;
-use protocol::entry::Entry;
+use protocol::entry::{Entry, sequences_of};
 use protocol::id::{Address, Role};
 use protocol::registry::Registry;
 use storage::index::{Block, BlockEntry};
@@ -63,7 +63,7 @@ fn held_entries(context: &Context) -> Result<HeldEntries, IndexTaskError> {
     let Some(cursor) = snapshot.cursor()? else {
         return Ok(HeldEntries::default());
     };
-    let in_block = (cursor.number << 20)..=((cursor.number + 1) << 20) - 1;
+    let in_block = sequences_of(cursor.number..=cursor.number);
     let last = snapshot.entries(in_block, usize::MAX)?.pop();
     Ok(HeldEntries {
         peaks: cursor.peaks,

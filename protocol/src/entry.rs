@@ -4,6 +4,8 @@
 //! An entry batch is a pure function of a block (`docs/formats/entries.md`):
 //! whoever makes it makes the same bytes.
 
+use std::ops::RangeInclusive;
+
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
@@ -96,10 +98,17 @@ impl Entry {
 }
 
 impl Position {
-    /// Orders entries by chain position: block << 20 | log index.
+    /// Orders entries by chain position: the block's number, then
+    /// twenty bits of log index.
     #[must_use]
     pub const fn sequence(&self) -> u64 {
         self.block_number << LOG_INDEX_BITS | self.log_index
+    }
+
+    /// True when [`Self::sequence`] keeps the block's number and the log's index apart.
+    #[must_use]
+    pub const fn has_sequence(&self) -> bool {
+        self.block_number <= BLOCK_NUMBER_MAX && self.log_index <= LOG_INDEX_MAX
     }
 }
 
@@ -160,8 +169,7 @@ impl EntryBatch {
             let position = &entry.position;
             if position.block_number != batch.block_number
                 || position.block_hash != batch.block_hash
-                || position.block_number >> (64 - LOG_INDEX_BITS) != 0
-                || position.log_index >> LOG_INDEX_BITS != 0
+                || !position.has_sequence()
             {
                 return Err(BatchError::Foreign { idx });
             }
@@ -177,6 +185,24 @@ impl EntryBatch {
     pub fn id(&self) -> Hash32 {
         sha256(&self.to_bytes())
     }
+}
+
+/// The block's number in a sequence.
+#[must_use]
+pub const fn block_of(sequence: u64) -> u64 {
+    sequence >> LOG_INDEX_BITS
+}
+
+/// The sequences that entries of blocks may have; blocks beyond
+/// [`BLOCK_NUMBER_MAX`] have none.
+#[must_use]
+pub fn sequences_of(blocks: RangeInclusive<u64>) -> RangeInclusive<u64> {
+    let (first, last) = blocks.into_inner();
+    if first > BLOCK_NUMBER_MAX {
+        return RangeInclusive::new(1, 0);
+    }
+    let last = last.min(BLOCK_NUMBER_MAX);
+    first << LOG_INDEX_BITS..=last << LOG_INDEX_BITS | LOG_INDEX_MAX
 }
 
 /// SHA-256 of `bytes`.
@@ -196,7 +222,14 @@ pub const BATCH_BYTES_MAX: usize = 32 * 1024;
 /// Room for the fields around the entries: four keys, two integers, a hash.
 const BATCH_HEADER_BYTES: usize = 128;
 
-/// Bits of a sequence number that hold the log index.
+/// The last block whose entries have a sequence.
+pub const BLOCK_NUMBER_MAX: u64 = u64::MAX >> LOG_INDEX_BITS;
+
+/// The last log of a block that has a sequence; a log costs 375 gas, so a block
+/// of 393 million gas could not pass it.
+pub const LOG_INDEX_MAX: u64 = (1 << LOG_INDEX_BITS) - 1;
+
+/// Bits of a sequence that hold the log index.
 const LOG_INDEX_BITS: u32 = 20;
 
 #[cfg(test)]

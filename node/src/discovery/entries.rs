@@ -10,7 +10,7 @@ use gossip::message::{
     ENTRIES_ANSWER_BYTES_MAX, ENTRIES_REQUEST_BYTES_MAX, EntriesAnswer, EntriesRequest,
 };
 use protocol::codec;
-use protocol::entry::Entry;
+use protocol::entry::{Entry, sequences_of};
 use protocol::id::Address;
 use protocol::time::Moment;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -120,13 +120,13 @@ fn read(
     asked: EntriesRequest,
 ) -> Result<Vec<Entry>, IndexTaskError> {
     let first = asked.after.map_or(0, |after| after.saturating_add(1));
-    let last = (counted.head.block_number + 1) << 20;
-    if asked.from_count >= counted.head.entry_count || first >= last {
+    let proven = sequences_of(0..=counted.head.block_number);
+    if asked.from_count >= counted.head.entry_count || !proven.contains(&first) {
         return Ok(Vec::new());
     }
     let missing = counted.head.entry_count - asked.from_count;
     let limit = usize::try_from(missing).map_or(ENTRIES_MAX, |missing| missing.min(ENTRIES_MAX));
-    let entries = index.snapshot()?.entries(first..=last - 1, limit)?;
+    let entries = index.snapshot()?.entries(first..=*proven.end(), limit)?;
     let mut size = 0;
     Ok(entries
         .into_iter()

@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use protocol::entity::{EntityType, Relation, Target};
+use protocol::entry::block_of;
 use protocol::hashid;
 use protocol::id::{Address, EntityId, ParseIdError, UserId};
 use serde_json::{Value, json};
@@ -491,7 +492,7 @@ impl Look<'_> {
     }
 
     fn time_at(&self, sequence: u64) -> Option<String> {
-        let block = self.snapshot.block(sequence >> LOG_INDEX_BITS).ok()??;
+        let block = self.snapshot.block(block_of(sequence)).ok()??;
         Some(shape::time(block.time))
     }
 }
@@ -587,6 +588,3 @@ const OFFSET_MAX: usize = 100_000;
 
 /// Characters of a bad value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 40;
-
-/// A sequence is the block number and twenty bits of log index.
-const LOG_INDEX_BITS: u32 = 20;

@@ -12,7 +12,7 @@ use crate::amount::Dgc;
 use crate::chain::artifacts::{ContractKind, artifact};
 use crate::chain::contracts::Contracts;
 use crate::chain::json::{BlockHeader, Log};
-use crate::entry::{Entry, Position};
+use crate::entry::{Entry, LOG_INDEX_MAX, Position};
 use crate::id::{Address, EntityId, Hash32, OperatorNumber, Role, ServiceId, UserId, Zone};
 use crate::registry::{Confirmation, RegistryEvent};
 use crate::signing::Signature;
@@ -118,7 +118,7 @@ pub fn entry_from_logs(
                 && names(ContractKind::EntityManager, "Signed", log)
         })
         .ok_or(LogError::Unpaired)?;
-    if manage.log_index >> LOG_INDEX_BITS != 0 {
+    if manage.log_index > LOG_INDEX_MAX {
         return Err(LogError::Index {
             log_index: manage.log_index,
         });
@@ -372,6 +372,3 @@ impl Fields {
         Ok(Role::from_service_type(&service_type))
     }
 }
-
-/// Bits of an entry's sequence number that hold the log index.
-const LOG_INDEX_BITS: u32 = 20;

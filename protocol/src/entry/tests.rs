@@ -85,3 +85,27 @@ fn block(count: u64, metadata_bytes: usize) -> Vec<Entry> {
         })
         .collect()
 }
+
+#[test]
+fn a_sequence_keeps_block_and_log_apart() {
+    let at = |block_number, log_index| Position {
+        block_number,
+        log_index,
+        ..block(1, 0)[0].position
+    };
+    for (block, log) in [
+        (0, 0),
+        (7, LOG_INDEX_MAX),
+        (BLOCK_NUMBER_MAX, LOG_INDEX_MAX),
+    ] {
+        let sequence = at(block, log).sequence();
+        assert!(at(block, log).has_sequence());
+        assert_eq!(block_of(sequence), block);
+        assert!(sequences_of(block..=block).contains(&sequence));
+        assert!(!sequences_of(block + 1..=u64::MAX).contains(&sequence));
+    }
+    assert!(!at(BLOCK_NUMBER_MAX + 1, 0).has_sequence());
+    assert!(!at(0, LOG_INDEX_MAX + 1).has_sequence());
+    assert_eq!(sequences_of(0..=u64::MAX), 0..=u64::MAX);
+    assert!(sequences_of(BLOCK_NUMBER_MAX + 1..=u64::MAX).is_empty());
+}

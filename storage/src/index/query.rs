@@ -180,7 +180,7 @@ impl Snapshot {
         Ok(self.cursor()?.map_or(0, |cursor| cursor.peaks.count))
     }
 
-    /// Entries by sequence (block << 20 | log index), oldest first.
+    /// Entries by [`protocol::entry::Position::sequence`], oldest first.
     pub fn entries(
         &self,
         range: RangeInclusive<u64>,

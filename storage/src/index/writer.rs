@@ -10,7 +10,7 @@ use serde_cbor::Value;
 
 use protocol::codec;
 use protocol::entity::{self, Change, EntityType, Place, Rejection};
-use protocol::entry::{Entry, EntryId, sha256};
+use protocol::entry::{Entry, EntryId, sequences_of, sha256};
 use protocol::id::EntityId;
 use protocol::merkle::Peaks;
 
@@ -92,8 +92,9 @@ pub(super) fn rollback(database: &Database, to: u64) -> Result<BTreeSet<Cid>, In
         {
             writer.undo(number)?;
         }
-        if let Some(from) = to.checked_add(1).and_then(first_sequence) {
-            writer.entries.retain_in(from.., |_, _| false)?;
+        let undone = sequences_of(to.saturating_add(1)..=u64::MAX);
+        if !undone.is_empty() {
+            writer.entries.retain_in(undone, |_, _| false)?;
         }
         writer.finish()?
     };
@@ -419,8 +420,7 @@ fn check_block(block: &Block, cursor: Option<&AppliedBlock>) -> Result<(), Index
         let position = &entry.entry.position;
         let is_foreign = position.block_number != number
             || position.block_hash != block.hash
-            || number >> (u64::BITS - LOG_INDEX_BITS) != 0
-            || position.log_index >> LOG_INDEX_BITS != 0;
+            || !position.has_sequence();
         if is_foreign || before.is_some_and(|before| before >= position.log_index) {
             return Err(IndexError::Entry { number, idx });
         }
@@ -459,11 +459,6 @@ fn meta(
     name: &'static str,
 ) -> Result<u64, IndexError> {
     Ok(table.get(name)?.map_or(0, |value| value.value()))
-}
-
-/// The sequence of a block's first possible entry.
-fn first_sequence(number: u64) -> Option<u64> {
-    number.checked_mul(1 << LOG_INDEX_BITS)
 }
 
 fn encode_undo(former: BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<u8> {
@@ -518,6 +513,3 @@ const DIRTY_ROWS_MAX: usize = 100_000;
 
 /// Characters of signed names that a rejection keeps.
 const SHOWN_CHARS_MAX: usize = 64;
-
-/// Bits of a sequence that hold the log index.
-const LOG_INDEX_BITS: u32 = 20;
