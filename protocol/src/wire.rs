@@ -20,14 +20,10 @@ pub enum Protocol {
     Leases,
     /// Ranges of entries and heads.
     Entries,
-    /// Set reconciliation frames.
-    Reconcile,
     /// Actions for a relayer to pay for.
     Relayer,
     /// Vault records.
     Vault,
-    /// API queries.
-    Query,
 }
 
 /// The limits of one protocol.
@@ -47,15 +43,13 @@ pub struct ProtocolLimits {
 
 impl Protocol {
     /// Every protocol, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 6] = [
         Self::Blocks,
         Self::Publish,
         Self::Leases,
         Self::Entries,
-        Self::Reconcile,
         Self::Relayer,
         Self::Vault,
-        Self::Query,
     ];
 
     /// The name on the wire.
@@ -66,10 +60,8 @@ impl Protocol {
             Self::Publish => "/coliving/publish/1",
             Self::Leases => "/coliving/leases/1",
             Self::Entries => "/coliving/entries/1",
-            Self::Reconcile => "/coliving/reconcile/1",
             Self::Relayer => "/coliving/relayer/1",
             Self::Vault => "/coliving/vault/1",
-            Self::Query => "/coliving/query/1",
         }
     }
 
@@ -81,10 +73,8 @@ impl Protocol {
             Self::Publish => "publish",
             Self::Leases => "leases",
             Self::Entries => "entries",
-            Self::Reconcile => "reconcile",
             Self::Relayer => "relayer",
             Self::Vault => "vault",
-            Self::Query => "query",
         }
     }
 
@@ -99,11 +89,8 @@ impl Protocol {
                 Self::Publish => (256 * KIB, 64 * KIB, 300, 4, 64),
                 Self::Leases => (64 * KIB, MIB, 30, 8, 64),
                 Self::Entries => (64 * KIB, 4 * MIB, 60, 8, 64),
-                // Frames of 256 KiB, and room for their envelope.
-                Self::Reconcile => (260 * KIB, 260 * KIB, 30, 4, 32),
                 Self::Relayer => (64 * KIB, 16 * KIB, 30, 8, 128),
                 Self::Vault => (64 * KIB, 64 * KIB, 15, 8, 64),
-                Self::Query => (64 * KIB, MIB, 15, 16, 128),
             };
         ProtocolLimits {
             request_bytes_max,

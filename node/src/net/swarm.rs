@@ -59,10 +59,8 @@ pub(super) struct Requests {
     publish: FrameBehaviour,
     leases: FrameBehaviour,
     entries: FrameBehaviour,
-    reconcile: FrameBehaviour,
     relayer: FrameBehaviour,
     vault: FrameBehaviour,
-    query: FrameBehaviour,
 }
 
 pub(super) type FrameBehaviour = request_response::Behaviour<FrameCodec>;
@@ -88,10 +86,8 @@ impl Requests {
             publish: make(Protocol::Publish),
             leases: make(Protocol::Leases),
             entries: make(Protocol::Entries),
-            reconcile: make(Protocol::Reconcile),
             relayer: make(Protocol::Relayer),
             vault: make(Protocol::Vault),
-            query: make(Protocol::Query),
         }
     }
 
@@ -102,10 +98,8 @@ impl Requests {
             Protocol::Publish => &mut self.publish,
             Protocol::Leases => &mut self.leases,
             Protocol::Entries => &mut self.entries,
-            Protocol::Reconcile => &mut self.reconcile,
             Protocol::Relayer => &mut self.relayer,
             Protocol::Vault => &mut self.vault,
-            Protocol::Query => &mut self.query,
         }
     }
 }
@@ -118,10 +112,8 @@ impl RequestsEvent {
             Self::Publish(event) => (Protocol::Publish, event),
             Self::Leases(event) => (Protocol::Leases, event),
             Self::Entries(event) => (Protocol::Entries, event),
-            Self::Reconcile(event) => (Protocol::Reconcile, event),
             Self::Relayer(event) => (Protocol::Relayer, event),
             Self::Vault(event) => (Protocol::Vault, event),
-            Self::Query(event) => (Protocol::Query, event),
         }
     }
 }

@@ -92,7 +92,7 @@ async fn serve_reversed(peer: &Peer, protocol: Protocol) {
 
 async fn check_both_ways(transport: &str) {
     let (ada, ben) = (Peer::start(1).await, Peer::start(2).await);
-    serve_reversed(&ada, Protocol::Query).await;
+    serve_reversed(&ada, Protocol::Relayer).await;
     serve_reversed(&ben, Protocol::Blocks).await;
     ada.knows(&ben, transport).await;
     let body = ada
@@ -101,7 +101,7 @@ async fn check_both_ways(transport: &str) {
         .await;
     assert_eq!(body.unwrap(), "cba");
     // Ben was never told where Ada listens; the connection is enough.
-    let body = ben.net.request(ada.address(), Protocol::Query, "").await;
+    let body = ben.net.request(ada.address(), Protocol::Relayer, "").await;
     assert_eq!(body.unwrap(), "");
     let infos = ada.net.peers_info().await;
     assert_eq!(infos.len(), 1);
@@ -265,14 +265,14 @@ async fn a_response_counts_until_it_has_left_or_is_lost() {
 async fn a_peer_without_known_address_is_not_connected() {
     let ada = Peer::start(1).await;
     let peer = Address([9; 20]);
-    let answer = ada.net.request(peer, Protocol::Query, "").await;
+    let answer = ada.net.request(peer, Protocol::Relayer, "").await;
     assert_eq!(answer, Err(RequestError::NotConnected { peer }));
     // A known peer that listens no more.
     let ben = Peer::start(2).await;
     ada.knows(&ben, "tcp").await;
     ben.net.stop().await;
     let peer = ben.address();
-    let answer = ada.net.request(peer, Protocol::Query, "").await;
+    let answer = ada.net.request(peer, Protocol::Relayer, "").await;
     assert_eq!(answer, Err(RequestError::NotConnected { peer }));
     assert_eq!(
         ada.net.connect(peer).await,
@@ -411,7 +411,7 @@ async fn peers_that_send_rejected_gossip_are_banned() {
     receive(&mut at_ben).await.verdict.reject();
     ben.until_connected(ada.address(), false).await;
     let peer = ada.address();
-    let answer = ben.net.request(peer, Protocol::Query, "").await;
+    let answer = ben.net.request(peer, Protocol::Relayer, "").await;
     assert_eq!(answer, Err(RequestError::Banned { peer }));
 }
 
@@ -496,10 +496,10 @@ async fn everything_ends_with_stopped_after_the_stop() {
     let ada = Peer::start(1).await;
     ada.net.stop().await;
     ada.net.stop().await;
-    let answer = ada.net.request(Address::ZERO, Protocol::Query, "").await;
+    let answer = ada.net.request(Address::ZERO, Protocol::Relayer, "").await;
     assert_eq!(answer, Err(RequestError::Stopped));
     assert_eq!(
-        ada.net.serve(Protocol::Query).await.unwrap_err(),
+        ada.net.serve(Protocol::Relayer).await.unwrap_err(),
         NetError::Stopped
     );
 }
@@ -575,7 +575,7 @@ type RawSwarm = libp2p::Swarm<rr::Behaviour<RawCodec>>;
 
 fn raw_swarm(number: u8) -> RawSwarm {
     let key = identity::keypair(&SigningKey::from_bytes(&[number; 32]).unwrap());
-    let protocol = stream_protocol(Protocol::Query);
+    let protocol = stream_protocol(Protocol::Relayer);
     libp2p::SwarmBuilder::with_existing_identity(key)
         .with_tokio()
         .with_tcp(
@@ -597,7 +597,7 @@ fn raw_swarm(number: u8) -> RawSwarm {
 #[tokio::test]
 async fn bad_frames_end_their_stream_and_nothing_else() {
     let ben = Peer::start(2).await;
-    serve_reversed(&ben, Protocol::Query).await;
+    serve_reversed(&ben, Protocol::Relayer).await;
     let mut raw = raw_swarm(7);
     let to = ben.net.local().peer_id;
     let address = ben.addresses("tcp").remove(0);
@@ -645,7 +645,7 @@ async fn bad_frames_end_their_stream_and_nothing_else() {
     // The swarm still serves.
     let ada = Peer::start(1).await;
     ada.knows(&ben, "tcp").await;
-    let body = ada.net.request(ben.address(), Protocol::Query, "ok").await;
+    let body = ada.net.request(ben.address(), Protocol::Relayer, "ok").await;
     assert_eq!(body.unwrap(), "ko");
 }
 
@@ -675,7 +675,7 @@ async fn a_response_that_is_none_is_an_offence() {
     ada.until_connected(peer, true).await;
     let mut texts = Vec::new();
     let last = loop {
-        match ada.net.request(peer, Protocol::Query, "four").await {
+        match ada.net.request(peer, Protocol::Relayer, "four").await {
             Err(RequestError::Broken { reason, .. }) => texts.push(reason),
             other => break other,
         }
@@ -706,10 +706,10 @@ async fn a_stranger_who_speaks_no_libp2p_is_cut_off() {
         matches!(socket.read_to_end(&mut rest), Ok(_) | Err(_)) && rest.len() < 1000
     });
     assert!(closed.await.unwrap());
-    serve_reversed(&ben, Protocol::Query).await;
+    serve_reversed(&ben, Protocol::Relayer).await;
     let ada = Peer::start(1).await;
     ada.knows(&ben, "quic").await;
-    let body = ada.net.request(ben.address(), Protocol::Query, "ok").await;
+    let body = ada.net.request(ben.address(), Protocol::Relayer, "ok").await;
     assert_eq!(body.unwrap(), "ko");
 }
 
