@@ -1,7 +1,7 @@
 //! What travels on the gossip topics and over `/coliving/entries/1`, decoded
 //! with limits and checked against the registry.
 
-use protocol::action::{ActionDomain, ActionError, SIGNED_ACTION_BYTES_MAX, SignedAction};
+use protocol::action::{ActionDomain, ActionError, SignedAction};
 use protocol::codec::{self, DecodeError};
 use protocol::entry::Entry;
 use protocol::head::{Head, SignedHead};
@@ -11,6 +11,7 @@ use protocol::presence::{PendingAction, SignedPresence};
 use protocol::registry::Registry;
 use protocol::signing::{Domain, Signature, SignatureError, Signed};
 use protocol::time::{EPOCH_SECONDS, Epoch, Moment};
+use protocol::wire::{Protocol, Topic};
 use serde::{Deserialize, Serialize};
 
 /// A fresh action in the envelope of the identity peer that accepted it.
@@ -85,6 +86,30 @@ pub enum MessageError {
     Envelope,
 }
 
+impl EntriesRequest {
+    /// Decodes a request within its limit.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let limit = Protocol::Entries.limits().request_bytes_max;
+        codec::from_bytes("entries request", bytes, limit)
+    }
+}
+
+impl EntriesAnswer {
+    /// Decodes an answer within its limit.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for anything but the canonical form.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let limit = Protocol::Entries.limits().response_bytes_max;
+        codec::from_bytes("entries answer", bytes, limit)
+    }
+}
+
 impl MessageError {
     /// True when an honest peer would never have forwarded this, whatever
     /// registry and clock it has.
@@ -107,7 +132,7 @@ pub fn check_head(
     registry: &Registry,
     domain: &Domain,
 ) -> Result<(SignedHead, Address), MessageError> {
-    let head: SignedHead = codec::from_bytes("head", data, RECORD_BYTES_MAX)?;
+    let head: SignedHead = codec::from_bytes("head", data, Topic::Heads.message_bytes_max())?;
     let signer = head.signer(domain)?;
     require_role(registry, signer, Role::Discovery)?;
     Ok((head, signer))
@@ -124,7 +149,8 @@ pub fn check_presence(
     domain: &Domain,
     now: Moment,
 ) -> Result<SignedPresence, MessageError> {
-    let presence: SignedPresence = codec::from_bytes("presence", data, RECORD_BYTES_MAX)?;
+    let presence: SignedPresence =
+        codec::from_bytes("presence", data, Topic::Presence.message_bytes_max())?;
     presence.verify(domain, presence.record.peer)?;
     if registry.peer(&presence.record.peer).is_none() {
         return Err(MessageError::NotConfirmed {
@@ -153,7 +179,7 @@ pub fn check_page(
     now: Moment,
     newest: impl FnOnce(&Address) -> Option<u64>,
 ) -> Result<SignedPage, MessageError> {
-    let page: SignedPage = codec::from_bytes("lease page", data, RECORD_BYTES_MAX)?;
+    let page: SignedPage = codec::from_bytes("lease page", data, Topic::Pages.message_bytes_max())?;
     let record = &page.record;
     // The cheap questions come first: a page that is sent again costs no signature.
     require_role(registry, record.holder, Role::Content)?;
@@ -183,8 +209,7 @@ pub fn check_envelope(
     actions: &ActionDomain,
     now: Moment,
 ) -> Result<(Envelope, Address), MessageError> {
-    let envelope: Envelope =
-        codec::from_bytes("action", data, SIGNED_ACTION_BYTES_MAX + RECORD_BYTES_MAX)?;
+    let envelope: Envelope = codec::from_bytes("action", data, Topic::Actions.message_bytes_max())?;
     let record = &envelope.accepted.record;
     let is_this_action = record.digest == envelope.action.action.digest(actions)
         && record.signature == envelope.action.signature;
@@ -236,15 +261,6 @@ fn require_time(time: u64, now: Moment, limit: u64) -> Result<(), MessageError> 
         Err(MessageError::Time { seconds, limit })
     }
 }
-
-/// Longest signed record on a topic in bytes; the largest, a head, has 400.
-pub const RECORD_BYTES_MAX: usize = 1024;
-
-/// Longest [`EntriesRequest`] in bytes.
-pub const ENTRIES_REQUEST_BYTES_MAX: usize = 64;
-
-/// Longest [`EntriesAnswer`] in bytes: a block's gas bounds its entries to half of it.
-pub const ENTRIES_ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Most signatures that are looked at in an [`EntriesAnswer`].
 pub const SIGNATURES_MAX: usize = 1024;

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gossip::message::{ENTRIES_ANSWER_BYTES_MAX, EntriesAnswer};
+use gossip::message::EntriesAnswer;
 use gossip::spread::{Event, HeldEntries, Spread};
 use protocol::action::ActionDomain;
-use protocol::codec;
 use protocol::entry::{Entry, sequences_of};
 use protocol::id::{Address, Role};
 use protocol::registry::Registry;
@@ -268,9 +267,7 @@ impl Actor {
                     .request(peer, Protocol::Entries, request(from_count, after))
                     .await
                     .ok()
-                    .and_then(|body| {
-                        codec::from_bytes("entries", &body, ENTRIES_ANSWER_BYTES_MAX).ok()
-                    }),
+                    .and_then(|body| EntriesAnswer::from_bytes(&body).ok()),
                 None => None,
             };
             // The actor has gone away only when the peer stops.

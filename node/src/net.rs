@@ -198,11 +198,10 @@ impl NetHandle {
     /// [`PublishError`]; nothing is kept to be sent later.
     pub async fn publish(&self, topic: Topic, data: impl Into<Bytes>) -> Result<(), PublishError> {
         let data = data.into();
-        if data.len() > GOSSIP_BYTES_MAX {
-            return Err(PublishError::TooLarge {
-                size: data.len(),
-                limit: GOSSIP_BYTES_MAX,
-            });
+        let limit = topic.message_bytes_max();
+        if data.len() > limit {
+            let size = data.len();
+            return Err(PublishError::TooLarge { size, limit });
         }
         self.ask(|reply| Command::Publish { topic, data, reply })
             .await
@@ -344,13 +343,6 @@ impl NetHandle {
         answer.await.ok()
     }
 }
-
-/// The longest gossip message: gossipsub's frame of 64 KiB less room for
-/// author, signature and topic.
-pub const GOSSIP_BYTES_MAX: usize = GOSSIP_FRAME_BYTES_MAX - 1024;
-
-/// A longer gossipsub frame is not sent and ends the stream that brings it.
-const GOSSIP_FRAME_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -36,25 +36,11 @@ pub use under_way::{
     READING_PATIENCE, Ticket,
 };
 
-/// The name under which peers negotiate the exchange.
-pub const PROTOCOL: &str = "/coliving/blocks/1";
-
 /// CIDs in one request.
 pub const CIDS_MAX: usize = 64;
 
 /// Bytes of blocks in one response.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
-
-/// Bytes of an encoded request.
-pub const REQUEST_BYTES_MAX: usize = 16 << 10;
-
-/// Bytes of an encoded response: the blocks and at most sixteen around each.
-pub const RESPONSE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX + 16 * (CIDS_MAX + 1);
-
-const _: () = assert!(
-    crate::unixfs::BLOCK_BYTES_MAX <= PAYLOAD_BYTES_MAX,
-    "the largest block fits into a response"
-);
 
 #[cfg(test)]
 mod tests;

@@ -11,12 +11,13 @@
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
+use crate::action::SignedAction;
 use crate::codec::{self, DecodeError};
 use crate::entity;
 use crate::id::{Address, Hash32};
 use crate::lease::SignedLease;
 use crate::refusal;
+use crate::wire::Protocol;
 
 mod holder;
 mod publication;
@@ -154,13 +155,17 @@ impl Request {
         codec::to_bytes(self)
     }
 
-    /// Decodes a request of at most [`REQUEST_BYTES_MAX`].
+    /// Decodes a request within its limit.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] for anything but the canonical form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("publish request", bytes, REQUEST_BYTES_MAX)
+        codec::from_bytes(
+            "publish request",
+            bytes,
+            Protocol::Publish.limits().request_bytes_max,
+        )
     }
 }
 
@@ -171,24 +176,22 @@ impl Response {
         codec::to_bytes(self)
     }
 
-    /// Decodes a response of at most [`RESPONSE_BYTES_MAX`].
+    /// Decodes a response within its limit.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] for anything but the canonical form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("publish response", bytes, RESPONSE_BYTES_MAX)
+        codec::from_bytes(
+            "publish response",
+            bytes,
+            Protocol::Publish.limits().response_bytes_max,
+        )
     }
 }
 
 /// Most sources that an offer names.
 pub const SOURCES_MAX: usize = 16;
-
-/// Longest encoded [`Request`]: an action and the other fields of an offer.
-pub const REQUEST_BYTES_MAX: usize = SIGNED_ACTION_BYTES_MAX + 4096;
-
-/// Longest encoded [`Response`].
-pub const RESPONSE_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests;

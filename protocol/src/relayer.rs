@@ -29,9 +29,7 @@ pub use budget::{Budget, Charge};
 use job::Job;
 pub use job::{Row, Stage};
 pub use kind::{Kind, check_proof, solve_proof};
-pub use message::{
-    REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX, Receipt, Refusal, RefusalCode, Request, Response, Status,
-};
+pub use message::{Receipt, Refusal, RefusalCode, Request, Response, Status};
 use wallets::{Content, Wallets};
 pub use wallets::{Nonces, Slot};
 

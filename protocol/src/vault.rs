@@ -15,6 +15,7 @@ use crate::codec::{self, DecodeError};
 use crate::id::{Address, Hash32, hex_id};
 use crate::signing::{Domain, Record, Signature, Signed, StructEncoder};
 use crate::time::UnixSeconds;
+use crate::wire::Protocol;
 
 mod hedgehog;
 mod quorum;
@@ -254,13 +255,17 @@ impl Request {
         codec::to_bytes(self)
     }
 
-    /// Decodes a request of at most [`REQUEST_BYTES_MAX`].
+    /// Decodes a request within its limit.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] for anything but the canonical form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("vault request", bytes, REQUEST_BYTES_MAX)
+        codec::from_bytes(
+            "vault request",
+            bytes,
+            Protocol::Vault.limits().request_bytes_max,
+        )
     }
 }
 
@@ -271,13 +276,17 @@ impl Response {
         codec::to_bytes(self)
     }
 
-    /// Decodes a response of at most [`RESPONSE_BYTES_MAX`].
+    /// Decodes a response within its limit.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] for anything but the canonical form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("vault response", bytes, RESPONSE_BYTES_MAX)
+        codec::from_bytes(
+            "vault response",
+            bytes,
+            Protocol::Vault.limits().response_bytes_max,
+        )
     }
 }
 
@@ -334,12 +343,6 @@ pub const PROVISIONAL_SECONDS: u64 = 600;
 
 /// Replicas of a record, each of another operator.
 pub const REPLICAS_MAX: usize = 5;
-
-/// Longest encoded [`Request`]: a record and a tombstone with signatures.
-pub const REQUEST_BYTES_MAX: usize = 2048;
-
-/// Longest encoded [`Response`]: [`WALLETS_MAX`] entries and a provisional one.
-pub const RESPONSE_BYTES_MAX: usize = 8192;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,14 @@
-//! What peers may ask each other, with the limits of each question.
+//! The closed set of what peers ask each other and tell everybody, with all limits.
+//!
+//! Frames are drawn in `docs/formats/frames.md`.
 
 use std::time::Duration;
+
+use crate::action::SIGNED_ACTION_BYTES_MAX;
+use crate::entry::BATCH_BYTES_MAX;
+use crate::lease::wire as lease;
+use crate::refusal::REASON_BYTES_MAX;
+use crate::{exchange, publish, unixfs, vault};
 
 mod topic;
 
@@ -79,18 +87,26 @@ impl Protocol {
     }
 
     /// Sizes, times and numbers that bound the protocol.
+    ///
+    /// Sizes are the largest that a message of the protocol can have. Times and
+    /// numbers are chosen: longer than the slowest honest answer takes, and more
+    /// than an honest peer asks at once.
     #[must_use]
     pub const fn limits(self) -> ProtocolLimits {
         let (request_bytes_max, response_bytes_max, seconds, inbound_per_peer_max, inbound_max) =
             match self {
-                // 4 MiB of blocks, and room for 64 CIDs with their lengths.
-                Self::Blocks => (16 * KIB, 4 * MIB + 64 * KIB, 60, 32, 256),
-                // The answer comes after the holder has pulled the upload.
-                Self::Publish => (256 * KIB, 64 * KIB, 300, 4, 64),
-                Self::Leases => (64 * KIB, MIB, 30, 8, 64),
-                Self::Entries => (64 * KIB, 4 * MIB, 60, 8, 64),
-                Self::Relayer => (64 * KIB, 16 * KIB, 30, 8, 128),
-                Self::Vault => (64 * KIB, 64 * KIB, 15, 8, 64),
+                // 64 CIDs; 4 MiB of blocks and what stands around 64 of them.
+                Self::Blocks => (16 * KIB, 4 * MIB + 1040, 60, 32, 256),
+                // An action and the other fields of an offer; a lease or a reason.
+                Self::Publish => (20 * KIB, 4 * KIB, 300, 4, 64),
+                // A lease; a page and 1,024 leases.
+                Self::Leases => (2 * KIB, 513 * KIB, 30, 8, 64),
+                // Two numbers; about 8,000 entries, a head and its signatures.
+                Self::Entries => (64, 4 * MIB, 60, 8, 64),
+                // An action, a token and a number; a receipt or a reason.
+                Self::Relayer => (17 * KIB, 4 * KIB, 30, 8, 128),
+                // A record and a tombstone; those of four wallets and a sign-up.
+                Self::Vault => (2 * KIB, 8 * KIB, 15, 8, 64),
             };
         ProtocolLimits {
             request_bytes_max,
@@ -108,8 +124,72 @@ impl Protocol {
     }
 }
 
+/// Requests of all peers on all protocols that are answered at once.
+pub const INBOUND_MAX: usize = {
+    let mut sum = 0;
+    let mut idx = 0;
+    while idx < Protocol::ALL.len() {
+        sum += Protocol::ALL[idx].limits().inbound_max;
+        idx += 1;
+    }
+    sum
+};
+
+/// Longest signed record on a topic in bytes; the largest, a head, has 400.
+pub const RECORD_BYTES_MAX: usize = 1024;
+
+/// Longest message on a topic in bytes: gossipsub's frame less [`KIB`] for author,
+/// signature and topic.
+pub const GOSSIP_BYTES_MAX: usize = GOSSIP_FRAME_BYTES_MAX - KIB;
+
+/// A longer gossipsub frame is not sent and ends the stream that brings it;
+/// gossipsub's own default, so that other implementations take part.
+pub const GOSSIP_FRAME_BYTES_MAX: usize = 64 * KIB;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+
+// What the messages hold, against the limits of what carries them.
+const _: () = {
+    let blocks = Protocol::Blocks.limits();
+    assert!(exchange::CIDS_MAX * CID_BYTES_MAX < blocks.request_bytes_max);
+    assert!(
+        exchange::PAYLOAD_BYTES_MAX + 16 * (exchange::CIDS_MAX + 1) <= blocks.response_bytes_max
+    );
+    assert!(unixfs::BLOCK_BYTES_MAX <= exchange::PAYLOAD_BYTES_MAX);
+    let publish = Protocol::Publish.limits();
+    let offer = SIGNED_ACTION_BYTES_MAX + (publish::SOURCES_MAX + 1) * CID_BYTES_MAX;
+    assert!(offer < publish.request_bytes_max);
+    assert!(LEASE_BYTES_MAX + REASON_BYTES_MAX < publish.response_bytes_max);
+    let leases = Protocol::Leases.limits();
+    assert!(LEASE_BYTES_MAX < leases.request_bytes_max);
+    assert!((lease::LISTED_MAX + 2) * LEASE_BYTES_MAX <= leases.response_bytes_max);
+    let relayer = Protocol::Relayer.limits();
+    assert!(SIGNED_ACTION_BYTES_MAX + REASON_BYTES_MAX < relayer.request_bytes_max);
+    assert!(REASON_BYTES_MAX < relayer.response_bytes_max);
+    let vault = Protocol::Vault.limits();
+    assert!(VAULT_ENTRY_BYTES_MAX < vault.request_bytes_max);
+    assert!((vault::WALLETS_MAX + 1) * VAULT_ENTRY_BYTES_MAX < vault.response_bytes_max);
+    let mut idx = 0;
+    while idx < Topic::ALL.len() {
+        assert!(Topic::ALL[idx].message_bytes_max() <= GOSSIP_BYTES_MAX);
+        idx += 1;
+    }
+    assert!(LEASE_BYTES_MAX <= RECORD_BYTES_MAX);
+    // An entry too large for the batches of others travels alone.
+    assert!(SIGNED_ACTION_BYTES_MAX + RECORD_BYTES_MAX <= BATCH_BYTES_MAX);
+    // A response of entries carries at least one batch beside its head.
+    assert!(2 * BATCH_BYTES_MAX < Protocol::Entries.limits().response_bytes_max);
+};
+
+/// A CID of a known hash takes less in DAG-CBOR; an address in a list too.
+const CID_BYTES_MAX: usize = 128;
+
+/// A signed lease takes less.
+const LEASE_BYTES_MAX: usize = 512;
+
+/// A record of the vault with its tombstone takes less.
+const VAULT_ENTRY_BYTES_MAX: usize = 1024;
 
 #[cfg(test)]
 mod tests;

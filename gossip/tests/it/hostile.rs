@@ -1,16 +1,17 @@
 //! Bytes of strangers: every check answers, and none goes beyond its limit.
 
 use gossip::message::{
-    ENTRIES_ANSWER_BYTES_MAX, ENTRIES_REQUEST_BYTES_MAX, EntriesAnswer, EntriesRequest,
-    MessageError, RECORD_BYTES_MAX, check_envelope, check_head, check_page, check_presence,
+    EntriesAnswer, EntriesRequest, MessageError, check_envelope, check_head, check_page,
+    check_presence,
 };
 use proptest::prelude::*;
-use protocol::action::{ActionDomain, SIGNED_ACTION_BYTES_MAX};
-use protocol::codec::{self, DecodeError};
+use protocol::action::ActionDomain;
+use protocol::codec::DecodeError;
 use protocol::id::Address;
 use protocol::registry::Registry;
 use protocol::signing::Domain;
 use protocol::time::Moment;
+use protocol::wire::Topic;
 
 proptest! {
     #[test]
@@ -33,16 +34,16 @@ proptest! {
 #[test]
 fn what_is_longer_than_its_limit_is_refused_by_its_length() {
     let (registry, domain, now) = surroundings();
-    check_limit(RECORD_BYTES_MAX, |bytes| {
+    check_limit(Topic::Heads.message_bytes_max(), |bytes| {
         check_head(bytes, &registry, &domain).err()
     });
-    check_limit(RECORD_BYTES_MAX, |bytes| {
+    check_limit(Topic::Presence.message_bytes_max(), |bytes| {
         check_presence(bytes, &registry, &domain, now).err()
     });
-    check_limit(RECORD_BYTES_MAX, |bytes| {
+    check_limit(Topic::Pages.message_bytes_max(), |bytes| {
         check_page(bytes, &registry, &domain, now, |_| None).err()
     });
-    check_limit(SIGNED_ACTION_BYTES_MAX + RECORD_BYTES_MAX, |bytes| {
+    check_limit(Topic::Actions.message_bytes_max(), |bytes| {
         check_envelope(bytes, &registry, &domain, &ACTIONS, now).err()
     });
 }
@@ -64,8 +65,8 @@ fn check_all(bytes: &[u8]) {
     let _ = check_presence(bytes, &registry, &domain, now);
     let _ = check_page(bytes, &registry, &domain, now, |_| None);
     let _ = check_envelope(bytes, &registry, &domain, &ACTIONS, now);
-    let _ = codec::from_bytes::<EntriesRequest>("request", bytes, ENTRIES_REQUEST_BYTES_MAX);
-    let _ = codec::from_bytes::<EntriesAnswer>("answer", bytes, ENTRIES_ANSWER_BYTES_MAX);
+    let _ = EntriesRequest::from_bytes(bytes);
+    let _ = EntriesAnswer::from_bytes(bytes);
 }
 
 fn surroundings() -> (Registry, Domain, Moment) {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gossip::heads::CountedHead;
-use gossip::message::{
-    ENTRIES_ANSWER_BYTES_MAX, ENTRIES_REQUEST_BYTES_MAX, EntriesAnswer, EntriesRequest,
-};
+use gossip::message::{EntriesAnswer, EntriesRequest};
 use protocol::codec;
 use protocol::entry::{Entry, sequences_of};
 use protocol::id::Address;
@@ -17,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::context::Context;
 use crate::index::{IndexHandle, IndexTaskError};
-use crate::net::Inbound;
+use crate::net::{Inbound, Protocol};
 
 /// Answers requests, a few at a time and not too many of one peer.
 pub(super) struct Requests {
@@ -96,8 +94,7 @@ impl Rates {
 /// Answers one request; without a counted head there is nothing to say, and the
 /// request is refused by dropping it.
 fn answer(index: &IndexHandle, counted: Option<CountedHead>, request: Inbound) {
-    let asked =
-        codec::from_bytes::<EntriesRequest>("request", &request.body, ENTRIES_REQUEST_BYTES_MAX);
+    let asked = EntriesRequest::from_bytes(&request.body);
     let (Ok(asked), Some(counted)) = (asked, counted) else {
         return;
     };
@@ -132,13 +129,16 @@ fn read(
         .into_iter()
         .take_while(|entry| {
             size += codec::to_bytes(entry).len();
-            size <= ENTRIES_ANSWER_BYTES_MAX - HEAD_BYTES_MAX
+            size <= ENTRIES_BYTES_MAX
         })
         .collect())
 }
 
 /// Most entries in one answer; at about 500 bytes each they fill a quarter of it.
 const ENTRIES_MAX: usize = 2048;
+
+/// Bytes of entries in one answer.
+const ENTRIES_BYTES_MAX: usize = Protocol::Entries.limits().response_bytes_max - HEAD_BYTES_MAX;
 
 /// Room for the head and its signatures.
 const HEAD_BYTES_MAX: usize = 128 * 1024;

@@ -29,8 +29,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use gossiping::Counters;
 use peers::PeerState;
-pub(super) use requests::OPEN_MAX;
-use requests::{Open, Outbound};
+use requests::{OPEN_MAX, Open, Outbound};
 
 mod gossiping;
 mod listening;

@@ -23,10 +23,11 @@ use libp2p::{
 };
 use protocol::entry::sha256;
 use protocol::exchange::{PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX};
+use protocol::wire::GOSSIP_FRAME_BYTES_MAX;
 
 use super::codec::FrameCodec;
 use super::names::{ident_topic, stream_protocol};
-use super::{GOSSIP_FRAME_BYTES_MAX, NetConfig, Protocol, StartError, Topic, hold};
+use super::{NetConfig, Protocol, StartError, Topic, hold};
 use crate::metrics::{Counter, Metrics};
 
 /// Everything the swarm does, the refusals first: a connection that a later

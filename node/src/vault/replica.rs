@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use protocol::codec;
 use protocol::id::{Address, Hash32};
-use protocol::vault::{Entry, Limiter, REQUEST_BYTES_MAX, Request, Response, Store, WALLETS_MAX};
+use protocol::vault::{Entry, Limiter, Request, Response, Store, WALLETS_MAX};
 use storage::tables::{TablesError, TablesRead, TablesWrite, VAULT};
 use tokio::sync::mpsc;
 
@@ -113,7 +113,7 @@ fn entries(
     let mut entries: Vec<Entry> = range(start, WALLETS_MAX + 1)?
         .into_iter()
         .take_while(|((of, _), _)| of == key)
-        .filter_map(|(_, row)| codec::from_bytes("vault record", &row, REQUEST_BYTES_MAX).ok())
+        .filter_map(|(_, row)| codec::from_bytes("vault record", &row, ROW_BYTES_MAX).ok())
         .collect();
     entries.sort_by_key(|entry: &Entry| (entry.received, entry.record.wallet));
     Ok(entries)
@@ -141,3 +141,6 @@ fn lookup_key(request: &Request) -> Hash32 {
         Request::Get { lookup_key } => *lookup_key,
     }
 }
+
+/// A row is what came in a request.
+const ROW_BYTES_MAX: usize = Protocol::Vault.limits().request_bytes_max;

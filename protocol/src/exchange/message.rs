@@ -7,9 +7,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::{CIDS_MAX, PAYLOAD_BYTES_MAX, REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
+use super::{CIDS_MAX, PAYLOAD_BYTES_MAX};
 use crate::codec::{self, DecodeError};
 use crate::unixfs::BLOCK_BYTES_MAX;
+use crate::wire::{Protocol, ProtocolLimits};
 
 /// Asks for blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl Request {
     ///
     /// [`DecodeError`] when it is too long, malformed, empty, or repeats a CID.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let request: Self = codec::from_bytes(REQUEST, bytes, REQUEST_BYTES_MAX)?;
+        let request: Self = codec::from_bytes(REQUEST, bytes, LIMITS.request_bytes_max)?;
         if request.cids.len() > CIDS_MAX {
             return Err(DecodeError::TooLarge {
                 what: "number of CIDs in a block request",
@@ -111,8 +112,9 @@ impl Response {
     /// [`DecodeError`] when it is too long, malformed or not canonical, or has
     /// more than [`CIDS_MAX`] answers or [`PAYLOAD_BYTES_MAX`] of blocks.
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
-        if bytes.len() > RESPONSE_BYTES_MAX {
-            return Err(too_large(RESPONSE, bytes.len(), RESPONSE_BYTES_MAX));
+        let limit = LIMITS.response_bytes_max;
+        if bytes.len() > limit {
+            return Err(too_large(RESPONSE, bytes.len(), limit));
         }
         let mut rest = bytes.clone();
         if !rest.starts_with(HEADER) {
@@ -233,6 +235,8 @@ fn invalid(reason: &str) -> DecodeError {
 const fn too_large(what: &'static str, size: usize, limit: usize) -> DecodeError {
     DecodeError::TooLarge { what, size, limit }
 }
+
+const LIMITS: ProtocolLimits = Protocol::Blocks.limits();
 
 const REQUEST: &str = "block request";
 const RESPONSE: &str = "block response";

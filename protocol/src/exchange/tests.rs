@@ -9,6 +9,7 @@ use super::*;
 use crate::id::Address;
 use crate::time::Moment;
 use crate::unixfs::{Importer, Profile, raw_cid};
+use crate::wire::Protocol;
 
 #[test]
 fn a_file_comes_from_one_holder() {
@@ -262,7 +263,7 @@ fn a_response_that_would_be_too_large_is_cut() {
     serve.handle_blocks(lookup.id, vec![Some(block); 5]);
     let reply = serve.poll_transmit().unwrap();
     assert_eq!(reply.response.answers.len(), 4);
-    assert!(reply.response.encode().len() <= RESPONSE_BYTES_MAX);
+    assert!(reply.response.encode().len() <= Protocol::Blocks.limits().response_bytes_max);
 }
 
 #[test]
@@ -292,7 +293,7 @@ fn messages_beyond_a_limit_are_refused() {
     let mut twice = request(1);
     twice.cids.push(twice.cids[0]);
     assert!(Request::decode(&twice.encode()).is_err());
-    assert!(Request::decode(&vec![0; REQUEST_BYTES_MAX + 1]).is_err());
+    assert!(Request::decode(&vec![0; Protocol::Blocks.limits().request_bytes_max + 1]).is_err());
     let decode = |answers: Vec<Answer>| Response::decode(&Response { answers }.encode());
     let data = |size| Answer::Data(Bytes::from(vec![0; size]));
     assert!(decode(vec![data(2 << 20); 2]).is_ok());

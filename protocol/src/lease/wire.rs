@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SignedLease, SignedPage};
 use crate::codec::{self, DecodeError};
+use crate::wire::Protocol;
 
 /// A question or a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +53,11 @@ impl Request {
     ///
     /// [`DecodeError`] for anything but the canonical form within the limit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("lease request", bytes, REQUEST_BYTES_MAX)
+        codec::from_bytes(
+            "lease request",
+            bytes,
+            Protocol::Leases.limits().request_bytes_max,
+        )
     }
 }
 
@@ -69,7 +74,11 @@ impl Response {
     ///
     /// [`DecodeError`] for anything but the canonical form within the limits.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let response = codec::from_bytes("lease response", bytes, RESPONSE_BYTES_MAX)?;
+        let response = codec::from_bytes(
+            "lease response",
+            bytes,
+            Protocol::Leases.limits().response_bytes_max,
+        )?;
         match &response {
             Self::List { leases, .. } if leases.len() > LISTED_MAX => Err(DecodeError::TooLarge {
                 what: "list of leases",
@@ -83,9 +92,3 @@ impl Response {
 
 /// Leases in one response.
 pub const LISTED_MAX: usize = 1024;
-
-/// Bytes of an encoded request.
-pub const REQUEST_BYTES_MAX: usize = 2048;
-
-/// Bytes of an encoded response: a lease takes less than 512.
-pub const RESPONSE_BYTES_MAX: usize = 512 * (LISTED_MAX + 2);

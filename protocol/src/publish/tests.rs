@@ -298,7 +298,9 @@ fn messages_survive_their_encoding() {
     ] {
         assert_eq!(Response::from_bytes(&response.to_bytes()), Ok(response));
     }
-    assert!(Request::from_bytes(&vec![0; REQUEST_BYTES_MAX + 1]).is_err());
+    assert!(
+        Request::from_bytes(&vec![0; Protocol::Publish.limits().request_bytes_max + 1]).is_err()
+    );
 }
 
 /// One author and many holders; a request takes a step, a pull takes three.

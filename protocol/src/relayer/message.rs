@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
+use crate::action::SignedAction;
 use crate::codec::{self, DecodeError};
 use crate::id::Hash32;
 use crate::refusal;
+use crate::wire::Protocol;
 
 /// What a client asks over `/coliving/relayer/1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,13 +131,17 @@ impl Request {
         codec::to_bytes(self)
     }
 
-    /// Decodes a request of at most [`REQUEST_BYTES_MAX`].
+    /// Decodes a request within its limit.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] for anything but the canonical form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("relayer request", bytes, REQUEST_BYTES_MAX)
+        codec::from_bytes(
+            "relayer request",
+            bytes,
+            Protocol::Relayer.limits().request_bytes_max,
+        )
     }
 }
 
@@ -147,18 +152,16 @@ impl Response {
         codec::to_bytes(self)
     }
 
-    /// Decodes a response of at most [`RESPONSE_BYTES_MAX`].
+    /// Decodes a response within its limit.
     ///
     /// # Errors
     ///
     /// [`DecodeError`] for anything but the canonical form.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::from_bytes("relayer response", bytes, RESPONSE_BYTES_MAX)
+        codec::from_bytes(
+            "relayer response",
+            bytes,
+            Protocol::Relayer.limits().response_bytes_max,
+        )
     }
 }
-
-/// Longest encoded [`Request`]: an action, a token and a number.
-pub const REQUEST_BYTES_MAX: usize = SIGNED_ACTION_BYTES_MAX + 1024;
-
-/// Longest encoded [`Response`].
-pub const RESPONSE_BYTES_MAX: usize = 4096;

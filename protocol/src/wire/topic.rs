@@ -1,5 +1,9 @@
 //! What peers tell everybody.
 
+use super::RECORD_BYTES_MAX;
+use crate::action::SIGNED_ACTION_BYTES_MAX;
+use crate::entry::BATCH_BYTES_MAX;
+
 /// A gossip topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
@@ -46,6 +50,17 @@ impl Topic {
             Self::Heads => "heads",
             Self::Presence => "presence",
             Self::Pages => "pages",
+        }
+    }
+
+    /// Longest message in bytes; a longer one is refused before it is decoded.
+    #[must_use]
+    pub const fn message_bytes_max(self) -> usize {
+        match self {
+            // An action in the signed envelope of an identity peer.
+            Self::Actions => SIGNED_ACTION_BYTES_MAX + RECORD_BYTES_MAX,
+            Self::Entries => BATCH_BYTES_MAX,
+            Self::Heads | Self::Presence | Self::Pages => RECORD_BYTES_MAX,
         }
     }
 

@@ -8,6 +8,7 @@ use protocol::chain::{BlockHeader, Contracts, Log, explain_revert, registry_even
 use protocol::codec::DecodeError;
 use protocol::entry::{BATCH_BYTES_MAX, EntryBatch};
 use protocol::unixfs::{Node, Reader, Resolver, raw_cid, verify_block};
+use protocol::wire::Protocol;
 use protocol::{chain, exchange, hashid, publish, relayer, unixfs, vault};
 
 proptest! {
@@ -78,28 +79,28 @@ proptest! {
 
 #[test]
 fn what_is_longer_than_its_limit_is_refused_by_its_length() {
-    check_limit(exchange::REQUEST_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Blocks.limits().request_bytes_max, |bytes| {
         exchange::Request::decode(bytes).err()
     });
-    check_limit(exchange::RESPONSE_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Blocks.limits().response_bytes_max, |bytes| {
         exchange::Response::decode(&Bytes::copy_from_slice(bytes)).err()
     });
-    check_limit(publish::REQUEST_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Publish.limits().request_bytes_max, |bytes| {
         publish::Request::from_bytes(bytes).err()
     });
-    check_limit(publish::RESPONSE_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Publish.limits().response_bytes_max, |bytes| {
         publish::Response::from_bytes(bytes).err()
     });
-    check_limit(relayer::REQUEST_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Relayer.limits().request_bytes_max, |bytes| {
         relayer::Request::from_bytes(bytes).err()
     });
-    check_limit(relayer::RESPONSE_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Relayer.limits().response_bytes_max, |bytes| {
         relayer::Response::from_bytes(bytes).err()
     });
-    check_limit(vault::REQUEST_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Vault.limits().request_bytes_max, |bytes| {
         vault::Request::from_bytes(bytes).err()
     });
-    check_limit(vault::RESPONSE_BYTES_MAX, |bytes| {
+    check_limit(Protocol::Vault.limits().response_bytes_max, |bytes| {
         vault::Response::from_bytes(bytes).err()
     });
     let batch = EntryBatch::from_bytes(&vec![0; BATCH_BYTES_MAX + 1]).unwrap_err();

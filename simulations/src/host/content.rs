@@ -18,6 +18,7 @@ use protocol::publish::{Holder, HolderConfig, HolderEvent, Lookup, Request, User
 use protocol::repair::{Config as RepairConfig, Event as RepairEvent, Repair, RootFacts};
 use protocol::signing::{Record, Signed};
 use protocol::time::{Moment, UnixSeconds};
+use protocol::wire::RECORD_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
 use super::exchange::Goal;
@@ -475,8 +476,7 @@ impl Host {
     }
 
     pub(super) fn handle_lease(&mut self, data: &[u8], ctx: &mut Ctx) -> Verdict {
-        let Ok(lease) = codec::from_bytes::<SignedLease>("lease", data, message::RECORD_BYTES_MAX)
-        else {
+        let Ok(lease) = codec::from_bytes::<SignedLease>("lease", data, RECORD_BYTES_MAX) else {
             return Verdict::Reject;
         };
         if self.take_lease(&lease, ctx) {

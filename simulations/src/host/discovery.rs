@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gossip::heads::{CountedHead, FinalBlock};
-use gossip::message::{
-    ENTRIES_ANSWER_BYTES_MAX, ENTRIES_REQUEST_BYTES_MAX, EntriesAnswer, EntriesRequest,
-};
+use gossip::message::{EntriesAnswer, EntriesRequest};
 use gossip::spread::Event;
 use protocol::codec;
 use protocol::entry::{Entry, EntryBatch};
@@ -252,9 +250,7 @@ impl Host {
         data: &[u8],
         ctx: &mut Ctx,
     ) {
-        let Ok(request) =
-            codec::from_bytes::<EntriesRequest>("entries request", data, ENTRIES_REQUEST_BYTES_MAX)
-        else {
+        let Ok(request) = EntriesRequest::from_bytes(data) else {
             return;
         };
         let Some(counted) = self.disk.counted.clone() else {
@@ -281,10 +277,7 @@ impl Host {
     }
 
     pub(super) fn handle_entries(&mut self, peer: Address, data: Option<Bytes>, ctx: &mut Ctx) {
-        let answer = data.and_then(|data| {
-            codec::from_bytes::<EntriesAnswer>("entries answer", &data, ENTRIES_ANSWER_BYTES_MAX)
-                .ok()
-        });
+        let answer = data.and_then(|data| EntriesAnswer::from_bytes(&data).ok());
         match answer {
             Some(answer) => {
                 if self.spread.handle_answer(peer, answer, ctx.now).is_err() {

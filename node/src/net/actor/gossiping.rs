@@ -5,10 +5,11 @@ use libp2p::gossipsub::{self, MessageAcceptance, MessageId};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use protocol::entry::sha256;
+use protocol::wire::GOSSIP_BYTES_MAX;
 
+use super::super::PublishError;
 use super::super::message::{Judgement, Verdict};
 use super::super::names::{ident_topic, topic_of};
-use super::super::{GOSSIP_BYTES_MAX, PublishError};
 use super::*;
 use crate::metrics::{Counter, Gauge};
 

@@ -319,8 +319,8 @@ fn refusal_label(refusal: Refusal) -> &'static str {
 /// Requests of ours under way in all.
 const OUTBOUND_MAX: usize = 1024;
 
-/// Requests of peers being answered in all: the sum of all protocols' limits.
-pub(in crate::net) const OPEN_MAX: usize = 1024;
+/// Requests of peers being answered in all.
+pub(super) const OPEN_MAX: usize = protocol::wire::INBOUND_MAX;
 
 /// The weight of a frame that breaks a limit or the format.
 const BAD_FRAME_WEIGHT: u32 = 20;
