@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::entry::EntryId;
-use protocol::head::{Head, SignedHead};
 use protocol::id::{Address, Hash32, Role};
 use protocol::merkle::Peaks;
+use protocol::records::{Head, SignedHead};
 use protocol::registry::{BlockRef, Registry};
 use protocol::signing::{Record, Signature};
 use protocol::time::{Epoch, UnixSeconds};

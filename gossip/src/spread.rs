@@ -10,16 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::entry::{Entry, EntryBatch};
-use protocol::head::Head;
 use protocol::id::{Address, Hash32};
 use protocol::merkle::Peaks;
 use protocol::placement::{Placement, Purpose};
+use protocol::records::{Head, RecordError, SignedHead, check_head};
 use protocol::registry::Registry;
 use protocol::signing::Domain;
 use protocol::time::{Moment, UnixSeconds};
 
 use crate::heads::{Counted, CountedHead, HeadCounter};
-use crate::message::{self, MessageError};
 
 mod follower;
 
@@ -318,7 +317,7 @@ impl Spread {
     }
 
     fn take_head(&mut self, data: &[u8], now: Moment) -> Verdict {
-        match message::check_head(data, &self.registry, &self.config.domain) {
+        match check_head(data, &self.registry, &self.config.domain) {
             Ok((head, signer)) => {
                 let counted = self.counter.handle_head(&head, signer, &self.registry);
                 let is_news = counted != Counted::Nothing;
@@ -328,7 +327,7 @@ impl Spread {
                     false => Verdict::Ignore,
                 }
             }
-            Err(MessageError::NotConfirmed { .. }) => {
+            Err(RecordError::NotConfirmed { .. }) => {
                 if self.early_heads.len() == EARLY_HEADS_MAX {
                     self.early_heads.pop_front();
                 }
@@ -340,7 +339,7 @@ impl Spread {
     }
 
     /// Takes a head that this peer signed itself.
-    pub fn handle_own_head(&mut self, head: &protocol::head::SignedHead, now: Moment) {
+    pub fn handle_own_head(&mut self, head: &SignedHead, now: Moment) {
         let counted = self
             .counter
             .handle_head(head, self.config.peer, &self.registry);
@@ -475,7 +474,7 @@ impl RecentIds {
     }
 }
 
-fn verdict_of(error: &MessageError) -> Verdict {
+fn verdict_of(error: &RecordError) -> Verdict {
     if error.is_offence() {
         Verdict::Reject
     } else {

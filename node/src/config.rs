@@ -347,7 +347,7 @@ impl Config {
             "must be more than twice content.presence_interval, or peers that live are given up",
         );
         require(
-            (1..=protocol::lease::LEASE_EPOCHS_MAX).contains(&self.content.lease_epochs),
+            (1..=protocol::records::LEASE_EPOCHS_MAX).contains(&self.content.lease_epochs),
             "content.lease_epochs",
             "must be between 1 and 2160 (90 days)",
         );

@@ -162,7 +162,7 @@ struct Actor {
     progress: mpsc::Sender<(Cid, u64)>,
     progressed: mpsc::Receiver<(Cid, u64)>,
     /// Peers whose lists of leases are being read.
-    listing: BTreeMap<Address, Vec<protocol::lease::SignedLease>>,
+    listing: BTreeMap<Address, Vec<protocol::records::SignedLease>>,
     /// Serial of the newest page of each confirmed peer that was heard of.
     pages_heard: BTreeMap<Address, u64>,
     /// Serial of the newest page of each peer whose leases were read.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::id::Address;
-use protocol::presence::Endpoint;
+use protocol::records::Endpoint;
 use protocol::registry::Registry;
 use protocol::signing::{Domain, Signature, Signed};
 use protocol::time::{Moment, UnixSeconds};

@@ -5,7 +5,6 @@
 
 pub mod artifacts;
 pub mod calls;
-pub mod confirm;
 pub mod contracts;
 pub mod endpoints;
 pub mod events;
@@ -16,7 +15,6 @@ pub mod json;
 pub mod revert;
 
 pub use artifacts::{Artifact, ContractKind, artifact};
-pub use confirm::Confirm;
 pub use contracts::Contracts;
 pub use events::{LogError, Skipped, entries_from_logs, entry_from_logs, registry_event_from_log};
 pub use follower::{Cursor, Follower, FollowerConfig};

@@ -15,7 +15,7 @@ use crate::action::SignedAction;
 use crate::codec::{self, DecodeError};
 use crate::entity;
 use crate::id::{Address, Hash32};
-use crate::lease::SignedLease;
+use crate::records::SignedLease;
 use crate::refusal;
 use crate::wire::Protocol;
 

@@ -26,6 +26,12 @@ pub struct Domain {
 }
 
 /// A record that is signed as EIP-712 typed data under [`Domain`].
+///
+/// Two different signed records where only one may be (two heads of a number, two
+/// leases of a serial, two pages of an epoch) prove an offence. So what is signed
+/// is persisted first: a machine drafts the record with the counters as they stand
+/// after it, the driver stores both and only then calls [`Signed::new`]. A crash in
+/// between skips a number and never uses one twice.
 pub trait Record {
     /// The EIP-712 type string.
     const TYPE: &'static str;

@@ -8,8 +8,9 @@ use clap::Subcommand;
 use node::client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
 use node::home;
 use protocol::id::Hash32;
+use protocol::records::{Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::signing::Signed;
-use protocol::vault::{self, Iv, SCHEME_HEDGEHOG, VaultRecord};
+use protocol::vault;
 use serde_json::{Value, json};
 
 use super::Context;

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use protocol::entry::{Entry, EntryBatch};
-use protocol::head::Head;
 use protocol::id::{Address, Hash32, Role};
 use protocol::merkle::Peaks;
+use protocol::records::Head;
 use protocol::signing::{Record, Signature, recover};
 use protocol::time::Moment;
 

@@ -1,22 +1,14 @@
-//! Bytes of strangers: every check answers, and none goes beyond its limit.
+//! Bytes of strangers: every decoder answers, and none goes beyond its limit.
 
-use gossip::message::{
-    EntriesAnswer, EntriesRequest, MessageError, check_envelope, check_head, check_page,
-    check_presence,
-};
+use gossip::message::{EntriesAnswer, EntriesRequest};
 use proptest::prelude::*;
-use protocol::action::ActionDomain;
 use protocol::codec::DecodeError;
-use protocol::id::Address;
-use protocol::registry::Registry;
-use protocol::signing::Domain;
-use protocol::time::Moment;
-use protocol::wire::Topic;
+use protocol::wire::Protocol;
 
 proptest! {
     #[test]
     fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
-        check_all(&bytes);
+        decode_all(&bytes);
     }
 
     #[test]
@@ -27,60 +19,35 @@ proptest! {
     ) {
         let mut bytes = head.repeat(depth);
         bytes.extend(&tail);
-        check_all(&bytes);
+        decode_all(&bytes);
     }
 }
 
 #[test]
 fn what_is_longer_than_its_limit_is_refused_by_its_length() {
-    let (registry, domain, now) = surroundings();
-    check_limit(Topic::Heads.message_bytes_max(), |bytes| {
-        check_head(bytes, &registry, &domain).err()
+    let limits = Protocol::Entries.limits();
+    check_limit(limits.request_bytes_max, |bytes| {
+        EntriesRequest::from_bytes(bytes).err()
     });
-    check_limit(Topic::Presence.message_bytes_max(), |bytes| {
-        check_presence(bytes, &registry, &domain, now).err()
-    });
-    check_limit(Topic::Pages.message_bytes_max(), |bytes| {
-        check_page(bytes, &registry, &domain, now, |_| None).err()
-    });
-    check_limit(Topic::Actions.message_bytes_max(), |bytes| {
-        check_envelope(bytes, &registry, &domain, &ACTIONS, now).err()
+    check_limit(limits.response_bytes_max, |bytes| {
+        EntriesAnswer::from_bytes(bytes).err()
     });
 }
 
 #[track_caller]
-fn check_limit(bytes_max: usize, check: impl Fn(&[u8]) -> Option<MessageError>) {
+fn check_limit(bytes_max: usize, decode: impl Fn(&[u8]) -> Option<DecodeError>) {
     let too_large = |size: usize| {
-        let error = check(&vec![0; size]).unwrap();
-        assert!(error.is_offence(), "{error}");
-        matches!(error, MessageError::Decode(DecodeError::TooLarge { limit, .. }) if limit == bytes_max)
+        let error = decode(&vec![0; size]).unwrap();
+        matches!(error, DecodeError::TooLarge { limit, .. } if limit == bytes_max)
     };
     assert!(too_large(bytes_max + 1));
     assert!(!too_large(bytes_max));
 }
 
-fn check_all(bytes: &[u8]) {
-    let (registry, domain, now) = surroundings();
-    let _ = check_head(bytes, &registry, &domain);
-    let _ = check_presence(bytes, &registry, &domain, now);
-    let _ = check_page(bytes, &registry, &domain, now, |_| None);
-    let _ = check_envelope(bytes, &registry, &domain, &ACTIONS, now);
+fn decode_all(bytes: &[u8]) {
     let _ = EntriesRequest::from_bytes(bytes);
     let _ = EntriesAnswer::from_bytes(bytes);
 }
-
-fn surroundings() -> (Registry, Domain, Moment) {
-    let domain = Domain {
-        chain_id: 1,
-        verifying_contract: Address([1; 20]),
-    };
-    (Registry::default(), domain, Moment::default())
-}
-
-const ACTIONS: ActionDomain = ActionDomain {
-    chain_id: 1,
-    entity_manager: Address([2; 20]),
-};
 
 /// CBOR heads that promise far more than follows, and endless nesting.
 const LYING_HEADS: &[&[u8]] = &[

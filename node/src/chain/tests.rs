@@ -6,15 +6,15 @@ use ethers_core::types::transaction::eip2718::TypedTransaction;
 use ethers_core::utils::rlp::Rlp;
 use protocol::action::Action;
 use protocol::amount::Dgc;
-use protocol::chain::{Confirm, ContractKind, calls};
+use protocol::chain::{ContractKind, calls};
 use protocol::entry::EntryId;
-use protocol::head::Head;
 use protocol::id::{EntityId, OperatorNumber, Role, ServiceId, UserId, Zone};
-use protocol::lease::{Lease, Page};
-use protocol::presence::{Attestation, Endpoint, PendingAction, Presence, Reply};
+use protocol::records::{
+    Attestation, Confirm, Endpoint, Head, Iv, Lease, Page, PendingAction, Presence, Reply,
+    VaultRecord,
+};
 use protocol::signing::{Record, Signature};
 use protocol::time::Epoch;
-use protocol::vault::{Iv, VaultRecord};
 
 use super::deploy::ServiceConfig;
 use super::wallet::Transaction;

@@ -6,7 +6,8 @@ use cid::Cid;
 use protocol::codec;
 use protocol::id::{Address, Hash32, Role};
 use protocol::lease::wire::{LISTED_MAX, Request, Response};
-use protocol::lease::{Counters, Grant, Lease, SignedLease};
+use protocol::lease::{Counters, Grant};
+use protocol::records::{Lease, SignedLease, check_page};
 use protocol::repair::RootFacts;
 use protocol::signing::Signed;
 use storage::blocks::Holding;
@@ -360,7 +361,7 @@ impl Actor {
         let domain = self.context.contracts.domain();
         let now = self.context.clock.now();
         let newest = |holder: &Address| self.pages_heard.get(holder).copied();
-        match gossip::message::check_page(&message.data, &registry, &domain, now, newest) {
+        match check_page(&message.data, &registry, &domain, now, newest) {
             Ok(page) => {
                 message.verdict.accept();
                 let holder = page.record.holder;

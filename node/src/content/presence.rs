@@ -1,9 +1,8 @@
 //! Signs of life: this peer's, and those of others.
 
-use gossip::message::check_presence;
 use protocol::codec;
 use protocol::id::Hash32;
-use protocol::presence::Presence;
+use protocol::records::{Presence, check_presence};
 use protocol::signing::{Record, Signed};
 use protocol::time::Moment;
 

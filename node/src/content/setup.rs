@@ -5,9 +5,10 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use cid::Cid;
-use protocol::lease::{BookConfig, Counters, LeaseBook, PageView, SignedLease, SignedPage};
+use protocol::lease::{BookConfig, Counters, LeaseBook, PageView};
 use protocol::placement::Placement;
 use protocol::publish::{Holder, HolderConfig, Upload};
+use protocol::records::{SignedLease, SignedPage};
 use protocol::repair::{self, Repair, RootFacts};
 use storage::blocks::Holding;
 use storage::tables::{

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use cid::Cid;
 use protocol::id::{Address, UserId};
-use protocol::lease::{LeaseBook, SignedLease};
+use protocol::lease::LeaseBook;
 use protocol::origin::Origin;
 use protocol::publish::{HolderEvent, Lookup, Request, UploadState, UserFacts};
+use protocol::records::SignedLease;
 use protocol::time::Moment;
 use storage::blocks::{Holding, Owner};
 use storage::index::{PAGE_ROWS_MAX, Page, Snapshot};

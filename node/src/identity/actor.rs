@@ -6,13 +6,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gossip::message::Envelope;
 use protocol::chain::calls;
 use protocol::codec;
 use protocol::id::{Address, Hash32, UserId};
 use protocol::origin::{Origin, RequestId};
 use protocol::placement::{Placement, Purpose};
-use protocol::presence::PendingAction;
+use protocol::records::{Envelope, PendingAction};
 use protocol::registry::Registry;
 use protocol::relayer::{
     Account, Accounts, Config, Event, Nonces, Refusal, RefusalCode, Relayer, Request, Response,

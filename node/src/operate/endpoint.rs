@@ -6,7 +6,7 @@ use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::id::{Address, Role};
-use protocol::presence::Endpoint;
+use protocol::records::Endpoint;
 use protocol::signing::{Domain, Signed};
 use reqwest::{StatusCode, Url};
 use serde::{Serialize, Serializer};

@@ -3,9 +3,10 @@
 use ethers_core::abi::Token;
 use futures::future::try_join_all;
 use protocol::amount::Dgc;
+use protocol::chain::ContractKind;
 use protocol::chain::calls::{self, address, hash, number, text};
-use protocol::chain::{Confirm, ContractKind};
 use protocol::id::{Address, Role, ServiceId, Zone};
+use protocol::records::Confirm;
 use protocol::signing::{Record, Signature, SigningKey};
 use serde::Serialize;
 

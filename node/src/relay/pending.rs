@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gossip::message::{Envelope, check_envelope};
 use protocol::action::SignedAction;
 use protocol::id::{Address, Hash32};
+use protocol::records::{Envelope, check_envelope};
 use protocol::registry::Registry;
 use protocol::time::UnixSeconds;
 use storage::index::{Pending, PendingView, Snapshot};

@@ -2,8 +2,9 @@ use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use protocol::id::Hash32;
+use protocol::records::{Iv, SignedVault, VaultRecord};
 use protocol::signing::Signed;
-use protocol::vault::{Entry, HedgehogRecord, Iv, SignedVault, VaultRecord};
+use protocol::vault::{Entry, HedgehogRecord};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

@@ -6,8 +6,8 @@ use ethers_core::types::U256;
 use crate::action::SignedAction;
 use crate::amount::Dgc;
 use crate::chain::artifacts::{ContractKind, artifact};
-use crate::chain::confirm::Confirm;
 use crate::id::{Address, Hash32, Role, ServiceId, Zone};
+use crate::records::Confirm;
 use crate::signing::Signature;
 
 /// Why a view's answer is not what its ABI promises.

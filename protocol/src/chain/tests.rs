@@ -7,6 +7,7 @@ use super::*;
 use crate::action::{Action, ActionDomain, SignedAction};
 use crate::amount::Dgc;
 use crate::id::{Address, EntityId, Hash32, OperatorNumber, Role, ServiceId, UserId, Zone};
+use crate::records::Confirm;
 use crate::registry::{BlockRef, Confirmation, RegistryEvent};
 use crate::signing::{Record, SigningKey};
 use crate::time::UnixSeconds;

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use cid::Cid;
 
 use crate::id::Address;
-use crate::lease::SignedLease;
 use crate::machine::Machine;
 use crate::placement::Placement;
 use crate::publish::{Request, Response};
+use crate::records::SignedLease;
 use crate::signing::Domain;
 use crate::time::Moment;
 

@@ -1,7 +1,10 @@
+use cid::Cid;
 use proptest::prelude::*;
 
 use super::*;
-use crate::signing::{Domain, SigningKey};
+use crate::id::{Address, Hash32};
+use crate::signing::{Domain, Signed, SigningKey};
+use crate::time::Epoch;
 
 #[test]
 fn serials_rise_by_one_and_never_come_twice() {

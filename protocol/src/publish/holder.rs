@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
 use crate::action::ActionDomain;
 use crate::id::{Address, Hash32, UserId};
-use crate::lease::SignedLease;
 use crate::origin::{Origin, Prefix, RequestId};
+use crate::records::SignedLease;
 use crate::time::{Moment, UnixSeconds};
 
 /// Accepts offers within its limits and turns them into leases.

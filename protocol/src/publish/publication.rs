@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
 use crate::id::{Address, OperatorNumber};
-use crate::lease::SignedLease;
+use crate::records::SignedLease;
 use crate::signing::Domain;
 use crate::time::{Epoch, Moment, UnixSeconds};
 

@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::signing::SigningKey;
+use crate::records::CIPHER_TEXT_BYTES;
+use crate::signing::{Record, Signed, SigningKey};
 use crate::time::Moment;
 
 #[test]

@@ -7,4 +7,5 @@ extern crate coliving_protocol as protocol;
 mod contracts;
 mod hostile;
 mod placement;
+mod records;
 mod wanted;

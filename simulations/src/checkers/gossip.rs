@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use ::gossip::heads::CountedHead;
 use protocol::entry::{Entry, EntryBatch};
-use protocol::head::{Head, SignedHead};
 use protocol::id::{Address, Hash32};
+use protocol::records::{Head, SignedHead};
 use protocol::signing::Record;
 use protocol::time::Moment;
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use cid::Cid;
 use protocol::id::{Address, Hash32};
-use protocol::lease::{PageError, SignedLease, SignedPage};
+use protocol::lease::PageError;
+use protocol::records::{SignedLease, SignedPage};
 use protocol::signing::Record;
 use protocol::time::{Epoch, Moment};
 

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
-use gossip::message;
 use gossip::spread::Verdict;
 use protocol::codec;
 use protocol::exchange::Request as BlockRequest;
 use protocol::id::{Address, Role, UserId};
-use protocol::lease::{BookConfig, Grant, Lease, LeaseBook, PageView, SignedLease, SignedPage};
+use protocol::lease::{BookConfig, Grant, LeaseBook, PageView};
 use protocol::origin::{Origin, RequestId};
-use protocol::presence::Presence;
 use protocol::publish::{Holder, HolderConfig, HolderEvent, Lookup, Request, UserFacts};
+use protocol::records::{Lease, Presence, SignedLease, SignedPage, check_presence};
 use protocol::repair::{Config as RepairConfig, Event as RepairEvent, Repair, RootFacts};
 use protocol::signing::{Record, Signed};
 use protocol::time::{Moment, UnixSeconds};
@@ -452,7 +451,7 @@ impl Host {
 
     pub(super) fn handle_presence(&mut self, data: &[u8], ctx: &mut Ctx) -> Verdict {
         let registry = Arc::clone(&self.registry.registry);
-        let presence = match message::check_presence(data, &registry, &ctx.params.domain, ctx.now) {
+        let presence = match check_presence(data, &registry, &ctx.params.domain, ctx.now) {
             Ok(presence) => presence.record,
             Err(error) if error.is_offence() => return Verdict::Reject,
             Err(_) => return Verdict::Ignore,

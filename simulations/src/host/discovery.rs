@@ -9,8 +9,8 @@ use gossip::message::{EntriesAnswer, EntriesRequest};
 use gossip::spread::Event;
 use protocol::codec;
 use protocol::entry::{Entry, EntryBatch};
-use protocol::head::Head;
 use protocol::id::{Address, Hash32, Role};
+use protocol::records::Head;
 use protocol::registry::BlockRef;
 use protocol::signing::{Record, Signed};
 

@@ -10,13 +10,12 @@ use protocol::entry::Entry;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::placement::{Purpose, REPLICAS_TARGET};
 use protocol::publish::{Candidate, Event, Offer, Publication, PublicationConfig, Response};
+use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::relayer;
 use protocol::signing::Signed;
 use protocol::time::Moment;
 use protocol::unixfs::{Block, Directory, Profile, raw_cid};
-use protocol::vault::{
-    self, CIPHER_TEXT_BYTES, Iv, REPLICAS_MAX, ReadEvent, SCHEME_HEDGEHOG, VaultRecord, WriteEvent,
-};
+use protocol::vault::{self, REPLICAS_MAX, ReadEvent, WriteEvent};
 
 use super::content::{metadata_of, published_root};
 use super::exchange::Goal;

@@ -4,10 +4,10 @@
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::head::SignedHead;
 use protocol::id::{Address, Hash32};
-use protocol::lease::{Counters, SignedLease, SignedPage};
+use protocol::lease::Counters;
 use protocol::publish::Upload;
+use protocol::records::{SignedHead, SignedLease, SignedPage};
 use protocol::relayer;
 use protocol::signing::Record as _;
 use protocol::time::{Epoch, UnixSeconds};

@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use protocol::head::{Head, SignedHead};
 use protocol::id::{Address, Hash32};
-use protocol::lease::{Counters, Lease, SignedLease};
+use protocol::lease::Counters;
+use protocol::records::{Head, Lease, SignedHead, SignedLease};
 use protocol::signing::{Signature, Signed};
 use protocol::time::{Epoch, UnixSeconds};
 

@@ -1,8 +1,9 @@
 //! An operator's way in, and money for it.
 
 use protocol::amount::{Dgc, U256};
-use protocol::chain::{Confirm, Contracts, calls, registry_event_from_log};
+use protocol::chain::{Contracts, calls, registry_event_from_log};
 use protocol::id::{Address, Role, ServiceId, Zone};
+use protocol::records::Confirm;
 use protocol::registry::RegistryEvent;
 use protocol::signing::{Record, SigningKey};
 

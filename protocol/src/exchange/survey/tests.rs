@@ -1,7 +1,7 @@
 use super::*;
 use crate::amount::Dgc;
 use crate::id::{Hash32, OperatorNumber, Role, ServiceId, Zone};
-use crate::lease::Lease;
+use crate::records::Lease;
 use crate::registry::{BlockRef, Confirmation, Registry, RegistryEvent};
 use crate::signing::{Signed, SigningKey};
 use crate::time::Epoch;

@@ -3,8 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Hash32;
-use crate::signing::{Record, Signed, StructEncoder};
+use super::{RecordError, require_role};
+use crate::codec;
+use crate::id::{Address, Hash32, Role};
+use crate::registry::Registry;
+use crate::signing::{Domain, Record, Signed, StructEncoder};
+use crate::wire::Topic;
 
 /// What the network agrees on at one final block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,4 +46,20 @@ impl Record for Head {
             .bytes32(&self.state_root)
             .bytes32(&self.registry_root);
     }
+}
+
+/// Decodes and checks a gossiped head; returns it with its signer.
+///
+/// # Errors
+///
+/// [`RecordError`]; see [`RecordError::is_offence`].
+pub fn check_head(
+    data: &[u8],
+    registry: &Registry,
+    domain: &Domain,
+) -> Result<(SignedHead, Address), RecordError> {
+    let head: SignedHead = codec::from_bytes("head", data, Topic::Heads.message_bytes_max())?;
+    let signer = head.signer(domain)?;
+    require_role(registry, signer, Role::Discovery)?;
+    Ok((head, signer))
 }

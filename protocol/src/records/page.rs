@@ -1,0 +1,130 @@
+//! Pages: the renewal of all of a holder's leases with one signature
+//! (`docs/formats/lease.md`).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Lease, PRESENCE_SKEW_SECONDS_MAX, RecordError, require_role};
+use crate::codec;
+use crate::id::{Address, Hash32, Role};
+use crate::merkle;
+use crate::registry::Registry;
+use crate::signing::{Domain, Record, Signed, StructEncoder};
+use crate::time::{EPOCH_SECONDS, Epoch, Moment};
+use crate::wire::Topic;
+
+/// The renewal of all leases of one holder in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// The peer that renews.
+    pub holder: Address,
+    /// The holder's page counter; rises by one with each page.
+    pub serial: u64,
+    /// The epoch of the renewal.
+    pub epoch: Epoch,
+    /// How many leases the page renews.
+    pub count: u64,
+    /// The sum of their sizes in bytes.
+    pub size: u64,
+    /// RFC 6962 root over the struct hashes of the leases, sorted by root bytes.
+    pub leases_root: Hash32,
+}
+
+/// A signed page as it travels.
+pub type SignedPage = Signed<Page>;
+
+impl Page {
+    /// Makes the page that renews `leases`, which may come in any order but
+    /// hold each root once.
+    #[must_use]
+    pub fn new<'a>(
+        holder: Address,
+        serial: u64,
+        epoch: Epoch,
+        leases: impl IntoIterator<Item = &'a Lease>,
+    ) -> Self {
+        let mut leases: Vec<&Lease> = leases.into_iter().collect();
+        leases.sort_by_key(|lease| lease.root.to_bytes());
+        Self {
+            holder,
+            serial,
+            epoch,
+            count: leases.len() as u64,
+            size: leases.iter().map(|lease| lease.size).sum(),
+            leases_root: merkle::root(leases.iter().map(|lease| lease.struct_hash())),
+        }
+    }
+}
+
+impl Record for Page {
+    const TYPE: &'static str = "Page(address holder,uint64 serial,uint64 epoch,uint64 count,uint64 size,bytes32 leasesRoot)";
+
+    fn encode(&self, encoder: &mut StructEncoder) {
+        encoder
+            .address(&self.holder)
+            .uint(self.serial)
+            .uint(self.epoch.0)
+            .uint(self.count)
+            .uint(self.size)
+            .bytes32(&self.leases_root);
+    }
+}
+
+/// Decodes and checks a gossiped lease page; `newest` is the serial of the
+/// newest page that is known of a holder.
+///
+/// A page says that its holder renewed its leases, not that it lives: anybody
+/// can send it again at any time. Only news is passed on, so that what is sent
+/// again stops at the first peer.
+///
+/// # Errors
+///
+/// [`RecordError`]; see [`RecordError::is_offence`].
+pub fn check_page(
+    data: &[u8],
+    registry: &Registry,
+    domain: &Domain,
+    now: Moment,
+    newest: impl FnOnce(&Address) -> Option<u64>,
+) -> Result<SignedPage, RecordError> {
+    let page: SignedPage = codec::from_bytes("lease page", data, Topic::Pages.message_bytes_max())?;
+    let record = &page.record;
+    // The cheap questions come first: a page that is sent again costs no signature.
+    require_role(registry, record.holder, Role::Content)?;
+    require_page_epoch(record.epoch, now)?;
+    if let Some(known) = newest(&record.holder)
+        && record.serial <= known
+    {
+        return Err(RecordError::Stale {
+            found: record.serial,
+            known,
+        });
+    }
+    page.verify(domain, record.holder)?;
+    Ok(page)
+}
+
+/// Takes pages of the running epoch and the one before, which travelled across
+/// its end, and of the next one from a clock that is ahead.
+fn require_page_epoch(epoch: Epoch, now: Moment) -> Result<(), RecordError> {
+    let start = epoch.start().0;
+    let is_ahead = start > now.unix().0.saturating_add(PRESENCE_SKEW_SECONDS_MAX);
+    let limit = match is_ahead {
+        true => PRESENCE_SKEW_SECONDS_MAX,
+        false if epoch.plus(1) < now.epoch() => 2 * EPOCH_SECONDS,
+        false => return Ok(()),
+    };
+    Err(RecordError::Time {
+        seconds: start.abs_diff(now.unix().0),
+        limit,
+    })
+}
+
+/// A lease binds while its holder's newest page is at most this old.
+pub const PAGE_EPOCHS_MAX: u64 = 24;
+
+/// Most leases that one holder may list in a page.
+pub const LEASES_MAX: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use super::*;
+use crate::amount::Dgc;
+use crate::id::{OperatorNumber, ServiceId, Zone};
+use crate::registry::{Confirmation, RegistryEvent};
+use crate::signing::SigningKey;
+use crate::time::UnixSeconds;
+
+#[track_caller]
+fn check(epoch: Epoch, is_news: bool) {
+    check_known(epoch, None, is_news);
+}
+
+/// Checks page 7 of an epoch.
+#[track_caller]
+fn check_known(epoch: Epoch, newest: Option<u64>, is_news: bool) {
+    let (page, now) = (page(epoch, 7), Moment::from_unix(START));
+    let checked = check_page(&page, &registry(), &DOMAIN, now, |_| newest);
+    match checked {
+        Ok(_) => assert!(is_news, "a page of {epoch} is taken"),
+        Err(error) => assert!(!is_news && !error.is_offence(), "{epoch}: {error}"),
+    }
+}
+
+fn page(epoch: Epoch, serial: u64) -> Vec<u8> {
+    let page = Page {
+        holder: key().address(),
+        serial,
+        epoch,
+        count: 0,
+        size: 0,
+        leases_root: merkle::root([]),
+    };
+    codec::to_bytes(&Signed::new(page, &DOMAIN, &key()))
+}
+
+#[test]
+fn a_page_is_of_the_running_epoch_or_the_one_before() {
+    let now = START.epoch();
+    check(now, true);
+    check(Epoch(now.0 - 1), true);
+    check(Epoch(now.0 - 2), false);
+    check(Epoch(now.0 - 1_700), false);
+    check(now.plus(2), false);
+}
+
+#[test]
+fn a_page_is_passed_on_once_and_none_after_a_newer_one() {
+    let now = START.epoch();
+    check_known(now, Some(6), true);
+    check_known(now, Some(7), false);
+    check_known(now, Some(8), false);
+}
+
+#[test]
+fn a_page_that_its_holder_did_not_sign_is_an_offence() {
+    let mut page: SignedPage = codec::from_bytes(
+        "page",
+        &page(START.epoch(), 7),
+        Topic::Pages.message_bytes_max(),
+    )
+    .unwrap();
+    page.record.serial += 1;
+    let (page, now) = (codec::to_bytes(&page), Moment::from_unix(START));
+    let checked = check_page(&page, &registry(), &DOMAIN, now, |_| None);
+    assert!(checked.unwrap_err().is_offence());
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32]).unwrap()
+}
+
+/// The holder of [`key`], with stake.
+fn registry() -> Registry {
+    let (operator, wallet) = (Address([100; 20]), key().address());
+    let (role, id) = (Role::Content, ServiceId(1));
+    let mut registry = Registry::default();
+    registry.apply(&RegistryEvent::OperatorNumbered {
+        operator,
+        number: OperatorNumber(1),
+    });
+    registry.apply(&RegistryEvent::StakeChanged {
+        operator,
+        active: Dgc::whole(200_000),
+    });
+    registry.apply(&RegistryEvent::Registered {
+        role,
+        id,
+        operator,
+        endpoint: String::new(),
+        wallet,
+    });
+    registry.apply(&RegistryEvent::Confirmed {
+        role,
+        id,
+        wallet,
+        confirmation: Confirmation {
+            public_key: key().public_key().to_vec(),
+            zone: Zone::default(),
+            block_number: 1,
+        },
+    });
+    registry
+}
+
+const DOMAIN: Domain = Domain {
+    chain_id: 1337,
+    verifying_contract: Address([9; 20]),
+};
+
+const START: UnixSeconds = UnixSeconds(1_700_000_000);

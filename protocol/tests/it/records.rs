@@ -1,0 +1,89 @@
+//! Records of strangers: every check answers, and none goes beyond its limit.
+
+use proptest::prelude::*;
+use protocol::action::ActionDomain;
+use protocol::codec::DecodeError;
+use protocol::id::Address;
+use protocol::records::{RecordError, check_envelope, check_head, check_page, check_presence};
+use protocol::registry::Registry;
+use protocol::signing::Domain;
+use protocol::time::Moment;
+use protocol::wire::Topic;
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
+        check_all(&bytes);
+    }
+
+    #[test]
+    fn bytes_with_lying_lengths_are_answered(
+        head in proptest::sample::select(LYING_HEADS),
+        depth in 1usize..512,
+        tail in proptest::collection::vec(any::<u8>(), 0..256),
+    ) {
+        let mut bytes = head.repeat(depth);
+        bytes.extend(&tail);
+        check_all(&bytes);
+    }
+}
+
+#[test]
+fn what_is_longer_than_its_limit_is_refused_by_its_length() {
+    let (registry, domain, now) = surroundings();
+    check_limit(Topic::Heads.message_bytes_max(), |bytes| {
+        check_head(bytes, &registry, &domain).err()
+    });
+    check_limit(Topic::Presence.message_bytes_max(), |bytes| {
+        check_presence(bytes, &registry, &domain, now).err()
+    });
+    check_limit(Topic::Pages.message_bytes_max(), |bytes| {
+        check_page(bytes, &registry, &domain, now, |_| None).err()
+    });
+    check_limit(Topic::Actions.message_bytes_max(), |bytes| {
+        check_envelope(bytes, &registry, &domain, &ACTIONS, now).err()
+    });
+}
+
+#[track_caller]
+fn check_limit(bytes_max: usize, check: impl Fn(&[u8]) -> Option<RecordError>) {
+    let too_large = |size: usize| {
+        let error = check(&vec![0; size]).unwrap();
+        assert!(error.is_offence(), "{error}");
+        matches!(error, RecordError::Decode(DecodeError::TooLarge { limit, .. }) if limit == bytes_max)
+    };
+    assert!(too_large(bytes_max + 1));
+    assert!(!too_large(bytes_max));
+}
+
+fn check_all(bytes: &[u8]) {
+    let (registry, domain, now) = surroundings();
+    let _ = check_head(bytes, &registry, &domain);
+    let _ = check_presence(bytes, &registry, &domain, now);
+    let _ = check_page(bytes, &registry, &domain, now, |_| None);
+    let _ = check_envelope(bytes, &registry, &domain, &ACTIONS, now);
+}
+
+fn surroundings() -> (Registry, Domain, Moment) {
+    let domain = Domain {
+        chain_id: 1,
+        verifying_contract: Address([1; 20]),
+    };
+    (Registry::default(), domain, Moment::default())
+}
+
+const ACTIONS: ActionDomain = ActionDomain {
+    chain_id: 1,
+    entity_manager: Address([2; 20]),
+};
+
+/// CBOR heads that promise far more than follows, and endless nesting.
+const LYING_HEADS: &[&[u8]] = &[
+    &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    &[0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    &[0xbb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    &[0x81],
+    &[0xa1, 0x61, b'a'],
+    &[0x9f],
+    &[0xd8, 0x2a],
+];
