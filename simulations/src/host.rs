@@ -15,6 +15,7 @@ use protocol::id::Address;
 use protocol::repair::RootFacts;
 use protocol::signing::SigningKey;
 use protocol::time::Moment;
+use protocol::wire;
 
 use crate::chain::RegistryAt;
 use crate::engine::digest64;
@@ -271,15 +272,18 @@ impl Host {
             },
         );
         match topic {
-            Topic::Entries => self.spread.handle_batch(&data, token, ctx.now),
-            Topic::Heads => self.spread.handle_head(&data, token, ctx.now),
-            Topic::Presence => {
+            Topic::Known(wire::Topic::Entries) => self.spread.handle_batch(&data, token, ctx.now),
+            Topic::Known(wire::Topic::Heads) => self.spread.handle_head(&data, token, ctx.now),
+            Topic::Known(wire::Topic::Presence) => {
                 let verdict = self.handle_presence(&data, ctx);
                 self.decide(token, verdict, ctx);
             }
             Topic::Leases => {
                 let verdict = self.handle_lease(&data, ctx);
                 self.decide(token, verdict, ctx);
+            }
+            Topic::Known(wire::Topic::Actions | wire::Topic::Pages) => {
+                unreachable!("nobody here publishes on {topic:?}")
             }
         }
     }
@@ -295,7 +299,7 @@ impl Host {
         if verdict != Verdict::Accept {
             return;
         }
-        if gossiped.topic == Topic::Entries && !self.is_liar {
+        if gossiped.topic == wire::Topic::Entries.into() && !self.is_liar {
             ctx.checkers
                 .note_forwarded(&gossiped.data, self.is_staked, &ctx.chain, ctx.now);
         }
@@ -309,10 +313,10 @@ impl Host {
     }
 
     /// Publishes on a topic.
-    fn gossip(&mut self, topic: Topic, data: Vec<u8>, ctx: &mut Ctx) {
+    fn gossip(&mut self, topic: impl Into<Topic>, data: Vec<u8>, ctx: &mut Ctx) {
         let id = digest64(&data);
         self.seen.insert(id);
-        self.forward(topic, id, &Bytes::from(data), self.idx, ctx);
+        self.forward(topic.into(), id, &Bytes::from(data), self.idx, ctx);
     }
 
     fn forward(&self, topic: Topic, id: u64, data: &Bytes, except: u32, ctx: &mut Ctx) {
@@ -328,7 +332,7 @@ impl Host {
     fn request(
         &mut self,
         to: Address,
-        protocol: Protocol,
+        protocol: impl Into<Protocol>,
         data: impl Into<Bytes>,
         pending: Pending,
         ctx: &mut Ctx,
@@ -336,7 +340,7 @@ impl Host {
         let id = ctx.next_id();
         self.pending.insert(id, (to, pending));
         if let Some(idx) = ctx.peer(&to) {
-            let data = data.into();
+            let (protocol, data) = (protocol.into(), data.into());
             ctx.send(self.idx, idx, Message::Request { id, protocol, data });
         }
         ctx.local(self, REQUEST_TIMEOUT, Local::Timeout(id));
@@ -356,16 +360,27 @@ impl Host {
         ctx: &mut Ctx,
     ) {
         match protocol {
-            Protocol::Publish => self.handle_offer(from, id, data, ctx),
-            Protocol::Blocks => self.handle_block_request(from, id, data, ctx),
+            Protocol::Known(wire::Protocol::Publish) => self.handle_offer(from, id, data, ctx),
+            Protocol::Known(wire::Protocol::Blocks) => {
+                self.handle_block_request(from, id, data, ctx)
+            }
             Protocol::Holdings => self.handle_holdings_request(from, id, ctx),
-            Protocol::Entries => self.handle_entries_request(from, id, data, ctx),
+            Protocol::Known(wire::Protocol::Entries) => {
+                self.handle_entries_request(from, id, data, ctx)
+            }
             Protocol::Registry => {
                 let number = self.disk.chain_block.to_le_bytes();
                 self.respond(from, id, number.to_vec(), ctx);
             }
-            Protocol::Vault => self.handle_vault_request(from, id, data, ctx),
-            Protocol::Relay => self.handle_relay_request(from, id, data, ctx),
+            Protocol::Known(wire::Protocol::Vault) => {
+                self.handle_vault_request(from, id, data, ctx)
+            }
+            Protocol::Known(wire::Protocol::Relayer) => {
+                self.handle_relay_request(from, id, data, ctx);
+            }
+            Protocol::Known(wire::Protocol::Leases) => {
+                unreachable!("nobody here asks over {protocol:?}")
+            }
         }
     }
 
@@ -431,7 +446,7 @@ impl Host {
         }
         while let Some(transmit) = self.spread.poll_transmit() {
             moved = true;
-            self.gossip(Topic::Entries, transmit.data, ctx);
+            self.gossip(wire::Topic::Entries, transmit.data, ctx);
         }
         while let Some(event) = self.spread.poll_event() {
             moved = true;

@@ -1,6 +1,7 @@
 //! What the simulated peers say to each other: production bytes in thin frames.
 
 use bytes::Bytes;
+use protocol::wire;
 
 use crate::engine::digest64;
 
@@ -37,12 +38,8 @@ pub enum Message {
 /// A gossip topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// Entry batches.
-    Entries,
-    /// Signed heads.
-    Heads,
-    /// Signs of life; staked peers only.
-    Presence,
+    /// One of production.
+    Known(wire::Topic),
     /// Leases that were just given; staked peers only.
     Leases,
 }
@@ -50,20 +47,43 @@ pub enum Topic {
 /// A request-response protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// Offers of authors to holders.
-    Publish,
-    /// Batches of blocks.
-    Blocks,
+    /// One of production.
+    Known(wire::Protocol),
     /// A holder's page and leases.
     Holdings,
-    /// Entries after a count.
-    Entries,
     /// The registry at the last final block.
     Registry,
-    /// Vault records.
-    Vault,
-    /// Actions to relayers.
-    Relay,
+}
+
+impl From<wire::Topic> for Topic {
+    fn from(topic: wire::Topic) -> Self {
+        Self::Known(topic)
+    }
+}
+
+impl From<wire::Protocol> for Protocol {
+    fn from(protocol: wire::Protocol) -> Self {
+        Self::Known(protocol)
+    }
+}
+
+impl Topic {
+    fn idx(self) -> usize {
+        match self {
+            Self::Known(topic) => topic.idx(),
+            Self::Leases => wire::Topic::ALL.len(),
+        }
+    }
+}
+
+impl Protocol {
+    fn idx(self) -> usize {
+        match self {
+            Self::Known(protocol) => protocol.idx(),
+            Self::Holdings => wire::Protocol::ALL.len(),
+            Self::Registry => wire::Protocol::ALL.len() + 1,
+        }
+    }
 }
 
 impl Message {
@@ -85,12 +105,13 @@ impl Message {
     /// The kind in the trace.
     #[must_use]
     pub fn kind(&self) -> u8 {
-        match self {
-            Self::Gossip { topic, .. } => 1 + *topic as u8,
-            Self::Request { protocol, .. } => 16 + *protocol as u8,
+        let kind = match self {
+            Self::Gossip { topic, .. } => 1 + topic.idx(),
+            Self::Request { protocol, .. } => 16 + protocol.idx(),
             Self::Response { data: Some(_), .. } => 32,
             Self::Response { data: None, .. } => 33,
-        }
+        };
+        u8::try_from(kind).expect("there are few topics and protocols")
     }
 
     /// A hash of what is said.

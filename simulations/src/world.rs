@@ -12,6 +12,7 @@ use protocol::records::{Lease, SignedLease};
 use protocol::relayer::Row;
 use protocol::signing::Domain;
 use protocol::time::Moment;
+use protocol::wire;
 
 use crate::chain::{Chain, Tx};
 use crate::checkers::Checkers;
@@ -210,8 +211,12 @@ impl Ctx {
     #[must_use]
     pub fn mesh(&self, topic: Topic) -> &Arc<Mesh> {
         match topic {
-            Topic::Entries | Topic::Heads => &self.everybody,
-            Topic::Presence | Topic::Leases => &self.staked_only,
+            Topic::Known(wire::Topic::Presence | wire::Topic::Pages) | Topic::Leases => {
+                &self.staked_only
+            }
+            Topic::Known(wire::Topic::Actions | wire::Topic::Entries | wire::Topic::Heads) => {
+                &self.everybody
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use protocol::records::{Lease, Presence, SignedLease, SignedPage, check_presence
 use protocol::repair::{Config as RepairConfig, Event as RepairEvent, Repair, RootFacts};
 use protocol::signing::{Record, Signed};
 use protocol::time::{Moment, UnixSeconds};
-use protocol::wire::RECORD_BYTES_MAX;
+use protocol::wire::{self, RECORD_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use super::exchange::Goal;
@@ -283,7 +283,7 @@ impl Host {
                 let cid = cids[ctx.rng.index(cids.len())];
                 let request = BlockRequest { cids: vec![cid] };
                 let pending = Pending::Check(root, cid);
-                self.request(peer, Protocol::Blocks, request.encode(), pending, ctx);
+                self.request(peer, wire::Protocol::Blocks, request.encode(), pending, ctx);
             }
             RepairEvent::Release { root } => {
                 ctx.metrics.releases += 1;
@@ -446,7 +446,7 @@ impl Host {
             used: 0,
         };
         let signed = Signed::new(presence, &ctx.params.domain, &self.key);
-        self.gossip(Topic::Presence, codec::to_bytes(&signed), ctx);
+        self.gossip(wire::Topic::Presence, codec::to_bytes(&signed), ctx);
     }
 
     pub(super) fn handle_presence(&mut self, data: &[u8], ctx: &mut Ctx) -> Verdict {

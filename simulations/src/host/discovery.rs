@@ -13,10 +13,11 @@ use protocol::id::{Address, Hash32, Role};
 use protocol::records::Head;
 use protocol::registry::BlockRef;
 use protocol::signing::{Record, Signed};
+use protocol::wire;
 
 use super::{Host, Pending};
 use crate::chain::Block;
-use crate::wire::{Protocol, Topic};
+use crate::wire::Protocol;
 use crate::world::Ctx;
 
 impl Host {
@@ -63,7 +64,7 @@ impl Host {
                 Some((head, batches)) => {
                     self.sign_head(head, ctx);
                     for batch in batches {
-                        self.gossip(Topic::Entries, batch.to_bytes(), ctx);
+                        self.gossip(wire::Topic::Entries, batch.to_bytes(), ctx);
                     }
                 }
                 None => self.sign_head(head, ctx),
@@ -96,7 +97,7 @@ impl Host {
         if !self.is_liar {
             ctx.checkers.note_head(&signed, self.address, ctx.now);
         }
-        self.gossip(Topic::Heads, codec::to_bytes(&signed), ctx);
+        self.gossip(wire::Topic::Heads, codec::to_bytes(&signed), ctx);
         self.spread.handle_own_head(&signed, ctx.now);
     }
 
@@ -227,7 +228,13 @@ impl Host {
         match peer.or_else(|| self.any_discovery(ctx)) {
             Some(peer) => {
                 let request = codec::to_bytes(&EntriesRequest { from_count, after });
-                self.request(peer, Protocol::Entries, request, Pending::Entries, ctx);
+                self.request(
+                    peer,
+                    wire::Protocol::Entries,
+                    request,
+                    Pending::Entries,
+                    ctx,
+                );
             }
             None => self.spread.handle_no_answer(ctx.now),
         }

@@ -15,9 +15,9 @@ use protocol::placement::REPLICAS_TARGET;
 use protocol::repair::{Place, RootFacts};
 use protocol::time::Moment;
 use protocol::unixfs::{Block, verify_block};
+use protocol::wire::Protocol;
 
 use super::{Host, Pending, is_due};
-use crate::wire::Protocol;
 use crate::world::Ctx;
 
 /// All transfers of one peer.

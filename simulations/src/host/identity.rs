@@ -12,10 +12,10 @@ use protocol::relayer::{
 };
 use protocol::time::UnixSeconds;
 use protocol::vault;
+use protocol::wire::Protocol;
 
 use super::{Disk, Host};
 use crate::chain::{Chain, SubmitError, Tx};
-use crate::wire::Protocol;
 use crate::world::{Ask, Ctx, Local, SendTx};
 
 /// The machines of the identity role.
@@ -292,7 +292,7 @@ impl Host {
     /// Hands a submission to the network.
     pub(super) fn ask(&mut self, ask: Ask, ctx: &mut Ctx) {
         let pending = super::Pending::Relay(ask.digest);
-        self.request(ask.to, Protocol::Relay, ask.data, pending, ctx);
+        self.request(ask.to, Protocol::Relayer, ask.data, pending, ctx);
     }
 }
 

@@ -16,11 +16,11 @@ use protocol::signing::Signed;
 use protocol::time::Moment;
 use protocol::unixfs::{Block, Directory, Profile, raw_cid};
 use protocol::vault::{self, REPLICAS_MAX, ReadEvent, WriteEvent};
+use protocol::wire::Protocol;
 
 use super::content::{metadata_of, published_root};
 use super::exchange::Goal;
 use super::{Draft, Host, Pending, is_due};
-use crate::wire::Protocol;
 use crate::world::Ctx;
 
 /// The machines of a light peer.
