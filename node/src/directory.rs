@@ -105,6 +105,20 @@ pub fn well_known(context: &Context, url: &str) -> WellKnown {
     }
 }
 
+impl From<WellKnown> for Signed<Endpoint> {
+    fn from(found: WellKnown) -> Self {
+        Self {
+            record: Endpoint {
+                peer: found.peer,
+                url: found.url,
+                addresses: found.addresses,
+                time: found.time,
+            },
+            signature: found.signature,
+        }
+    }
+}
+
 /// Asks an endpoint who it is and checks the signature.
 ///
 /// # Errors
@@ -130,15 +144,7 @@ pub async fn look_up(
     let body = read_limited(response).await.map_err(unreachable)?;
     let found: WellKnown =
         serde_json::from_slice(&body).map_err(|error| unreachable(error.to_string()))?;
-    let signed = Signed {
-        record: Endpoint {
-            peer: found.peer,
-            url: found.url,
-            addresses: found.addresses,
-            time: found.time,
-        },
-        signature: found.signature,
-    };
+    let signed = Signed::<Endpoint>::from(found);
     if signed.verify(domain, peer).is_err() || signed.record.peer != peer {
         return Err(DirectoryError::Signature { url: target, peer });
     }

@@ -431,15 +431,7 @@ fn read_well_known(value: Value, expected: &Expected, domain: &Domain, report: &
         });
         return;
     };
-    let signed = Signed {
-        record: Endpoint {
-            peer: found.peer,
-            url: found.url,
-            addresses: found.addresses,
-            time: found.time,
-        },
-        signature: found.signature,
-    };
+    let signed = Signed::<Endpoint>::from(found);
     let peer = signed.record.peer;
     if signed.verify(domain, peer).is_err() {
         report.faults.push(Fault::Signature);
