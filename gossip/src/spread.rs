@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use protocol::entry::{Entry, EntryBatch};
 use protocol::id::{Address, Hash32};
+pub use protocol::machine::{Token, Verdict};
 use protocol::merkle::Peaks;
 use protocol::placement::{Placement, Purpose};
 use protocol::records::{Head, RecordError, SignedHead, check_head};
@@ -76,21 +77,6 @@ pub struct HeldEntries {
     /// Heads below this number are not taken: after [`Event::Diverged`] the
     /// number of its head, else 0.
     pub head_number_min: u64,
-}
-
-/// Names a message whose verdict is still open; chosen by the driver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Token(pub u64);
-
-/// What becomes of a gossiped message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Forward it.
-    Accept,
-    /// Drop it silently.
-    Ignore,
-    /// Drop it and hold it against who sent it.
-    Reject,
 }
 
 /// A batch to publish on the entries topic.

@@ -1,64 +1,40 @@
-//! The content role: taking uploads, promising roots, keeping them on enough
-//! peers.
+//! The content role in this process: the hands of [`protocol::content::Content`].
 //!
-//! One actor owns the four machines of the role: [`Holder`] judges offers,
-//! [`LeaseBook`] counts promises, [`PageView`] knows those of others, [`Repair`]
-//! decides what to fetch and what to release. Whatever is signed is on disk
-//! before anybody sees it.
+//! Facts come from the swarm, the index, the chain and the store; wishes go back
+//! to them. What the role decides stands in the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use cid::Cid;
-use protocol::id::{Address, Role};
-use protocol::lease::{LeaseBook, PageView};
-use protocol::origin::RequestId;
-use protocol::placement::Placement;
-use protocol::publish::Holder;
+use protocol::content::repair;
+use protocol::content::{BookConfig, Config, Content, Height, HolderConfig, Input, Output, Status};
+use protocol::id::Address;
+use protocol::machine::{self, Token};
+use protocol::origin::{Origin, RequestId};
+use protocol::placement::RegistryAt;
 use protocol::registry::Registry;
-use protocol::repair::{Progress, Repair};
-use protocol::time::Moment;
-use serde::Serialize;
+use protocol::signing::Signed;
 use storage::index::IndexError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::AbortHandle;
 
+use crate::chain::ChainStatus;
 use crate::context::Context;
-use crate::exchange::{ExchangeHandle, FetchError, Fetched};
-use crate::index::Height;
-use crate::net::{Gossip, Inbound, NetError, Protocol, Responder, Topic};
+use crate::exchange::ExchangeHandle;
+use crate::index::{self, Changes};
+use crate::net::{Gossip, Inbound, NetError, Protocol, Refusal, Responder, Topic, Verdict};
+use crate::shell::{self, Driver, Work};
 use crate::store::StoreError;
 
-mod damage;
-mod deletions;
-mod leases;
-mod presence;
-mod repairing;
-mod setup;
-mod uploads;
+mod blocks;
+mod index_facts;
+mod rows;
 
-/// Asks the content role; cheap to clone.
+/// Watches the content role; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ContentHandle {
-    commands: mpsc::Sender<Command>,
-}
-
-/// What a content peer knows of a root.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RootReport {
-    /// The root.
-    pub cid: String,
-    /// The sum of the lengths of its blocks, once known.
-    pub size: Option<u64>,
-    /// The peers that should hold it.
-    pub placed: Vec<Address>,
-    /// The peers whose binding promise is known.
-    pub holders: Vec<Address>,
-    /// Distinct operators among the live holders.
-    pub replicas: usize,
-    /// Replicas that are aimed at.
-    pub target: usize,
+    status: watch::Receiver<Status>,
 }
 
 /// Why the content role did not start.
@@ -75,19 +51,6 @@ pub enum ContentError {
     Index(#[from] IndexError),
 }
 
-enum Command {
-    Report {
-        root: Cid,
-        reply: oneshot::Sender<RootReport>,
-    },
-    Roots {
-        reply: oneshot::Sender<Vec<RootReport>>,
-    },
-    Progress {
-        reply: oneshot::Sender<Progress>,
-    },
-}
-
 /// Starts the content role.
 ///
 /// # Errors
@@ -97,291 +60,313 @@ pub async fn spawn(
     context: &Context,
     exchange: &ExchangeHandle,
 ) -> Result<ContentHandle, ContentError> {
-    let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-    let actor = setup::open(context, exchange, inbox).await?;
-    tokio::spawn(actor.run());
-    Ok(ContentHandle { commands })
+    let (status, seen) = watch::channel(Status::default());
+    let (progress, progressed) = mpsc::channel(PROGRESS_MAX);
+    let mut hands = Hands {
+        context: context.clone(),
+        exchange: exchange.clone(),
+        offers: context.net.serve(Protocol::Publish).await?,
+        lease_requests: context.net.serve(Protocol::Leases).await?,
+        presences: context.net.subscribe(Topic::Presence).await?,
+        pages: context.net.subscribe(Topic::Pages).await?,
+        snapshot: context.chain.snapshot(),
+        connected: context.net.connected(),
+        height: context.index.height(),
+        chain: context.chain.status(),
+        changes: context.index.changes(),
+        damaged: context.store.damaged(),
+        responders: BTreeMap::new(),
+        verdicts: BTreeMap::new(),
+        pulls: BTreeMap::new(),
+        next_id: 0,
+        progress,
+        progressed,
+        status,
+    };
+    hands.height.mark_changed();
+    hands.connected.mark_changed();
+    let stored = rows::read(context)?;
+    let registry = RegistryAt::new(hands.snapshot.borrow_and_update().clone());
+    let machine = Content::new(
+        config(context),
+        stored,
+        registry,
+        rand::random(),
+        context.clock.now(),
+    );
+    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    Ok(ContentHandle { status: seen })
 }
 
 impl ContentHandle {
-    /// What is known of a root; `None` when the peer stops.
-    pub async fn report(&self, root: Cid) -> Option<RootReport> {
-        let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(Command::Report { root, reply })
-            .await
-            .ok()?;
-        answer.await.ok()
-    }
-
-    /// The roots that this peer promised, at most [`REPORTS_MAX`].
-    pub async fn roots(&self) -> Vec<RootReport> {
-        let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::Roots { reply }).await.is_err() {
-            return Vec::new();
-        }
-        answer.await.unwrap_or_default()
-    }
-
-    /// How far repair is; `None` when the peer stops.
-    pub async fn repair_progress(&self) -> Option<Progress> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Progress { reply }).await.ok()?;
-        answer.await.ok()
+    /// How the role is, as it changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
     }
 }
 
-struct Actor {
+fn config(context: &Context) -> Config {
+    let content = &context.config.content;
+    let rate = content.repair_rate.as_u64();
+    let limits = if content.unlimited_uploads {
+        HolderConfig::for_devnet()
+    } else {
+        HolderConfig::default()
+    };
+    Config {
+        peer: context.peer,
+        domain: context.contracts.domain(),
+        action_domain: context.contracts.action_domain(),
+        holder: HolderConfig {
+            pulls_max: PULLS_MAX,
+            ..limits
+        },
+        book: BookConfig {
+            lease_epochs: content.lease_epochs,
+            renewal_epochs: content.lease_epochs / 4,
+            ..BookConfig::default()
+        },
+        repair: repair::Config {
+            lost_after: content.lost_after,
+            bytes_per_second: rate,
+            burst_bytes_max: rate.saturating_mul(16),
+            fetches_max: REPAIRS_MAX,
+            ..repair::Config::default()
+        },
+        presence_interval: content.presence_interval,
+        confirmations: context.config.chain.confirmations,
+        offer_grace: content.lost_after.min(OFFER_GRACE_MAX),
+    }
+}
+
+/// Where facts come from, and what wishes mean here.
+struct Hands {
     context: Context,
     exchange: ExchangeHandle,
-    inbox: mpsc::Receiver<Command>,
     offers: mpsc::Receiver<Inbound>,
     lease_requests: mpsc::Receiver<Inbound>,
     presences: mpsc::Receiver<Gossip>,
     pages: mpsc::Receiver<Gossip>,
     snapshot: watch::Receiver<Arc<Registry>>,
     connected: watch::Receiver<BTreeSet<Address>>,
-    height: watch::Receiver<Height>,
-    /// Blocks that were found damaged and are dropped.
+    height: watch::Receiver<index::Height>,
+    chain: watch::Receiver<ChainStatus>,
+    changes: broadcast::Receiver<Arc<Changes>>,
     damaged: broadcast::Receiver<Cid>,
-    placement: Arc<Placement>,
-    holder: Holder,
-    book: LeaseBook,
-    view: PageView,
-    repair: Repair,
     responders: BTreeMap<RequestId, Responder>,
-    next_request: u64,
+    verdicts: BTreeMap<Token, Verdict>,
     /// Pulls of uploads under way, to be broken off by root.
-    pulls: BTreeMap<Cid, tokio::task::AbortHandle>,
-    /// Repairs under way: each is answered, so none is broken off.
-    repairing: BTreeSet<Cid>,
-    /// Until when offers hear that the disk is full.
-    full_until: Option<Moment>,
-    tasks: JoinSet<Outcome>,
-    /// Bytes of pulls that are here.
+    pulls: BTreeMap<Cid, AbortHandle>,
+    next_id: u64,
+    /// Bytes of fetches that are here.
     progress: mpsc::Sender<(Cid, u64)>,
     progressed: mpsc::Receiver<(Cid, u64)>,
-    /// Peers whose lists of leases are being read.
-    listing: BTreeMap<Address, Vec<protocol::records::SignedLease>>,
-    /// Serial of the newest page of each confirmed peer that was heard of.
-    pages_heard: BTreeMap<Address, u64>,
-    /// Serial of the newest page of each peer whose leases were read.
-    listed: BTreeMap<Address, u64>,
+    status: watch::Sender<Status>,
 }
 
-/// What a task brings back.
-enum Outcome {
-    /// A pull or a repair ended.
-    Fetched {
-        root: Cid,
-        purpose: Purpose,
-        result: Result<Fetched, FetchError>,
-    },
-    /// A peer's list of leases, or a part of it.
-    Listed {
-        peer: Address,
-        response: Option<protocol::lease::wire::Response>,
-    },
-    /// Whether a peer showed blocks of a root.
-    Checked {
-        peer: Address,
-        root: Cid,
-        is_held: bool,
-    },
-    /// Which promised roots list a damaged block.
-    Damaged { roots: Vec<Cid> },
-    /// What the index says of the promised roots.
-    Deletions {
-        changed: Vec<(Cid, deletions::Sighting)>,
-        over: Vec<Cid>,
-    },
-    /// A notice was sent; nothing depends on it.
-    Told,
-}
+impl Driver<Content> for Hands {
+    async fn next(&mut self) -> Option<Input> {
+        // What is told by a request or a message alone comes before what can be
+        // looked at again.
+        let input = tokio::select! {
+            biased;
+            Some((root, bytes)) = self.progressed.recv() => Input::Progress { root, bytes },
+            Some(request) = self.offers.recv() => self.request(Protocol::Publish, request),
+            Some(request) = self.lease_requests.recv() => self.request(Protocol::Leases, request),
+            Some(message) = self.presences.recv() => self.gossip(Topic::Presence, message),
+            Some(message) = self.pages.recv() => self.gossip(Topic::Pages, message),
+            damaged = self.damaged.recv() => match damaged {
+                Ok(block) => Input::BlockLost(block),
+                Err(broadcast::error::RecvError::Lagged(_)) => Input::BlocksLost,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            },
+            changes = self.changes.recv() => match changes {
+                Ok(changes) if changes.is_complete => Input::Renamed(changes.roots.clone()),
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Input::RenamedUnknown,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            },
+            Ok(()) = self.snapshot.changed() => {
+                let registry = self.snapshot.borrow_and_update().clone();
+                Input::Registry(RegistryAt::new(registry))
+            }
+            Ok(()) = self.height.changed() => self.height(),
+            Ok(()) = self.chain.changed() => self.height(),
+            Ok(()) = self.connected.changed() => {
+                Input::Connected(self.connected.borrow_and_update().clone())
+            }
+            else => return None,
+        };
+        Some(input)
+    }
 
-/// What a fetch is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    Upload,
-    Repair,
-}
-
-impl Actor {
-    async fn run(mut self) {
-        let stop = self.context.stop.clone();
-        let mut presence = tokio::time::interval(self.context.config.content.presence_interval);
-        let mut relist = tokio::time::interval(RELIST_INTERVAL);
-        self.handle_snapshot();
-        loop {
-            self.drain().await;
-            let deadline = [self.uploads_end(), self.repair.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min();
-            let clock = self.context.clock;
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                Some(command) = self.inbox.recv() => self.handle_command(command),
-                Some(Ok(outcome)) = self.tasks.join_next() => self.handle_outcome(outcome).await,
-                Some((root, bytes)) = self.progressed.recv() => {
-                    self.holder.handle_progress(&root, bytes);
-                }
-                Some(request) = self.offers.recv() => self.handle_offer(request).await,
-                Some(request) = self.lease_requests.recv() => self.handle_lease_request(request).await,
-                Some(message) = self.presences.recv() => self.handle_presence(message),
-                Some(message) = self.pages.recv() => self.handle_page(message),
-                damaged = self.damaged.recv() => self.handle_damaged(damaged.ok()),
-                Ok(()) = self.snapshot.changed() => self.handle_snapshot(),
-                Ok(()) = self.height.changed() => self.handle_height().await,
-                _ = presence.tick() => self.tell_presence().await,
-                Ok(()) = self.connected.changed() => {
-                    self.connected.mark_unchanged();
-                    self.list_unlisted();
-                }
-                _ = relist.tick() => self.relist_one(),
-                () = clock.sleep_until(deadline) => {
-                    self.end_uploads().await;
-                    self.repair.handle_timeout(clock.now());
+    fn carry(&mut self, wish: Output, work: &mut Work<Input>) {
+        match wish {
+            Output::Respond { id, body } => {
+                if let Some(responder) = self.responders.remove(&id) {
+                    responder.send(body);
                 }
             }
-        }
-    }
-
-    fn handle_snapshot(&mut self) {
-        let registry = self.snapshot.borrow_and_update().clone();
-        self.placement = Arc::new(Placement::new(&registry));
-        self.pages_heard
-            .retain(|peer, _| registry.has_role(peer, Role::Content));
-        let now = self.context.clock.now();
-        self.repair
-            .handle_placement(Arc::clone(&self.placement) as _, now);
-        self.list_unlisted();
-    }
-
-    fn handle_command(&mut self, command: Command) {
-        // Who asked may have gone away.
-        match command {
-            Command::Report { root, reply } => {
-                let _ = reply.send(self.report(root));
+            Output::Refuse { id, is_busy } => {
+                if let Some(responder) = self.responders.remove(&id) {
+                    responder.refuse(match is_busy {
+                        true => Refusal::Busy,
+                        false => Refusal::Rejected,
+                    });
+                }
             }
-            Command::Roots { reply } => {
-                let roots: Vec<Cid> = self
-                    .book
-                    .leases()
-                    .take(REPORTS_MAX)
-                    .map(|lease| lease.record.root)
-                    .collect();
-                let reports = roots.into_iter().map(|root| self.report(root)).collect();
-                let _ = reply.send(reports);
+            Output::Judge { token, verdict } => self.judge(token, verdict),
+            Output::Publish { topic, body } => self.publish(topic, body, work),
+            Output::Ask {
+                id,
+                to,
+                protocol,
+                body,
+            } => {
+                let net = self.context.net.clone();
+                work.beside(async move {
+                    let body = net.request(to, protocol, body).await.ok();
+                    Some(Input::Answer { id, body })
+                });
             }
-            Command::Progress { reply } => {
-                let _ = reply.send(self.repair.progress());
+            Output::Offence { peer, weight } => {
+                let net = self.context.net.clone();
+                work.beside(async move {
+                    net.report_offence(peer, weight).await;
+                    None
+                });
             }
-        }
-    }
-
-    fn report(&self, root: Cid) -> RootReport {
-        let none = BTreeSet::new();
-        let target = protocol::placement::REPLICAS_TARGET;
-        let is_own = self.book.lease(&root).is_some();
-        let others = self
-            .placement
-            .peers(Role::Content)
-            .filter(|peer| *peer != self.context.peer)
-            .filter(|peer| self.view.leases(peer).any(|lease| lease.root == root));
-        RootReport {
-            cid: root.to_string(),
-            size: self.book.lease(&root).map(|lease| lease.record.size),
-            placed: self.placement.place(&root, target, &none),
-            holders: is_own
-                .then_some(self.context.peer)
-                .into_iter()
-                .chain(others)
-                .collect(),
-            replicas: self.repair.replicas(&root),
-            target: self.placement.effective_target(target, &none),
-        }
-    }
-
-    async fn handle_outcome(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Fetched {
+            Output::LookUp { id, user, signer } => self.look_up(id, user, signer, work),
+            Output::ReadReferences { roots } => self.read_references(roots, work),
+            Output::Scan { after } => self.scan(after, work),
+            Output::Measure => {
+                let context = self.context.clone();
+                work.beside(async move { Some(Input::Measured(blocks::capacity(&context))) });
+            }
+            Output::Persist { id, rows } => {
+                let store = self.context.store.clone();
+                work.in_order(async move { Some(rows::write(store, id, rows).await) });
+            }
+            Output::Sign(draft) => work.fact(Input::Signed(self.sign(draft))),
+            Output::Fetch {
                 root,
                 purpose,
-                result,
-            } => match purpose {
-                Purpose::Upload => {
-                    self.pulls.remove(&root);
-                    self.handle_pulled(root, result).await;
-                }
-                Purpose::Repair => {
-                    self.repairing.remove(&root);
-                    self.handle_repaired(root, result).await;
-                }
-            },
-            Outcome::Listed { peer, response } => self.handle_listed(peer, response).await,
-            Outcome::Checked {
-                peer,
-                root,
-                is_held,
-            } => self.repair.handle_check(peer, &root, is_held),
-            Outcome::Damaged { roots } => {
-                // What was released in the meantime is owed to nobody.
-                let is_promised = |root: &Cid| self.book.lease(root).is_some();
-                for root in roots.into_iter().filter(is_promised) {
-                    tracing::warn!(%root, "a promised root lost a block and fetches it again");
-                    self.repair.handle_corrupt(&root);
+                bytes_max,
+                holders,
+                last_resort,
+            } => self.fetch(root, purpose, bytes_max, (holders, last_resort), work),
+            Output::Cancel { root } => {
+                if let Some(pull) = self.pulls.remove(&root) {
+                    pull.abort();
                 }
             }
-            Outcome::Deletions { changed, over } => self.handle_deletions(changed, over).await,
-            Outcome::Told => {}
+            Output::Remove { root } => self.remove(root, work),
+            Output::Keep { roots } => self.keep(roots, work),
+            Output::Draw { id, root, points } => self.draw(id, root, points, work),
+            Output::FindListing { block } => self.find_listing(block, work),
+            Output::Inspect { roots } => self.inspect(roots, work),
+            Output::Note(note) => blocks::log(&note),
         }
     }
 
-    async fn drain(&mut self) {
-        loop {
-            let mut is_idle = true;
-            while let Some(reply) = self.holder.poll_reply() {
-                if let Some(responder) = self.responders.remove(&reply.id) {
-                    responder.send(reply.response.to_bytes());
-                }
-            }
-            while let Some(event) = self.holder.poll_event() {
-                is_idle = false;
-                self.handle_holder_event(event).await;
-            }
-            while let Some(event) = self.repair.poll_event() {
-                is_idle = false;
-                self.handle_repair_event(event).await;
-            }
-            if is_idle {
-                return;
-            }
-        }
+    fn observe(&mut self, machine: &Content) {
+        let status = machine.status();
+        self.status.send_if_modified(|known| {
+            let is_new = *known != status;
+            *known = status;
+            is_new
+        });
     }
 }
 
-/// The next name for a request.
-fn next_id(counter: &mut u64) -> RequestId {
-    *counter += 1;
-    RequestId(*counter)
+impl Hands {
+    fn request(&mut self, protocol: Protocol, inbound: Inbound) -> Input {
+        let id = RequestId(self.next_id());
+        self.responders.insert(id, inbound.respond);
+        let origin = Origin {
+            peer: inbound.peer,
+            ip: inbound.ip,
+        };
+        Input::Request {
+            id,
+            protocol,
+            origin,
+            body: inbound.body,
+        }
+    }
+
+    fn gossip(&mut self, topic: Topic, message: Gossip) -> Input {
+        let token = Token(self.next_id());
+        self.verdicts.insert(token, message.verdict);
+        Input::Gossip {
+            token,
+            topic,
+            body: message.data,
+        }
+    }
+
+    fn height(&mut self) -> Input {
+        let applied = self.height.borrow_and_update().block_number;
+        let chain = self.chain.borrow_and_update();
+        Input::Height(Height {
+            applied,
+            head: chain.head.as_ref().map(|head| head.number),
+            is_connected: chain.connected,
+        })
+    }
+
+    fn judge(&mut self, token: Token, verdict: machine::Verdict) {
+        let Some(message) = self.verdicts.remove(&token) else {
+            return;
+        };
+        match verdict {
+            machine::Verdict::Accept => message.accept(),
+            machine::Verdict::Ignore => message.ignore(),
+            machine::Verdict::Reject => message.reject(),
+        }
+    }
+
+    fn publish(&self, topic: Topic, body: Vec<u8>, work: &mut Work<Input>) {
+        let net = self.context.net.clone();
+        work.beside(async move {
+            if let Err(error) = net.publish(topic, body).await {
+                tracing::debug!(topic = topic.label(), %error, "a message was not told");
+            }
+            None
+        });
+    }
+
+    fn sign(&self, draft: protocol::content::Draft) -> protocol::content::SignedRecord {
+        use protocol::content::{Draft, SignedRecord};
+        let (domain, key) = (self.context.contracts.domain(), &self.context.key);
+        match draft {
+            Draft::Lease(lease) => SignedRecord::Lease(Signed::new(lease, &domain, key)),
+            Draft::Page(page) => SignedRecord::Page(Signed::new(page, &domain, key)),
+            Draft::Presence(presence) => {
+                SignedRecord::Presence(Signed::new(presence, &domain, key))
+            }
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
 }
 
-/// Commands waiting for the actor; senders wait when it is full.
-const COMMANDS_MAX: usize = 16;
+/// Numbers about fetches that may wait: a full queue is no loss, the next number
+/// follows.
+const PROGRESS_MAX: usize = 64;
 
-/// Roots in one answer of [`ContentHandle::roots`].
-pub const REPORTS_MAX: usize = 10_000;
+/// Roots that are repaired at a time; each may hold tens of MiB in memory.
+const REPAIRS_MAX: usize = 4;
 
-/// Pause between two peers whose leases are read again.
-const RELIST_INTERVAL: Duration = Duration::from_secs(10);
+/// Uploads that are pulled at a time; each may hold tens of MiB in memory.
+const PULLS_MAX: usize = 2;
 
-/// The protocols and topics of the role.
-const OFFERS: Protocol = Protocol::Publish;
-const LEASES: Protocol = Protocol::Leases;
-const PRESENCES: Topic = Topic::Presence;
-const PAGES: Topic = Topic::Pages;
+/// The author's offers come before repair for this long. Chosen: several times
+/// what an author takes from the minimum of leases to the target.
+const OFFER_GRACE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[cfg(test)]
 #[cfg(feature = "devchain")]

@@ -25,7 +25,7 @@ use std::future::{Future, pending};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use protocol::machine::Machine;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -42,6 +42,10 @@ pub trait Driver<M: Machine>: Send + 'static {
 
     /// Carries out a wish. It must not block: what takes time goes into `work`.
     fn carry(&mut self, wish: M::Output, work: &mut Work<M::Input>);
+
+    /// Looks at the machine after it has taken a fact and its wishes were carried
+    /// out, for whoever wants to know how it is.
+    fn observe(&mut self, _machine: &M) {}
 }
 
 /// What is under way for a machine; each end may be a fact.
@@ -71,8 +75,13 @@ impl<I: Send + 'static> Work<I> {
     }
 
     /// Begins at once, whatever else is under way.
-    pub fn beside(&mut self, work: impl Future<Output = Option<I>> + Send + 'static) {
-        self.beside.spawn(work);
+    ///
+    /// The handle breaks it off; then it gives no fact.
+    pub fn beside(
+        &mut self,
+        work: impl Future<Output = Option<I>> + Send + 'static,
+    ) -> AbortHandle {
+        self.beside.spawn(work)
     }
 
     fn has_room(&self) -> bool {
@@ -97,7 +106,9 @@ impl<I: Send + 'static> Work<I> {
                 fact
             }
             Some(ended) = beside.join_next() => ended.unwrap_or_else(|error| {
-                tracing::error!(%error, "the work of a role broke off");
+                if !error.is_cancelled() {
+                    tracing::error!(%error, "the work of a role broke off");
+                }
                 None
             }),
         }
@@ -178,6 +189,7 @@ where
                 self.driver.carry(wish, work);
             }
             let Some(fact) = work.facts.pop_front() else {
+                self.driver.observe(&self.machine);
                 return;
             };
             self.machine.handle(fact, self.clock.now());

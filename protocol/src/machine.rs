@@ -8,6 +8,21 @@
 
 use crate::time::Moment;
 
+/// The name of a gossiped message that waits for its verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u64);
+
+/// What is to become of a gossiped message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is passed on.
+    Accept,
+    /// It is not passed on, and nobody is to blame.
+    Ignore,
+    /// It is not passed on, and an honest peer would not have either.
+    Reject,
+}
+
 /// Takes facts, gives wishes.
 pub trait Machine {
     /// A fact: something arrived, was read, was stored, changed.

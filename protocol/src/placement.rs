@@ -5,10 +5,12 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use cid::Cid;
 use siphasher::sip::SipHasher24;
 
+use crate::content::repair::Place;
 use crate::entry::sha256;
 use crate::id::{Address, OperatorNumber, Role, ServiceId, Zone};
 use crate::registry::Registry;
@@ -45,6 +47,31 @@ pub enum Purpose {
     Relayer,
     /// Keeping a vault record; the subject is its lookup key.
     Vault,
+}
+
+/// A registry snapshot with the placement that follows from it, made once and
+/// handed round.
+#[derive(Debug)]
+pub struct RegistryAt {
+    /// The operators and their confirmed peers.
+    pub registry: Arc<Registry>,
+    /// Who should hold what.
+    pub placement: Arc<Placement>,
+    /// The same question to somebody who may remember the answers.
+    pub place: Arc<dyn Place>,
+}
+
+impl RegistryAt {
+    /// Works the placement of a snapshot out.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>) -> Arc<Self> {
+        let placement = Arc::new(Placement::new(&registry));
+        Arc::new(Self {
+            registry,
+            place: Arc::clone(&placement) as _,
+            placement,
+        })
+    }
 }
 
 impl Placement {

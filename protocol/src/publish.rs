@@ -19,12 +19,8 @@ use crate::records::SignedLease;
 use crate::refusal;
 use crate::wire::Protocol;
 
-mod holder;
 mod publication;
 
-pub use holder::{
-    Holder, HolderConfig, HolderEvent, Lookup, Reply, Upload, UploadState, UserFacts,
-};
 pub use publication::{
     Candidate, Event, FailureReason, Publication, PublicationConfig, State, Transmit,
 };

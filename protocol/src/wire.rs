@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::action::SIGNED_ACTION_BYTES_MAX;
+use crate::content::listing;
 use crate::entry::BATCH_BYTES_MAX;
-use crate::lease::wire as lease;
 use crate::refusal::REASON_BYTES_MAX;
 use crate::{exchange, publish, unixfs, vault};
 
@@ -99,8 +99,8 @@ impl Protocol {
                 Self::Blocks => (16 * KIB, 4 * MIB + 1040, 60, 32, 256),
                 // An action and the other fields of an offer; a lease or a reason.
                 Self::Publish => (20 * KIB, 4 * KIB, 300, 4, 64),
-                // A lease; a page and 1,024 leases.
-                Self::Leases => (2 * KIB, 513 * KIB, 30, 8, 64),
+                // A lease; a page, and 1,024 leases each with the key of its release.
+                Self::Leases => (2 * KIB, 642 * KIB, 30, 8, 64),
                 // Two numbers; about 8,000 entries, a head and its signatures.
                 Self::Entries => (64, 4 * MIB, 60, 8, 64),
                 // An action, a token and a number; a receipt or a reason.
@@ -163,7 +163,9 @@ const _: () = {
     assert!(LEASE_BYTES_MAX + REASON_BYTES_MAX < publish.response_bytes_max);
     let leases = Protocol::Leases.limits();
     assert!(LEASE_BYTES_MAX < leases.request_bytes_max);
-    assert!((lease::LISTED_MAX + 2) * LEASE_BYTES_MAX <= leases.response_bytes_max);
+    assert!(
+        (listing::LISTED_MAX + 2) * (LEASE_BYTES_MAX + CID_BYTES_MAX) <= leases.response_bytes_max
+    );
     let relayer = Protocol::Relayer.limits();
     assert!(SIGNED_ACTION_BYTES_MAX + REASON_BYTES_MAX < relayer.request_bytes_max);
     assert!(REASON_BYTES_MAX < relayer.response_bytes_max);

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cid::Cid;
 use protocol::action::{ActionDomain, SignedAction};
+use protocol::content::repair::Place;
 use protocol::entry::{Entry, EntryId, Position, sha256};
 use protocol::id::{Address, Hash32, OperatorNumber, UserId};
 use protocol::merkle::Peaks;
 use protocol::placement::Placement;
 use protocol::registry::{BlockRef, Registry, RegistryEvent};
-use protocol::repair::Place;
 use protocol::time::{Moment, UnixSeconds};
 
 use crate::engine::Rng;
@@ -104,6 +104,8 @@ pub enum SubmitError {
 /// A registry snapshot with what follows from it, shared by all peers.
 #[derive(Debug)]
 pub struct RegistryAt {
+    /// The snapshot as the machines take it.
+    pub at: Arc<protocol::placement::RegistryAt>,
     /// The snapshot.
     pub registry: Arc<Registry>,
     /// Its root.
@@ -115,7 +117,7 @@ pub struct RegistryAt {
 /// Production placement with its answers remembered, since all peers ask alike.
 #[derive(Debug)]
 pub struct SharedPlacement {
-    placement: Placement,
+    placement: Arc<Placement>,
     answers: Mutex<BTreeMap<PlaceKey, Vec<Address>>>,
 }
 
@@ -123,13 +125,22 @@ type PlaceKey = (Cid, usize, BTreeSet<Address>);
 
 impl RegistryAt {
     fn new(registry: Registry) -> Arc<Self> {
+        let root = registry.root();
+        let registry = Arc::new(registry);
+        let placement = Arc::new(SharedPlacement {
+            placement: Arc::new(Placement::new(&registry)),
+            answers: Mutex::default(),
+        });
+        let at = protocol::placement::RegistryAt {
+            registry: Arc::clone(&registry),
+            placement: Arc::clone(&placement.placement),
+            place: Arc::clone(&placement) as _,
+        };
         Arc::new(Self {
-            root: registry.root(),
-            placement: Arc::new(SharedPlacement {
-                placement: Placement::new(&registry),
-                answers: Mutex::default(),
-            }),
-            registry: Arc::new(registry),
+            at: Arc::new(at),
+            registry,
+            root,
+            placement,
         })
     }
 }
@@ -161,6 +172,12 @@ impl Place for SharedPlacement {
 }
 
 impl Chain {
+    /// Blocks on top of one that make it final.
+    #[must_use]
+    pub const fn confirmations(&self) -> u64 {
+        self.confirmations
+    }
+
     /// A chain whose first block holds the genesis registry.
     #[must_use]
     pub fn new(

@@ -11,11 +11,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use gossip::spread::{self, HeldEntries, Spread, Token, Verdict};
+use protocol::content::repair::RootFacts;
+use protocol::content::{AskId, Content, Input, Purpose};
 use protocol::id::Address;
-use protocol::repair::RootFacts;
+use protocol::machine::Machine as _;
+use protocol::origin::RequestId;
 use protocol::signing::SigningKey;
 use protocol::time::Moment;
-use protocol::wire;
+use protocol::wire::Protocol as Known;
 
 use crate::chain::RegistryAt;
 use crate::engine::digest64;
@@ -29,10 +32,8 @@ mod exchange;
 mod identity;
 mod light;
 
-pub use content::Holdings;
 pub use disk::{Disk, Draft};
 
-use content::Content;
 use exchange::Exchange;
 use identity::Identity;
 use light::Light;
@@ -64,6 +65,10 @@ pub struct Host {
     spread: Spread,
     exchange: Exchange,
     content: Option<Content>,
+    /// Who waits for the content role's answers.
+    asked: BTreeMap<RequestId, u32>,
+    /// What the content role fetches, with the bytes that it expects.
+    fetching: BTreeMap<(Cid, Purpose), u64>,
     identity: Option<Identity>,
     light: Option<Light>,
 }
@@ -95,8 +100,7 @@ struct Gossiped {
 enum Pending {
     Offer(Cid),
     Blocks(protocol::exchange::FetchId, protocol::exchange::RequestId),
-    Check(Cid, Cid),
-    Holdings,
+    Content(AskId),
     Entries,
     Registry,
     VaultWrite(u64),
@@ -131,6 +135,8 @@ impl Host {
             spread,
             exchange: Exchange::new(address, character.is_staked),
             content: None,
+            asked: BTreeMap::new(),
+            fetching: BTreeMap::new(),
             identity: None,
             light: None,
         }
@@ -172,6 +178,8 @@ impl Host {
         self.pending.clear();
         self.wake_at = None;
         self.content = None;
+        self.asked.clear();
+        self.fetching.clear();
         self.identity = None;
         self.light = None;
         self.exchange = Exchange::new(self.address, self.is_staked);
@@ -207,7 +215,9 @@ impl Host {
                 }
             }
             Local::Chain => self.handle_chain(ctx),
-            Local::Sign(lease) => self.sign_lease(*lease, ctx),
+            Local::Content(input) => self.tell_content(*input, ctx),
+            Local::Write(id, rows) => self.write_rows(id, rows, ctx),
+            Local::Connected => self.note_connected(ctx),
             Local::Scrub(root) => self.scrub(&root, ctx),
             Local::Publish => self.publish(ctx),
             Local::Act => self.act(ctx),
@@ -234,8 +244,8 @@ impl Host {
 
     /// How many roots repair believes to be in work.
     #[must_use]
-    pub fn repair_progress(&self) -> Option<protocol::repair::Progress> {
-        Some(self.content.as_ref()?.repair.progress())
+    pub fn repair_progress(&self) -> Option<protocol::content::repair::Progress> {
+        Some(self.content.as_ref()?.status().repair)
     }
 
     /// Entries that were applied here; light peers only.
@@ -272,19 +282,14 @@ impl Host {
             },
         );
         match topic {
-            Topic::Known(wire::Topic::Entries) => self.spread.handle_batch(&data, token, ctx.now),
-            Topic::Known(wire::Topic::Heads) => self.spread.handle_head(&data, token, ctx.now),
-            Topic::Known(wire::Topic::Presence) => {
-                let verdict = self.handle_presence(&data, ctx);
-                self.decide(token, verdict, ctx);
+            Topic::Entries => self.spread.handle_batch(&data, token, ctx.now),
+            Topic::Heads => self.spread.handle_head(&data, token, ctx.now),
+            Topic::Presence | Topic::Pages => {
+                let body = data;
+                self.tell_content(Input::Gossip { token, topic, body }, ctx);
             }
-            Topic::Leases => {
-                let verdict = self.handle_lease(&data, ctx);
-                self.decide(token, verdict, ctx);
-            }
-            Topic::Known(wire::Topic::Actions | wire::Topic::Pages) => {
-                unreachable!("nobody here publishes on {topic:?}")
-            }
+            // Nobody publishes pending actions here.
+            Topic::Actions => self.decide(token, Verdict::Ignore, ctx),
         }
     }
 
@@ -299,7 +304,7 @@ impl Host {
         if verdict != Verdict::Accept {
             return;
         }
-        if gossiped.topic == wire::Topic::Entries.into() && !self.is_liar {
+        if gossiped.topic == Topic::Entries && !self.is_liar {
             ctx.checkers
                 .note_forwarded(&gossiped.data, self.is_staked, &ctx.chain, ctx.now);
         }
@@ -351,6 +356,20 @@ impl Host {
         ctx.send(self.idx, to, Message::Response { id, data });
     }
 
+    fn refuse(&self, to: u32, id: u64, ctx: &mut Ctx) {
+        ctx.send(self.idx, to, Message::Response { id, data: None });
+    }
+
+    /// Notes that the content role holds something against a peer.
+    fn charge(&self, peer: Address, ctx: &mut Ctx) {
+        ctx.metrics.offences += 1;
+        if let Some(idx) = ctx.peer(&peer)
+            && !self.is_liar
+        {
+            ctx.checkers.note_charged(idx, ctx.now);
+        }
+    }
+
     fn handle_request(
         &mut self,
         from: u32,
@@ -360,26 +379,16 @@ impl Host {
         ctx: &mut Ctx,
     ) {
         match protocol {
-            Protocol::Known(wire::Protocol::Publish) => self.handle_offer(from, id, data, ctx),
-            Protocol::Known(wire::Protocol::Blocks) => {
-                self.handle_block_request(from, id, data, ctx)
+            Protocol::Known(protocol @ (Known::Publish | Known::Leases)) => {
+                self.handle_content_request(from, id, protocol, data, ctx);
             }
-            Protocol::Holdings => self.handle_holdings_request(from, id, ctx),
-            Protocol::Known(wire::Protocol::Entries) => {
-                self.handle_entries_request(from, id, data, ctx)
-            }
+            Protocol::Known(Known::Blocks) => self.handle_block_request(from, id, data, ctx),
+            Protocol::Known(Known::Entries) => self.handle_entries_request(from, id, data, ctx),
+            Protocol::Known(Known::Vault) => self.handle_vault_request(from, id, data, ctx),
+            Protocol::Known(Known::Relayer) => self.handle_relay_request(from, id, data, ctx),
             Protocol::Registry => {
                 let number = self.disk.chain_block.to_le_bytes();
                 self.respond(from, id, number.to_vec(), ctx);
-            }
-            Protocol::Known(wire::Protocol::Vault) => {
-                self.handle_vault_request(from, id, data, ctx)
-            }
-            Protocol::Known(wire::Protocol::Relayer) => {
-                self.handle_relay_request(from, id, data, ctx);
-            }
-            Protocol::Known(wire::Protocol::Leases) => {
-                unreachable!("nobody here asks over {protocol:?}")
             }
         }
     }
@@ -394,8 +403,7 @@ impl Host {
         match pending {
             Pending::Offer(root) => self.handle_offer_answer(peer, &root, data, ctx),
             Pending::Blocks(id, asked) => self.handle_blocks(id, asked, data, ctx),
-            Pending::Check(root, cid) => self.handle_checked(peer, &root, &cid, data, ctx),
-            Pending::Holdings => self.handle_holdings(peer, data, ctx),
+            Pending::Content(id) => self.tell_content(Input::Answer { id, body: data }, ctx),
             Pending::Entries => self.handle_entries(peer, data, ctx),
             Pending::Registry => self.handle_registry(data, ctx),
             Pending::VaultWrite(op) => self.handle_vault_written(op, peer, data, ctx),
@@ -446,7 +454,7 @@ impl Host {
         }
         while let Some(transmit) = self.spread.poll_transmit() {
             moved = true;
-            self.gossip(wire::Topic::Entries, transmit.data, ctx);
+            self.gossip(Topic::Entries, transmit.data, ctx);
         }
         while let Some(event) = self.spread.poll_event() {
             moved = true;
@@ -459,7 +467,10 @@ impl Host {
         let deadlines = [
             self.spread.poll_timeout().map(|(at, _)| at),
             self.exchange.deadline(),
-            self.content.as_ref().and_then(Content::deadline),
+            self.content
+                .as_ref()
+                .and_then(|content| content.deadline())
+                .map(|(at, _)| at),
             self.light.as_ref().and_then(Light::deadline),
         ];
         let Some(due) = deadlines.into_iter().flatten().min() else {

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub vault_reads: u64,
     /// Vault operations without a majority.
     pub vault_failures: u64,
+    /// Inputs of role machines, by machine and name.
+    pub inputs: BTreeMap<(&'static str, &'static str), u64>,
     /// From a block's finality to the entry at a light peer.
     pub dissemination: Vec<Duration>,
     /// From the start of a publication to durability.
@@ -42,6 +44,13 @@ pub struct Metrics {
     pub relay: Vec<Duration>,
     /// From too few replicas of a root to enough.
     pub repair: Vec<Duration>,
+}
+
+impl Metrics {
+    /// Counts an input that a shell gave to a role machine.
+    pub fn note_input(&mut self, machine: &'static str, name: &'static str) {
+        *self.inputs.entry((machine, name)).or_default() += 1;
+    }
 }
 
 /// Percentiles of a sample, in milliseconds.

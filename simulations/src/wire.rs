@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use protocol::wire;
+pub use protocol::wire::Topic;
 
 use crate::engine::digest64;
 
@@ -35,30 +36,14 @@ pub enum Message {
     },
 }
 
-/// A gossip topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// One of production.
-    Known(wire::Topic),
-    /// Leases that were just given; staked peers only.
-    Leases,
-}
-
-/// A request-response protocol.
+/// What a question is about: the protocols of the product, and one of the
+/// simulation's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
-    /// One of production.
+    /// Spoken between the product's peers.
     Known(wire::Protocol),
-    /// A holder's page and leases.
-    Holdings,
-    /// The registry at the last final block.
+    /// The registry at the last final block; a light peer's endpoint.
     Registry,
-}
-
-impl From<wire::Topic> for Topic {
-    fn from(topic: wire::Topic) -> Self {
-        Self::Known(topic)
-    }
 }
 
 impl From<wire::Protocol> for Protocol {
@@ -67,21 +52,11 @@ impl From<wire::Protocol> for Protocol {
     }
 }
 
-impl Topic {
-    fn idx(self) -> usize {
-        match self {
-            Self::Known(topic) => topic.idx(),
-            Self::Leases => wire::Topic::ALL.len(),
-        }
-    }
-}
-
 impl Protocol {
     fn idx(self) -> usize {
         match self {
             Self::Known(protocol) => protocol.idx(),
-            Self::Holdings => wire::Protocol::ALL.len(),
-            Self::Registry => wire::Protocol::ALL.len() + 1,
+            Self::Registry => wire::Protocol::ALL.len(),
         }
     }
 }

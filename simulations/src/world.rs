@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use cid::Cid;
 use protocol::action::ActionDomain;
+use protocol::content::{Input, PersistId, Row as ContentRow};
 use protocol::id::{Address, Hash32, Role};
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
-use protocol::records::{Lease, SignedLease};
+use protocol::records::SignedLease;
 use protocol::relayer::Row;
 use protocol::signing::Domain;
 use protocol::time::Moment;
-use protocol::wire;
 
 use crate::chain::{Chain, Tx};
 use crate::checkers::Checkers;
@@ -76,6 +76,8 @@ pub struct Ctx {
     net: Network,
     trace: TraceHash,
     addresses: Vec<Address>,
+    /// The first so many peers may stake.
+    staked: usize,
     index: BTreeMap<Address, u32>,
     everybody: Arc<Mesh>,
     staked_only: Arc<Mesh>,
@@ -132,8 +134,12 @@ pub enum Local {
     Timeout(u64),
     /// The chain has news.
     Chain,
-    /// Counters are durable: sign the lease.
-    Sign(Box<Lease>),
+    /// The content role's disk or index answers.
+    Content(Box<Input>),
+    /// Rows of the content role reach the disk.
+    Write(PersistId, Vec<ContentRow>),
+    /// Others came or went.
+    Connected,
     /// Look for bad blocks of a root.
     Scrub(Cid),
     /// The resident publishes.
@@ -211,13 +217,15 @@ impl Ctx {
     #[must_use]
     pub fn mesh(&self, topic: Topic) -> &Arc<Mesh> {
         match topic {
-            Topic::Known(wire::Topic::Presence | wire::Topic::Pages) | Topic::Leases => {
-                &self.staked_only
-            }
-            Topic::Known(wire::Topic::Actions | wire::Topic::Entries | wire::Topic::Heads) => {
-                &self.everybody
-            }
+            Topic::Entries | Topic::Heads => &self.everybody,
+            Topic::Presence | Topic::Pages | Topic::Actions => &self.staked_only,
         }
+    }
+
+    /// The staked peers that are up.
+    pub fn up_peers(&self) -> impl Iterator<Item = Address> {
+        let staked = self.addresses.iter().zip(&self.up).take(self.staked);
+        staked.filter(|(_, is_up)| **is_up).map(|(peer, _)| *peer)
     }
 
     /// The peer of an address.
@@ -450,7 +458,9 @@ fn local_kind(local: &Local) -> u8 {
         Local::Wake => 40,
         Local::Timeout(_) => 41,
         Local::Chain => 42,
-        Local::Sign(_) => 43,
+        Local::Content(_) => 43,
+        Local::Write(..) => 52,
+        Local::Connected => 53,
         Local::Scrub(_) => 44,
         Local::Publish => 45,
         Local::Act => 46,

@@ -10,8 +10,7 @@ use protocol::chain::{ContractKind, calls};
 use protocol::entry::EntryId;
 use protocol::id::{EntityId, OperatorNumber, Role, ServiceId, UserId, Zone};
 use protocol::records::{
-    Attestation, Confirm, Endpoint, Head, Iv, Lease, Page, PendingAction, Presence, Reply,
-    VaultRecord,
+    Attestation, Confirm, Endpoint, Head, Iv, Lease, PendingAction, Presence, Reply, VaultRecord,
 };
 use protocol::signing::{Record, Signature};
 use protocol::time::Epoch;
@@ -376,7 +375,7 @@ async fn every_signed_record_hashes_as_in_the_contract() {
     ];
     net.compare("hashLease", &lease, tokens).await;
 
-    let page = Page::new(peer, 1, Epoch(2), [&lease]);
+    let page = protocol::content::page_of(peer, 1, Epoch(2), [&lease].into_iter());
     let tokens = vec![
         address(peer),
         number(1),

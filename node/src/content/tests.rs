@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use protocol::action::SignedAction;
+use protocol::content::{BookConfig, LeaseBook};
 use protocol::entity::build::ContentFields;
 use protocol::exchange::{Answer, Request, Response};
 use protocol::id::{EntityId, Hash32, Role};
-use protocol::lease::{BookConfig, Counters};
 use protocol::records::Page;
 use protocol::relayer::{self, Charge, Kind};
 use protocol::signing::Signed;
@@ -18,12 +18,11 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use storage::backend::{Backend as _, FileBackend, MemoryBackend};
 use storage::blocks::{Holding, Owner};
 use storage::tables::{
-    LEASE_COUNTERS, OWN_PAGE, RELAYS, RESTORED, TABLES_NAME, Table, TableKey, Tables, TablesError,
-    TablesRead, UPLOADS, VAULT, newest,
+    ENDED, LEASE_COUNTERS, LEASES_BY_HOLDER, OWN_PAGE, RELAYS, RESTORED, TABLES_NAME, Table,
+    TableKey, Tables, TablesError, TablesRead, UPLOADS, VAULT, newest,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::deletions::{SIGHTINGS, Sighting};
 use super::*;
 use crate::backup;
 use crate::config::Config;
@@ -134,10 +133,8 @@ impl Village {
     async fn leased(&self, root: Cid) -> BTreeSet<Address> {
         let mut leased = BTreeSet::new();
         for holder in &self.holders {
-            let peer = holder.context.peer;
-            let report = holder.content.report(root).await;
-            if report.is_some_and(|report| report.holders.contains(&peer)) {
-                leased.insert(peer);
+            if is_leased(&holder.context, root) {
+                leased.insert(holder.context.peer);
             }
         }
         leased
@@ -176,16 +173,24 @@ async fn read_all(exchange: &ExchangeHandle, root: Cid) -> Vec<u8> {
     bytes
 }
 
-/// A promised root counts against its owner's quota, with the size it has.
-#[track_caller]
-fn check_stored(holder: &Context, root: Cid, size: u64) {
-    let own: Result<_, StoreError> = holder
+/// True when a peer promises a root.
+fn is_leased(peer: &Context, root: Cid) -> bool {
+    let own: Result<_, StoreError> = peer
         .store
         .read(|tables| Ok(tables.get(storage::tables::LEASES, &root)?));
-    let (config, counters) = (BookConfig::default(), Counters::default());
-    let book = LeaseBook::new(config, holder.peer, counters, own.unwrap(), None);
-    let index = holder.index.snapshot().unwrap();
-    assert_eq!(uploads::stored_bytes(&index, &book, ADA), size);
+    own.unwrap().is_some()
+}
+
+/// The other peers whose promise a peer knows.
+fn claimants(peer: &Context, root: Cid) -> BTreeSet<Address> {
+    let claims: Result<Vec<_>, StoreError> = peer
+        .store
+        .read(|tables| Ok(tables.range(LEASES_BY_HOLDER, Bound::Unbounded, 100)?));
+    let claims = claims.unwrap().into_iter().map(|(key, _)| key);
+    claims
+        .filter(|(_, claimed)| *claimed == root)
+        .map(|(holder, _)| holder)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,17 +206,12 @@ async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_aw
     let before = village.leased(root).await;
     assert_eq!(before.len(), 5, "as many as are placed");
 
-    let mut report = None;
-    for holder in &village.holders {
-        let seen = holder.content.report(root).await.unwrap();
-        assert_eq!((seen.target, seen.placed.len()), (5, 5));
-        report = Some(seen);
-    }
-    let placed: BTreeSet<Address> = report.unwrap().placed.into_iter().collect();
-    assert_eq!(before, placed);
+    let registry = village.author.chain.snapshot().borrow().clone();
+    let placement = protocol::placement::Placement::new(&registry);
+    let placed = placement.place(&root, 5, &BTreeSet::new());
+    assert_eq!(before, placed.into_iter().collect());
     let is_holder = |member: &&Member| before.contains(&member.context.peer);
-    let holder = village.holders.iter().find(is_holder).unwrap();
-    check_stored(&holder.context, root, imported.dag_size);
+    assert_eq!(village.holders.iter().filter(is_holder).count(), 5);
 
     village
         .author
@@ -235,11 +235,11 @@ async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_aw
     until(async || village.leased(root).await.len() == village.holders.len()).await;
     // Each hears of the new replica soon after.
     for holder in &village.holders {
-        until(async || {
-            let report = holder.content.report(root).await.unwrap();
-            report.replicas == 5
-        })
-        .await;
+        let others = village.holders.iter().map(|other| other.context.peer);
+        let others: BTreeSet<Address> = others
+            .filter(|other| *other != holder.context.peer)
+            .collect();
+        until(async || others.is_subset(&claimants(&holder.context, root))).await;
     }
 }
 
@@ -322,10 +322,9 @@ async fn a_holder_comes_back_with_its_promises_and_mends_its_disk() {
     let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
     introduce(&[&[&context], &others[..]].concat()).await;
     let member = Member::start(disk, context).await;
-    let report = member.content.report(root).await.unwrap();
-    assert!(report.holders.contains(&member.context.peer));
-    let others: Vec<Address> = others.iter().map(|other| other.peer).collect();
-    assert!(others.iter().all(|other| report.holders.contains(other)));
+    assert!(is_leased(&member.context, root));
+    let others: BTreeSet<Address> = others.iter().map(|other| other.peer).collect();
+    assert!(others.is_subset(&claimants(&member.context, root)));
 
     let asking = &village.holders[0].context.net;
     let (mut asked, mut is_hurt) = (cids.clone(), false);
@@ -345,8 +344,7 @@ async fn a_holder_comes_back_with_its_promises_and_mends_its_disk() {
         report.corrupt_count == 0 && report.blocks == cids.len() as u64
     })
     .await;
-    let report = member.content.report(root).await.unwrap();
-    assert!(report.holders.contains(&member.context.peer));
+    assert!(is_leased(&member.context, root));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -378,6 +376,86 @@ async fn a_holder_that_stopped_before_a_dropped_block_was_fetched_fetches_it_aft
         report.blocks == cids.len() as u64
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_pages_that_a_stranger_repeats_do_not_keep_a_silent_holder_alive() {
+    let chain = TestChain::with_peers(&[2, 3], Role::Content).await;
+    let context = peer(&chain, 2, &MemoryBackend::new(), 2).await;
+    let stranger = peer(&chain, LIGHT, &MemoryBackend::new(), 2).await;
+    introduce(&[&context, &stranger]).await;
+    let member = Member::start(MemoryBackend::new(), context).await;
+    within(stranger.net.connect(address(2))).await.unwrap();
+
+    let epoch = stranger.clock.now().epoch();
+    let ages = std::cell::Cell::new(0);
+    until(async || {
+        let age = ages.get() + 1;
+        ages.set(age);
+        let page = Page {
+            holder: address(3),
+            serial: 1_000 - age,
+            epoch: protocol::time::Epoch(epoch.0 - 100 - age),
+            count: 0,
+            size: 0,
+            leases_root: protocol::merkle::root([]),
+        };
+        let page = Signed::new(page, &stranger.contracts.domain(), &peer_key(3));
+        // Who has not subscribed yet hears the next one.
+        let _ = stranger
+            .net
+            .publish(Topic::Pages, protocol::codec::to_bytes(&page))
+            .await;
+        member.content.status().borrow().repair.lost == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_block_that_a_visitor_meets_is_fetched_again_while_the_holder_runs() {
+    let mut village = Village::new(3).await;
+    let imported = village.import(&noise(3 << 20)).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    village.publish(&imported, 3).await;
+
+    // A block that was read once is not checked again in the same life.
+    let Member { disk, context, .. } = village.holders.remove(0);
+    let whole = context.store.verify(|_| true).await.unwrap();
+    kill(&context).await;
+    drop(context);
+    disk.flip_bit("segment-00000001", 1_500_000);
+    let chain = village.chain.as_ref().expect("it runs");
+    let context = peer(chain, 2, &disk, 3).await;
+    let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
+    introduce(&[&[&context], &others[..]].concat()).await;
+    let member = Member::start(disk, context).await;
+    let store = &member.context.store;
+    let hurt = store.verify(|_| true).await.unwrap();
+    assert_eq!((hurt.blocks, hurt.corrupt_count), (whole.blocks, 1));
+    visit(&member.context, &format!("/ipfs/{root}")).await;
+    until(async || {
+        let report = store.verify(|_| true).await.unwrap();
+        report.corrupt_count == 0 && report.blocks == whole.blocks
+    })
+    .await;
+}
+
+/// Asks a peer's gateway for a path as somebody for whom it fetches nothing,
+/// until the answer ends.
+async fn visit(context: &Context, path: &str) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    crate::http::serve(
+        listener,
+        context,
+        crate::http::Parts::default(),
+        String::new(),
+    );
+    let mut visitor = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    visitor.write_all(request.as_bytes()).await.unwrap();
+    // It is broken off at the damaged block.
+    let _ = within(visitor.read_to_end(&mut Vec::new())).await;
 }
 
 /// A folder of a peer that was copied and restored, with the records of `disk`.
@@ -446,7 +524,7 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
                 &(Hash32([2; 32]), address(3)),
                 &Bytes::from_static(b"kept"),
             )?;
-            tables.put(SIGHTINGS, &root, &Sighting { gone: None })?;
+            tables.put(ENDED, &root, &protocol::time::Epoch(1))?;
             Ok(tables.put(RELAYS, &row.digest, &row)?)
         })
         .await;
@@ -459,7 +537,7 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     check_restored(&both, LEASE_COUNTERS);
     check_restored(&both, OWN_PAGE);
     check_restored(&both, UPLOADS);
-    check_restored(&both, SIGHTINGS);
+    check_restored(&both, ENDED);
     check_restored(&both, VAULT);
     check_restored(&both, RELAYS);
     let [_, records] = both;
@@ -470,9 +548,9 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
             Ok((counters, leases, rows.get(OWN_PAGE, &newest())?))
         })
         .unwrap();
-    let restoration: Result<_, TablesError> = records.read(|rows| rows.get(RESTORED, &newest()));
+    let mark: Result<_, TablesError> = records.read(|rows| rows.get(RESTORED, &newest()));
     assert!(
-        restoration.unwrap().is_some(),
+        mark.unwrap().is_some(),
         "the folder says that it is restored"
     );
     let signed = page.clone().unwrap().record.epoch;
@@ -490,113 +568,4 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     let both = ["old", "new"].map(|name| records_in(&folder.path().join(name)));
     check_restored(&both, outbox);
     check_restored(&both, publications);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_pages_that_a_stranger_repeats_do_not_keep_a_silent_holder_alive() {
-    let chain = TestChain::with_peers(&[2, 3], Role::Content).await;
-    let context = peer(&chain, 2, &MemoryBackend::new(), 2).await;
-    let stranger = peer(&chain, LIGHT, &MemoryBackend::new(), 2).await;
-    introduce(&[&context, &stranger]).await;
-    let member = Member::start(MemoryBackend::new(), context).await;
-    within(stranger.net.connect(address(2))).await.unwrap();
-
-    let epoch = stranger.clock.now().epoch();
-    let ages = std::cell::Cell::new(0);
-    until(async || {
-        let age = ages.get() + 1;
-        ages.set(age);
-        let page = Page {
-            holder: address(3),
-            serial: 1_000 - age,
-            epoch: protocol::time::Epoch(epoch.0 - 100 - age),
-            count: 0,
-            size: 0,
-            leases_root: protocol::merkle::root([]),
-        };
-        let page = Signed::new(page, &stranger.contracts.domain(), &peer_key(3));
-        // Who has not subscribed yet hears the next one.
-        let _ = stranger
-            .net
-            .publish(PAGES, protocol::codec::to_bytes(&page))
-            .await;
-        let progress = member.content.repair_progress().await.unwrap();
-        progress.lost == 1
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_damaged_block_that_a_visitor_meets_is_fetched_again_while_the_holder_runs() {
-    let mut village = Village::new(3).await;
-    let imported = village.import(&noise(3 << 20)).await;
-    let root: Cid = imported.cid.parse().unwrap();
-    village.publish(&imported, 3).await;
-
-    // A block that was read once is not checked again in the same life.
-    let Member { disk, context, .. } = village.holders.remove(0);
-    let whole = context.store.verify(|_| true).await.unwrap();
-    kill(&context).await;
-    drop(context);
-    disk.flip_bit("segment-00000001", 1_500_000);
-    let chain = village.chain.as_ref().expect("it runs");
-    let context = peer(chain, 2, &disk, 3).await;
-    let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
-    introduce(&[&[&context], &others[..]].concat()).await;
-    let member = Member::start(disk, context).await;
-    let store = &member.context.store;
-    let hurt = store.verify(|_| true).await.unwrap();
-    assert_eq!((hurt.blocks, hurt.corrupt_count), (whole.blocks, 1));
-    visit(&member.context, &format!("/ipfs/{root}")).await;
-    until(async || {
-        let report = store.verify(|_| true).await.unwrap();
-        report.corrupt_count == 0 && report.blocks == whole.blocks
-    })
-    .await;
-}
-
-/// Asks a peer's gateway for a path as somebody for whom it fetches nothing,
-/// until the answer ends.
-async fn visit(context: &Context, path: &str) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    crate::http::serve(
-        listener,
-        context,
-        crate::http::Parts::default(),
-        String::new(),
-    );
-    let mut visitor = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
-    visitor.write_all(request.as_bytes()).await.unwrap();
-    // It is broken off at the damaged block.
-    let _ = within(visitor.read_to_end(&mut Vec::new())).await;
-}
-
-#[test]
-fn a_promise_outlasts_the_deletion_of_its_content_by_a_day() {
-    use std::ops::ControlFlow::{Break, Continue};
-
-    use protocol::time::Epoch;
-
-    use super::deletions::{DELETED_EPOCHS, Sighting, judge};
-
-    let seen = |gone: Option<u64>| {
-        Some(Sighting {
-            gone: gone.map(Epoch),
-        })
-    };
-    let last = 7 + DELETED_EPOCHS;
-    for (known, is_listed, epoch, expected) in [
-        (None, false, 7, Continue(None)),
-        (None, true, 7, Continue(seen(None))),
-        (seen(None), true, 7, Continue(None)),
-        (seen(None), false, 7, Continue(seen(Some(7)))),
-        (seen(Some(7)), false, last - 1, Continue(None)),
-        (seen(Some(7)), false, last, Break(())),
-        (seen(Some(7)), true, last, Continue(seen(None))),
-    ] {
-        let found = judge(known, is_listed, Epoch(epoch));
-        assert_eq!(found, expected, "{known:?} {is_listed} {epoch}");
-    }
 }

@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use protocol::exchange::Surveyed;
 use protocol::id::{Address, Hash32, Role};
 use protocol::placement::{Placement, REPLICAS_TARGET};
-use protocol::records::SignedLease;
+use protocol::records::{Lease, SignedLease};
 use protocol::unixfs::{Node, NodeKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -183,7 +183,7 @@ pub(super) async fn roots(
             let (mut row, _) = view.row(info)?;
             if let Some(survey) = surveys.get(&info.root) {
                 row["leases"] = json!(survey.leases.len());
-                row["holders"] = holders(&survey.leases);
+                row["holders"] = holders(records(&survey.leases));
             }
             Ok(row)
         });
@@ -215,7 +215,7 @@ pub(super) async fn root(
         let view = Replicas::new(&app);
         let (mut row, _) = view.row(&info)?;
         row["leases"] = json!(leases.len());
-        row["holders"] = holders(&leases);
+        row["holders"] = holders(records(&leases));
         let details = leases.iter().map(|lease| {
             json!({
                 "holder": lease.record.holder,
@@ -266,7 +266,7 @@ impl<'a> Replicas<'a> {
     }
 
     /// A root as a row, and its leases.
-    fn row(&self, info: &RootInfo) -> Result<(Value, Vec<SignedLease>), ApiError> {
+    fn row(&self, info: &RootInfo) -> Result<(Value, Vec<Lease>), ApiError> {
         let leases = self.leases(&info.root)?;
         let placed = self
             .placement
@@ -285,18 +285,22 @@ impl<'a> Replicas<'a> {
     }
 
     /// Leases that bind in this epoch, the own one first.
-    fn leases(&self, root: &Cid) -> Result<Vec<SignedLease>, ApiError> {
+    fn leases(&self, root: &Cid) -> Result<Vec<Lease>, ApiError> {
         let context = &self.app.context;
         let epoch = context.clock.now().epoch();
-        let found: Result<Vec<SignedLease>, StoreError> = context.store.read(|tables| {
-            let mut found: Vec<SignedLease> = tables.get(LEASES, root)?.into_iter().collect();
+        let found: Result<Vec<Lease>, StoreError> = context.store.read(|tables| {
+            let mut found: Vec<Lease> = tables
+                .get(LEASES, root)?
+                .map(|lease| lease.record)
+                .into_iter()
+                .collect();
             for peer in self.staked.iter().filter(|peer| **peer != context.peer) {
                 found.extend(tables.get(LEASES_BY_HOLDER, &(*peer, *root))?);
             }
             Ok(found)
         });
         let mut found = found?;
-        found.retain(|lease| lease.record.to_epoch >= epoch);
+        found.retain(|lease| lease.to_epoch >= epoch);
         Ok(found)
     }
 
@@ -315,11 +319,15 @@ impl<'a> Replicas<'a> {
     }
 }
 
-fn holders(leases: &[SignedLease]) -> Value {
+fn holders<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> Value {
     leases
-        .iter()
-        .map(|lease| json!(lease.record.holder))
+        .into_iter()
+        .map(|lease| json!(lease.holder))
         .collect()
+}
+
+fn records(leases: &[SignedLease]) -> impl Iterator<Item = &Lease> {
+    leases.iter().map(|lease| &lease.record)
 }
 
 /// A peer without the content role keeps nobody's leases: it asks for those of

@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::action::{Action, ActionDomain};
+use crate::content::{
+    BookConfig, Counters, Grant, Holder, HolderConfig, HolderEvent, LeaseBook, Upload, UserFacts,
+};
 use crate::id::{EntityId, OperatorNumber, UserId};
-use crate::lease::{BookConfig, Counters, Grant, LeaseBook};
 use crate::origin::{Origin, RequestId};
 use crate::signing::{Domain, Signed, SigningKey};
 use crate::time::{Moment, UnixSeconds};
@@ -180,7 +182,7 @@ fn a_root_named_only_in_a_description_is_no_root_of_the_action() {
 fn a_prefix_has_a_quota_a_day_and_loopback_has_none() {
     let config = HolderConfig {
         prefix_bytes_per_day_max: Some(SIZE),
-        ..HolderConfig::for_devnet(ACTIONS)
+        ..HolderConfig::for_devnet()
     };
     let mut holder = Holder::new(config, [], start());
     holder.handle_capacity(1 << 40, 0);
@@ -212,7 +214,7 @@ fn a_prefix_has_a_quota_a_day_and_loopback_has_none() {
 
 #[test]
 fn the_oldest_unpublished_upload_gives_way() {
-    let mut holder = Holder::new(HolderConfig::new(ACTIONS), [], start());
+    let mut holder = Holder::new(HolderConfig::default(), [], start());
     // 2 % of the capacity are two uploads.
     holder.handle_capacity(SIZE * 100, 0);
     for number in 1..=3 {
@@ -231,18 +233,26 @@ fn the_oldest_unpublished_upload_gives_way() {
 #[test]
 fn what_is_not_published_in_time_is_dropped() {
     for published in [false, true] {
-        let mut holder = Holder::new(HolderConfig::new(ACTIONS), [], start());
+        let mut holder = Holder::new(HolderConfig::default(), [], start());
         holder.handle_capacity(1 << 40, 0);
         ask(&mut holder, offer_of(root()), "10.0.0.1", start());
         holder.handle_pulled(&root(), PROOF, SIZE);
         holder.handle_lease(lease(&key(1), root()));
         // A restart in between forgets nothing.
         let uploads: Vec<Upload> = holder.uploads().cloned().collect();
-        let mut holder = Holder::new(HolderConfig::new(ACTIONS), uploads, start());
+        let mut holder = Holder::new(HolderConfig::default(), uploads, start());
         if published {
             holder.handle_published(&root());
         }
-        holder.handle_timeout(start() + Duration::from_secs(2 * 3600));
+        // An index that lags behind the chain cannot tell.
+        let hours = |count: u64| start() + Duration::from_secs(count * 3600);
+        holder.handle_timeout(hours(10));
+        assert_eq!(holder.poll_event(), None);
+        // What waited for the chain gets its whole time again.
+        holder.handle_index(true, hours(10));
+        holder.handle_timeout(hours(11));
+        assert_eq!(holder.poll_event(), None);
+        holder.handle_timeout(hours(12));
         let expected = (!published).then_some(HolderEvent::Drop { root: root() });
         assert_eq!(holder.poll_event(), expected);
     }
@@ -250,7 +260,7 @@ fn what_is_not_published_in_time_is_dropped() {
 
 #[test]
 fn a_pull_that_brought_something_else_gives_no_lease() {
-    let mut holder = Holder::new(HolderConfig::for_devnet(ACTIONS), [], start());
+    let mut holder = Holder::new(HolderConfig::for_devnet(), [], start());
     holder.handle_capacity(1 << 40, 0);
     ask(&mut holder, offer_of(root()), "10.0.0.1", start());
     while holder.poll_event().is_some() {}
@@ -266,7 +276,7 @@ fn a_pull_that_brought_something_else_gives_no_lease() {
 fn pulls_have_a_bound_and_go_in_order() {
     let config = HolderConfig {
         pulls_max: 1,
-        ..HolderConfig::for_devnet(ACTIONS)
+        ..HolderConfig::for_devnet()
     };
     let mut holder = Holder::new(config, [], start());
     holder.handle_capacity(1 << 40, 0);
@@ -349,7 +359,7 @@ impl Net {
         let holders = (1..=peers)
             .map(|number| {
                 let key = key(number);
-                let mut holder = Holder::new(HolderConfig::for_devnet(ACTIONS), [], start());
+                let mut holder = Holder::new(HolderConfig::for_devnet(), [], start());
                 holder.handle_capacity(1 << 40, 0);
                 let book = LeaseBook::new(
                     BookConfig::default(),
@@ -454,15 +464,9 @@ impl Net {
             }
             (None, _) => {
                 let peer = self.holders.get_mut(&transmit.to).unwrap();
-                let book = Book(&peer.book);
-                peer.holder.handle_request(
-                    RequestId(1),
-                    origin("10.0.0.1"),
-                    transmit.request,
-                    &book,
-                    self.now,
-                );
-                peer.holder.poll_reply().unwrap().response
+                let lease = peer.book.lease(&root());
+                let request = transmit.request;
+                answer(&mut peer.holder, request, "10.0.0.1", lease, self.now)
             }
         };
         self.publication
@@ -513,37 +517,43 @@ impl Net {
     }
 }
 
-struct Book<'a>(&'a LeaseBook);
-
-impl Lookup for Book<'_> {
-    fn user(&self, user: UserId, signer: Address) -> Option<UserFacts> {
-        Users.user(user, signer)
-    }
-
-    fn lease(&self, root: &Cid) -> Option<SignedLease> {
-        self.0.lease(root).cloned()
-    }
+fn known_user(user: UserId, signer: Address) -> Option<UserFacts> {
+    (user == UserId(7) && signer == key(200).address()).then_some(UserFacts {
+        created: start().unix(),
+        stored_bytes: 0,
+        extra_bytes: 0,
+    })
 }
 
-struct Users;
-
-impl Lookup for Users {
-    fn user(&self, user: UserId, signer: Address) -> Option<UserFacts> {
-        (user == UserId(7) && signer == key(200).address()).then_some(UserFacts {
-            created: start().unix(),
-            stored_bytes: 0,
-            extra_bytes: 0,
-        })
+/// What a holder says to a request, after the checks that need nobody.
+fn answer(
+    holder: &mut Holder,
+    request: Request,
+    ip: &str,
+    lease: Option<&SignedLease>,
+    now: Moment,
+) -> Response {
+    let id = RequestId(1);
+    match request {
+        Request::Status { root } => holder.handle_status(id, &root, lease),
+        Request::Offer(offer) => {
+            if let Err(refusal) = offer.check() {
+                return Response::Refused(refusal);
+            }
+            let Ok(signer) = offer.action.signer(&ACTIONS) else {
+                let reason = "no signature";
+                return Response::Refused(Refusal::new(RefusalCode::Signature, reason));
+            };
+            let user = known_user(offer.action.action.user_id, signer);
+            holder.handle_offer(id, origin(ip), *offer, signer, (user, lease), now);
+        }
     }
-
-    fn lease(&self, _: &Cid) -> Option<SignedLease> {
-        None
-    }
+    holder.poll_reply().unwrap().response
 }
 
 #[track_caller]
 fn check_offer(change: impl Fn(&mut Offer), expected: Result<(), RefusalCode>) {
-    let mut holder = Holder::new(HolderConfig::new(ACTIONS), [], start());
+    let mut holder = Holder::new(HolderConfig::default(), [], start());
     holder.handle_capacity(1 << 40, 0);
     let mut offer = offer_of(root());
     change(&mut offer);
@@ -564,8 +574,7 @@ fn check_offer(change: impl Fn(&mut Offer), expected: Result<(), RefusalCode>) {
 
 fn ask(holder: &mut Holder, offer: Offer, ip: &str, now: Moment) -> Response {
     let request = Request::Offer(Box::new(offer));
-    holder.handle_request(RequestId(1), origin(ip), request, &Users, now);
-    holder.poll_reply().unwrap().response
+    answer(holder, request, ip, None, now)
 }
 
 #[track_caller]

@@ -21,6 +21,10 @@ pub(super) struct Gossip {
 }
 
 impl Gossip {
+    pub(super) fn is_liar(&self, peer: u32) -> bool {
+        self.liars.get(peer as usize).copied().unwrap_or(false)
+    }
+
     pub(super) fn new(liars: Vec<bool>) -> Self {
         Self {
             liars,
@@ -45,12 +49,7 @@ impl Checkers {
 
     /// Notes that a message was held against its sender.
     pub fn note_rejected(&mut self, topic: Topic, from: u32, now: Moment) {
-        let is_liar = self
-            .gossip
-            .liars
-            .get(from as usize)
-            .copied()
-            .unwrap_or(false);
+        let is_liar = self.gossip.is_liar(from);
         self.findings.observe(
             "nothing is held against an honest peer",
             is_liar,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use cid::Cid;
 use protocol::id::{Address, Hash32};
-use protocol::lease::PageError;
 use protocol::records::{SignedLease, SignedPage};
 use protocol::signing::Record;
 use protocol::time::{Epoch, Moment};
@@ -68,20 +67,15 @@ impl Checkers {
             });
     }
 
-    /// Notes that a peer refused a page.
-    pub fn note_page_error(&mut self, error: &PageError, now: Moment) {
-        let is_honest = match error {
-            PageError::Equivocation { .. }
-            | PageError::Signature(_)
-            | PageError::Leases { .. }
-            | PageError::Span { .. } => false,
-            PageError::Stale { .. } | PageError::Future { .. } | PageError::Full { .. } => true,
-        };
+    /// Notes that the content role of an honest peer holds something against a
+    /// peer: over an honest one's own connection nothing false arrives.
+    pub fn note_charged(&mut self, peer: u32, now: Moment) {
+        let is_honest = !self.gossip.is_liar(peer);
         self.findings.observe(
-            "an honest holder's page is accepted",
-            is_honest,
+            "the content role holds nothing against an honest peer",
+            !is_honest,
             now,
-            || error.to_string(),
+            || format!("peer {peer} was charged"),
         );
     }
 }

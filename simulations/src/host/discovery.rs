@@ -25,6 +25,9 @@ impl Host {
     pub(super) fn handle_chain(&mut self, ctx: &mut Ctx) {
         if !self.is_staked || !ctx.is_chain_up {
             self.handle_chain_away();
+            if self.is_staked {
+                self.note_height(ctx);
+            }
             return;
         }
         while self.disk.chain_block < ctx.chain.finalized() {
@@ -33,7 +36,9 @@ impl Host {
             let block = block.expect("final blocks stay");
             self.handle_final_block(&block, ctx);
             self.disk.chain_block = number;
+            self.note_entries(&block.entries, ctx);
         }
+        self.note_height(ctx);
         self.handle_chain_tip(ctx);
     }
 
@@ -42,7 +47,7 @@ impl Host {
             self.registry = Arc::clone(&block.registry);
             self.spread
                 .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
-            self.handle_placement(ctx);
+            self.note_content_registry(ctx);
         }
         let head = self.disk.head_builder.handle_final_block(&FinalBlock {
             block: BlockRef {
@@ -79,9 +84,6 @@ impl Host {
                 block.entries.clone(),
                 ctx.now,
             );
-        }
-        for entry in &block.entries {
-            self.handle_published(&entry.action.action.metadata);
         }
     }
 

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use cid::Cid;
 use gossip::heads::{CountedHead, HeadBuilder};
 use protocol::action::SignedAction;
+use protocol::content::{Counters, Row as ContentRow, Stored, Upload};
+use protocol::id::Address;
 use protocol::id::Hash32;
-use protocol::lease::Counters;
 use protocol::merkle::Peaks;
-use protocol::publish::{State, Upload};
+use protocol::publish::State;
 use protocol::records::{Lease, SignedLease, SignedPage};
 use protocol::relayer::Row;
-use protocol::time::Moment;
+use protocol::time::{Epoch, Moment};
 use protocol::unixfs::{ProofRoot, Traversal, proof_root};
 use protocol::vault;
 
@@ -24,16 +25,22 @@ pub struct Disk {
     pub blocks: BTreeMap<Cid, Bytes>,
     /// Blocks whose bytes went bad; reading one fails.
     pub rotten: BTreeSet<Cid>,
+    /// The blocks that each root lists, as far as they were stored.
+    pub roots: BTreeMap<Cid, BTreeSet<Cid>>,
     /// The lease book's counters.
     pub counters: Counters,
     /// Standing leases.
     pub leases: BTreeMap<Cid, SignedLease>,
     /// The newest page.
     pub page: Option<SignedPage>,
-    /// The leases that it lists.
-    pub page_leases: Vec<Lease>,
+    /// Other holders' leases.
+    pub claims: BTreeMap<(Address, Cid), Lease>,
     /// Accepted offers.
-    pub uploads: Vec<Upload>,
+    pub uploads: BTreeMap<Cid, Upload>,
+    /// Since when nothing names a promised root.
+    pub ended: BTreeMap<Cid, Epoch>,
+    /// True after a restore from a backup, until the return is over.
+    pub is_restored: bool,
     /// The last final block that was taken in.
     pub chain_block: u64,
     /// The heads' state after it.
@@ -118,12 +125,96 @@ impl Disk {
         is_whole(root, |cid| self.blocks.get(cid).cloned())
     }
 
-    /// Deletes the blocks of a root.
+    /// Stores a block that a root lists.
+    pub fn store(&mut self, root: Cid, cid: Cid, data: Bytes) {
+        self.rotten.remove(&cid);
+        self.blocks.insert(cid, data);
+        self.list(root, cid);
+    }
+
+    /// Notes that a root lists a block.
+    pub fn list(&mut self, root: Cid, cid: Cid) {
+        self.roots.entry(root).or_default().insert(cid);
+    }
+
+    /// The blocks that a root lists, as far as they were stored.
+    pub fn listed(&self, root: &Cid) -> impl Iterator<Item = &Cid> {
+        self.roots.get(root).into_iter().flatten()
+    }
+
+    /// The roots that list a block.
+    #[must_use]
+    pub fn roots_listing(&self, block: &Cid) -> Vec<Cid> {
+        let lists = |(_, listed): &(&Cid, &BTreeSet<Cid>)| listed.contains(block);
+        self.roots
+            .iter()
+            .filter(lists)
+            .map(|(root, _)| *root)
+            .collect()
+    }
+
+    /// Drops a bad block; roots go on listing it.
+    pub fn drop_block(&mut self, cid: &Cid) {
+        self.blocks.remove(cid);
+        self.rotten.remove(cid);
+    }
+
+    /// Gives up a root, and the blocks that no other lists.
     pub fn delete(&mut self, root: &Cid) {
-        for cid in self.dag(root) {
-            self.blocks.remove(&cid);
-            self.rotten.remove(&cid);
+        for cid in self.roots.remove(root).unwrap_or_default() {
+            if !self.roots.values().any(|listed| listed.contains(&cid)) {
+                self.drop_block(&cid);
+            }
         }
+    }
+
+    /// Gives up every root but these.
+    pub fn keep(&mut self, kept: &BTreeSet<Cid>) {
+        let gone: Vec<Cid> = self
+            .roots
+            .keys()
+            .filter(|root| !kept.contains(root))
+            .copied()
+            .collect();
+        for root in gone {
+            self.delete(&root);
+        }
+    }
+
+    /// What the content role goes on with.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        Stored {
+            uploads: self.uploads.values().cloned().collect(),
+            counters: self.counters,
+            leases: self.leases.values().cloned().collect(),
+            page: self.page.clone(),
+            claims: self.claims.values().cloned().collect(),
+            ended: self.ended.iter().map(|(root, at)| (*root, *at)).collect(),
+            is_restored: self.is_restored,
+        }
+    }
+
+    /// Writes a row of the content role.
+    pub fn put(&mut self, row: ContentRow) {
+        match row {
+            ContentRow::Upload(root, upload) => set(&mut self.uploads, root, upload),
+            ContentRow::Counters(counters) => self.counters = counters,
+            ContentRow::Lease(root, lease) => set(&mut self.leases, root, lease),
+            ContentRow::Page(page) => self.page = Some(*page),
+            ContentRow::Claim(holder, root, lease) => {
+                set(&mut self.claims, (holder, root), lease);
+            }
+            ContentRow::Ended(root, since) => set(&mut self.ended, root, since.map(Box::new)),
+            ContentRow::Returned => self.is_restored = false,
+        }
+    }
+}
+
+fn set<K: Ord, V>(rows: &mut BTreeMap<K, V>, key: K, value: Option<Box<V>>) {
+    match value {
+        Some(value) => drop(rows.insert(key, *value)),
+        None => drop(rows.remove(&key)),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use cid::Cid;
+use protocol::content::Input;
+use protocol::content::repair::Place;
 use protocol::exchange::{
     Answer, Around, Download, DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput,
     FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Request, RequestId, Response,
@@ -12,9 +14,8 @@ use protocol::exchange::{
 use protocol::id::{Address, Role};
 use protocol::machine::Machine;
 use protocol::placement::REPLICAS_TARGET;
-use protocol::repair::{Place, RootFacts};
 use protocol::time::Moment;
-use protocol::unixfs::{Block, verify_block};
+use protocol::unixfs::Block;
 use protocol::wire::Protocol;
 
 use super::{Host, Pending, is_due};
@@ -91,11 +92,6 @@ impl Exchange {
         if let Some(ticket) = self.tickets.remove(&(*root, goal)) {
             self.leave(ticket, now);
         }
-    }
-
-    pub(super) fn is_fetching(&self, root: &Cid) -> bool {
-        let mut downloads = self.downloads.values();
-        downloads.any(|running| running.download.root() == *root)
     }
 
     fn leave(&mut self, ticket: Ticket, now: Moment) {
@@ -214,8 +210,11 @@ impl Host {
                 // There is no Kademlia here.
                 DownloadOutput::FindProviders => DownloadInput::Providers(Vec::new()),
                 DownloadOutput::Look(query) => self.look(query),
-                DownloadOutput::Store(blocks) => self.store(blocks, ctx),
+                DownloadOutput::Store(blocks) => self.store(root, blocks, ctx),
                 DownloadOutput::List(cids) => {
+                    for cid in &cids {
+                        self.disk.list(root, *cid);
+                    }
                     let blocks = &self.disk.blocks;
                     let missing = cids.iter().filter(|cid| !blocks.contains_key(cid));
                     let missing = missing.count() as u64;
@@ -268,12 +267,11 @@ impl Host {
         DownloadInput::Looked { cid, local }
     }
 
-    fn store(&mut self, blocks: Vec<Block>, ctx: &mut Ctx) -> DownloadInput {
+    fn store(&mut self, root: Cid, blocks: Vec<Block>, ctx: &mut Ctx) -> DownloadInput {
         for block in blocks {
             ctx.checkers
                 .note_stored(self.idx, &block.cid, &block.data, ctx.now);
-            self.disk.rotten.remove(&block.cid);
-            self.disk.blocks.insert(block.cid, block.data);
+            self.disk.store(root, block.cid, block.data);
         }
         DownloadInput::Stored
     }
@@ -340,7 +338,7 @@ impl Host {
         id: FetchId,
         asked: RequestId,
         data: Option<Bytes>,
-        ctx: &Ctx,
+        ctx: &mut Ctx,
     ) {
         let Some(running) = self.exchange.downloads.get_mut(&id) else {
             return;
@@ -349,51 +347,15 @@ impl Host {
         let answered = DownloadInput::Answered { id: asked, answer };
         running.download.handle(answered, ctx.now);
         let (root, bytes) = (running.download.root(), running.download.progress().bytes);
-        if let Some(content) = &mut self.content {
-            content.holder.handle_progress(&root, bytes);
-        }
-    }
-
-    /// Takes the block of a checked read.
-    pub(super) fn handle_checked(
-        &mut self,
-        peer: Address,
-        root: &Cid,
-        cid: &Cid,
-        data: Option<Bytes>,
-        _ctx: &mut Ctx,
-    ) {
-        let is_held = data
-            .and_then(|data| Response::decode(&data).ok())
-            .and_then(|response| response.answers.into_iter().next())
-            .is_some_and(|answer| match answer {
-                Answer::Data(data) => verify_block(cid, &data).is_ok(),
-                Answer::Missing | Answer::Busy => false,
-            });
-        if let Some(content) = &mut self.content {
-            content.repair.handle_check(peer, root, is_held);
-        }
+        self.tell_content(Input::Progress { root, bytes }, ctx);
     }
 
     fn handle_fetch_end(&mut self, root: &Cid, goal: Goal, is_done: bool, ctx: &mut Ctx) {
-        let proof = self.disk.proof(root).filter(|_| is_done);
-        match goal {
-            Goal::Own => self.handle_own_fetched(root, proof.is_some(), ctx),
-            Goal::Upload => {
-                if let Some(content) = &mut self.content {
-                    match proof {
-                        Some(proof) => content.holder.handle_pulled(root, proof.hash, proof.size),
-                        None => content.holder.handle_pull_failed(root),
-                    }
-                }
-            }
-            Goal::Repair => {
-                let facts = proof.map(|proof| RootFacts {
-                    proof_root: proof.hash,
-                    size: proof.size,
-                });
-                self.handle_repaired(root, facts, ctx);
-            }
+        if goal == Goal::Own {
+            let is_whole = is_done && self.disk.has_root(root);
+            self.handle_own_fetched(root, is_whole, ctx);
+        } else {
+            self.note_fetched(*root, goal, ctx);
         }
     }
 }

@@ -192,7 +192,7 @@ impl Host {
         let blocks = random_files(ctx);
         let root = blocks.last().expect("a directory has a root").cid;
         for block in blocks {
-            self.disk.blocks.insert(block.cid, block.data);
+            self.disk.store(root, block.cid, block.data);
         }
         let Some(facts) = self.facts(&root) else {
             return;

@@ -92,6 +92,7 @@ impl World {
             trace: TraceHash::default(),
             index: addresses.iter().copied().zip(0..).collect(),
             addresses,
+            staked: members.len(),
             everybody: Arc::new(Mesh::new(peers, &all, MESH_DEGREE, &mut mesh_rng)),
             staked_only: Arc::new(Mesh::new(peers, &all[..staked], MESH_DEGREE, &mut mesh_rng)),
             ids: 0,

@@ -147,6 +147,24 @@ impl World {
     fn start(&mut self, idx: u32) {
         if !self.killed.contains(&idx) {
             self.hosts[idx as usize].start(&mut self.ctx);
+            self.tell_connections(idx);
+        }
+    }
+
+    fn put_down(&mut self, idx: u32) {
+        self.hosts[idx as usize].crash(&mut self.ctx);
+        self.tell_connections(idx);
+    }
+
+    /// Staked peers soon notice that one of them came or went.
+    fn tell_connections(&mut self, idx: u32) {
+        if idx as usize >= self.staked {
+            return;
+        }
+        for host in &self.hosts[..self.staked] {
+            if host.is_up {
+                self.ctx.local(host, NOTICE_DELAY, Local::Connected);
+            }
         }
     }
 
@@ -214,7 +232,7 @@ impl World {
 
     fn crash(&mut self) {
         if let Some(idx) = self.victim(false) {
-            self.hosts[idx as usize].crash(&mut self.ctx);
+            self.put_down(idx);
             let after = self.fault_span();
             self.ctx
                 .schedule(self.ctx.now + after, WorldEvent::Start(idx));
@@ -224,7 +242,7 @@ impl World {
     fn kill(&mut self) {
         if let Some(idx) = self.victim(true) {
             self.killed.insert(idx);
-            self.hosts[idx as usize].crash(&mut self.ctx);
+            self.put_down(idx);
         }
     }
 
@@ -266,7 +284,7 @@ impl World {
 
     fn stop(&mut self, idx: u32) {
         self.killed.insert(idx);
-        self.hosts[idx as usize].crash(&mut self.ctx);
+        self.put_down(idx);
     }
 
     fn toggle_session(&mut self, idx: u32) {
@@ -408,3 +426,6 @@ const PROBE_CALM: Duration = Duration::from_secs(5);
 
 /// The calm phase lasts at least this long, so that late damage shows.
 const CALM_MIN: Duration = Duration::from_secs(30);
+
+/// From the end of a connection to the moment that others notice it.
+const NOTICE_DELAY: Duration = Duration::from_secs(1);

@@ -82,20 +82,20 @@ impl Snapshot {
             .is_some())
     }
 
-    /// What metadata claims of a root: the proof root and the size of the oldest
-    /// reference that claims each, as its author says.
+    /// A root with those who name it and what they claim of it; nobody when
+    /// nothing names it.
     ///
     /// # Errors
     ///
     /// As [`Snapshot::references`].
-    pub fn claimed_facts(&self, root: &Cid) -> Result<ClaimedFacts, IndexError> {
+    pub fn referenced_root(&self, root: &Cid) -> Result<ReferencedRoot, IndexError> {
         let mut found = ReferencedRoot::new(*root);
         for row in self.scan(&keys::references(root))?.take(REFERENCES_MAX) {
             let (key, value) = row?;
             let (_, reference, facts) = read_reference(&key, &value)?;
             found.add(reference.owner, facts);
         }
-        Ok(found.facts)
+        Ok(found)
     }
 
     /// Up to `limit` roots that live entities name, after one or from the first

@@ -4,10 +4,9 @@
 
 use bytes::Bytes;
 use cid::Cid;
+use protocol::content::{Counters, Upload};
 use protocol::id::{Address, Hash32};
-use protocol::lease::Counters;
-use protocol::publish::Upload;
-use protocol::records::{SignedHead, SignedLease, SignedPage};
+use protocol::records::{Lease, SignedHead, SignedLease, SignedPage};
 use protocol::relayer;
 use protocol::signing::Record as _;
 use protocol::time::{Epoch, UnixSeconds};
@@ -37,13 +36,14 @@ tables! {
     OWN_PAGE: String => SignedPage = "own_page", BackedUp;
 
     /// Other holders' leases, as their newest page renews them; the holders tell them again.
-    LEASES_BY_HOLDER: (Address, Cid) => SignedLease = "leases_by_holder", Derived;
+    LEASES_BY_HOLDER: (Address, Cid) => Lease = "leases_by_holder", Derived;
 
     /// Uploads that were accepted from others, by root.
     UPLOADS: Cid => Upload = "uploads", BackedUp;
 
-    /// Roots that a digital content has or had; the index does not know what it had.
-    ROOT_SIGHTINGS: Cid => Unbound = "root_sightings", BackedUp;
+    /// Since which epoch nothing names a promised root; the index does not know what
+    /// named it.
+    ENDED: Cid => Epoch = "ended", BackedUp;
 
     /// Own publications that are under way or over, by the digest of their action.
     PUBLICATIONS: Hash32 => Unbound = "publications", BackedUp;

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use protocol::content::Counters;
 use protocol::id::{Address, Hash32};
-use protocol::lease::Counters;
 use protocol::records::{Head, Lease, SignedHead, SignedLease};
 use protocol::signing::{Signature, Signed};
 use protocol::time::{Epoch, UnixSeconds};
@@ -88,7 +88,11 @@ fn rows_of_a_holder_are_one_range_in_order() {
     tables
         .write::<_, TablesError>(|rows| {
             for (holder, lease) in [(bob, &leases[0]), (ada, &leases[1]), (bob, &leases[2])] {
-                rows.put(LEASES_BY_HOLDER, &(holder, lease.record.root), lease)?;
+                rows.put(
+                    LEASES_BY_HOLDER,
+                    &(holder, lease.record.root),
+                    &lease.record,
+                )?;
             }
             Ok(())
         })
@@ -96,7 +100,10 @@ fn rows_of_a_holder_are_one_range_in_order() {
     let found = tables
         .read::<_, TablesError>(|rows| rows.range(LEASES_BY_HOLDER, Bound::Unbounded, 10))
         .unwrap();
-    assert_eq!(found[0], ((ada, leases[1].record.root), leases[1].clone()));
+    assert_eq!(
+        found[0],
+        ((ada, leases[1].record.root), leases[1].record.clone())
+    );
     assert!(found[1..].iter().all(|((holder, _), _)| *holder == bob));
     assert!(found[1].0 < found[2].0);
 }
@@ -121,7 +128,7 @@ fn a_backup_holds_what_is_backed_up_and_mixes_with_no_other_records() {
     let root = lease.record.root;
     from.write::<_, TablesError>(|rows| {
         rows.put(LEASES, &root, &lease)?;
-        rows.put(LEASES_BY_HOLDER, &(Address([2; 20]), root), &lease)?;
+        rows.put(LEASES_BY_HOLDER, &(Address([2; 20]), root), &lease.record)?;
         rows.put(LEASE_COUNTERS, &newest(), &counters(7))
     })
     .unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use protocol::lease::Counters;
+use protocol::content::Counters;
 use storage::backend::MemoryBackend;
 use storage::tables::{LEASE_COUNTERS, META, Tables, TablesError, newest};
 

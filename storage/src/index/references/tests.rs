@@ -71,7 +71,10 @@ fn indexed(snapshot: &Snapshot) -> Named {
             assert!(references.is_sorted_by_key(|reference| reference.sequence));
             let owners: BTreeSet<UserId> = found.owners.iter().copied().collect();
             assert_eq!(found.owners.len(), owners.len());
-            assert_eq!(found.facts, snapshot.claimed_facts(&found.root).unwrap());
+            assert_eq!(
+                found.facts,
+                snapshot.referenced_root(&found.root).unwrap().facts
+            );
             let references: BTreeSet<_> = references
                 .iter()
                 .map(|reference| {
@@ -295,7 +298,7 @@ fn an_update_of_facts_keeps_the_age_of_a_reference() {
         references.iter().map(owners).collect::<Vec<_>>(),
         [user_id(0), user_id(1)]
     );
-    assert_eq!(snapshot.claimed_facts(root).unwrap().size, Some(5));
+    assert_eq!(snapshot.referenced_root(root).unwrap().facts.size, Some(5));
     // What changes no reference tells no root.
     let renamed = ContentFields {
         title: Some("Noon".to_owned()),

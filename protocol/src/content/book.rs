@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::{LEASE_EPOCHS_MAX, LEASES_MAX, Lease, Page, SignedLease, SignedPage};
+use super::leaf::LEAVES_MAX;
+use super::listing::{Listing, Part};
 use crate::id::{Address, Hash32};
+use crate::records::{LEASE_EPOCHS_MAX, Lease, Page, SignedLease, SignedPage};
 use crate::time::Epoch;
 
 /// The leases that this peer has given.
@@ -19,8 +21,7 @@ pub struct LeaseBook {
     config: BookConfig,
     holder: Address,
     counters: Counters,
-    leases: BTreeMap<Cid, SignedLease>,
-    page: Option<SignedPage>,
+    listing: Listing<Lease>,
 }
 
 /// Spans and limits of a [`LeaseBook`].
@@ -30,7 +31,7 @@ pub struct BookConfig {
     pub lease_epochs: u64,
     /// A lease that ends within this many epochs is due for renewal.
     pub renewal_epochs: u64,
-    /// Leases that are held at most; at most [`LEASES_MAX`].
+    /// Leases that are held at most; at most [`LEAVES_MAX`].
     pub leases_max: usize,
 }
 
@@ -43,6 +44,9 @@ pub struct Counters {
     pub page_serial: u64,
     /// Epoch of the last page; a second one for it would be an offence.
     pub page_epoch: Option<Epoch>,
+    /// Serial of the last lease when the last page was drafted.
+    #[serde(default)]
+    pub listed_serial: u64,
 }
 
 /// What a holder should do to promise a root.
@@ -75,14 +79,15 @@ impl Default for BookConfig {
         Self {
             lease_epochs: LEASE_EPOCHS_MAX,
             renewal_epochs: 7 * 24,
-            leases_max: LEASES_MAX,
+            leases_max: LEAVES_MAX,
         }
     }
 }
 
 impl LeaseBook {
-    /// Opens a book with what was stored of it: counters, leases and the newest
-    /// page. The counters never fall below what the records show.
+    /// Opens a book with what was stored of it: counters, leases, and the newest
+    /// page with the lease serial at its draft. The counters never fall below
+    /// what the records show.
     #[must_use]
     pub fn new(
         config: BookConfig,
@@ -106,31 +111,158 @@ impl LeaseBook {
             counters.page_serial = counters.page_serial.max(page.record.serial);
             counters.page_epoch = counters.page_epoch.max(Some(page.record.epoch));
         }
+        let page = page.map(|page| (page, counters.listed_serial));
         Self {
             config,
             holder,
             counters,
-            leases: newest,
-            page,
+            listing: Listing::restore(newest.into_values(), page),
         }
     }
 
-    /// Promises a root from `epoch` on. A standing lease that says the same and
-    /// is not due for renewal is returned as it is.
+    /// Draws serials far above all that a former self may have used, and keeps
+    /// the epoch in which it may have signed without a page: what comes back
+    /// from a backup does not know what was signed after it was made. The
+    /// counters are to be stored before anything is signed.
+    pub fn return_from_backup(&mut self, epoch: Epoch) -> Counters {
+        self.counters.lease_serial += RETURN_SERIALS;
+        self.counters.page_serial += RETURN_SERIALS;
+        self.counters.page_epoch = self.counters.page_epoch.max(Some(epoch));
+        self.counters
+    }
+
+    /// Promises a root from `epoch` on; a standing lease is returned as it is.
     pub fn grant(&mut self, root: Cid, proof_root: Hash32, size: u64, epoch: Epoch) -> Grant {
-        match self.leases.get(&root) {
+        match self.lease(&root) {
             Some(standing)
-                if standing.record.proof_root == proof_root
-                    && standing.record.size == size
-                    && !self.is_due(&standing.record, epoch) =>
+                if standing.record.proof_root == proof_root && standing.record.size == size =>
             {
-                return Grant::Standing(standing.clone());
+                Grant::Standing(standing.clone())
             }
-            None if self.leases.len() >= self.config.leases_max.min(LEASES_MAX) => {
-                return Grant::Full;
-            }
-            Some(_) | None => {}
+            None if self.len() >= self.config.leases_max.min(LEAVES_MAX) => Grant::Full,
+            Some(_) | None => self.draft(root, proof_root, size, epoch),
         }
+    }
+
+    /// Drafts leases anew that end soon and are wanted, at most `roots_max`.
+    pub fn renew(
+        &mut self,
+        epoch: Epoch,
+        roots_max: usize,
+        is_wanted: impl Fn(&Cid) -> bool,
+    ) -> Vec<(Lease, Counters)> {
+        let due: Vec<Lease> = self
+            .leases()
+            .map(|lease| &lease.record)
+            .filter(|lease| self.is_due(lease, epoch) && is_wanted(&lease.root))
+            .take(roots_max)
+            .cloned()
+            .collect();
+        due.into_iter()
+            .filter_map(|lease| {
+                let drafted = self.draft(lease.root, lease.proof_root, lease.size, epoch);
+                match drafted {
+                    Grant::Draft { lease, counters } => Some((lease, counters)),
+                    Grant::Standing(_) | Grant::Full => None,
+                }
+            })
+            .collect()
+    }
+
+    /// Enters a signed lease in place of an older one of its root. Leases of
+    /// somebody else, or with a serial that was never drawn, are ignored.
+    pub fn handle_signed(&mut self, lease: SignedLease) {
+        let record = &lease.record;
+        if record.holder != self.holder || record.serial > self.counters.lease_serial {
+            return;
+        }
+        if self
+            .lease(&record.root)
+            .is_none_or(|known| known.record.serial < record.serial)
+        {
+            self.listing.insert(lease);
+        }
+    }
+
+    /// Strikes the lease of a root; the next page releases it, and until then
+    /// listings name it as given up.
+    pub fn release(&mut self, root: &Cid) -> Option<SignedLease> {
+        self.listing.release(&root.to_bytes())
+    }
+
+    /// The roots whose leases have ended.
+    #[must_use]
+    pub fn expired(&self, epoch: Epoch) -> Vec<Cid> {
+        self.leases()
+            .filter(|lease| lease.record.to_epoch < epoch)
+            .map(|lease| lease.record.root)
+            .collect()
+    }
+
+    /// Drafts the page of `epoch`, unless one was drafted for it or a later one.
+    pub fn draft_page(&mut self, epoch: Epoch) -> Option<PageDraft> {
+        if self.counters.page_epoch.is_some_and(|last| last >= epoch) {
+            return None;
+        }
+        self.counters.page_serial += 1;
+        self.counters.page_epoch = Some(epoch);
+        self.counters.listed_serial = self.counters.lease_serial;
+        let serial = self.counters.page_serial;
+        Some(PageDraft {
+            page: self.listing.draft(self.holder, serial, epoch),
+            counters: self.counters,
+        })
+    }
+
+    /// Enters a signed page as the newest.
+    pub fn handle_page_signed(&mut self, page: SignedPage) {
+        if page.record.holder == self.holder && page.record.serial <= self.counters.page_serial {
+            self.listing.handle_page(page);
+        }
+    }
+
+    /// A part of what this holder lists; see [`Part`].
+    #[must_use]
+    pub fn part(&self, after: Option<&[u8]>, known: Option<u64>) -> Part<Lease> {
+        self.listing.part(after, known)
+    }
+
+    /// The newest signed page.
+    #[must_use]
+    pub fn page(&self) -> Option<&SignedPage> {
+        self.listing.page()
+    }
+
+    /// The standing lease of a root.
+    #[must_use]
+    pub fn lease(&self, root: &Cid) -> Option<&SignedLease> {
+        self.listing.get(&root.to_bytes())
+    }
+
+    /// All standing leases, by root bytes.
+    pub fn leases(&self) -> impl Iterator<Item = &SignedLease> {
+        self.listing.standing()
+    }
+
+    /// How many leases stand.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.listing.len()
+    }
+
+    /// True when no lease stands.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The counters as they stand.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn draft(&mut self, root: Cid, proof_root: Hash32, size: u64, epoch: Epoch) -> Grant {
         self.counters.lease_serial += 1;
         let lease = Lease {
             root,
@@ -147,109 +279,11 @@ impl LeaseBook {
         }
     }
 
-    /// Enters a signed lease in place of an older one of its root. Leases of
-    /// somebody else, or with a serial that was never drawn, are ignored.
-    pub fn handle_signed(&mut self, lease: SignedLease) {
-        let record = &lease.record;
-        if record.holder != self.holder || record.serial > self.counters.lease_serial {
-            return;
-        }
-        if self
-            .leases
-            .get(&record.root)
-            .is_none_or(|known| known.record.serial < record.serial)
-        {
-            self.leases.insert(record.root, lease);
-        }
-    }
-
-    /// Strikes the lease of a root; the next page releases it.
-    pub fn release(&mut self, root: &Cid) -> Option<SignedLease> {
-        self.leases.remove(root)
-    }
-
-    /// Strikes the leases whose last epoch has passed and returns their roots.
-    pub fn expire(&mut self, epoch: Epoch) -> Vec<Cid> {
-        let expired: Vec<Cid> = self
-            .leases
-            .values()
-            .filter(|lease| lease.record.to_epoch < epoch)
-            .map(|lease| lease.record.root)
-            .collect();
-        for root in &expired {
-            self.leases.remove(root);
-        }
-        expired
-    }
-
-    /// The roots whose leases should be granted anew, at most `roots_max`.
-    #[must_use]
-    pub fn renewals(&self, epoch: Epoch, roots_max: usize) -> Vec<Cid> {
-        self.leases
-            .values()
-            .filter(|lease| self.is_due(&lease.record, epoch))
-            .map(|lease| lease.record.root)
-            .take(roots_max)
-            .collect()
-    }
-
-    /// Drafts the page of `epoch`, unless one was drafted for it or a later one.
-    pub fn draft_page(&mut self, epoch: Epoch) -> Option<PageDraft> {
-        if self.counters.page_epoch.is_some_and(|last| last >= epoch) {
-            return None;
-        }
-        self.counters.page_serial += 1;
-        self.counters.page_epoch = Some(epoch);
-        let leases = self.leases.values().map(|lease| &lease.record);
-        Some(PageDraft {
-            page: Page::new(self.holder, self.counters.page_serial, epoch, leases),
-            counters: self.counters,
-        })
-    }
-
-    /// Enters a signed page as the newest.
-    pub fn handle_page_signed(&mut self, page: SignedPage) {
-        if page.record.holder == self.holder && page.record.serial <= self.counters.page_serial {
-            self.page = Some(page);
-        }
-    }
-
-    /// The newest signed page.
-    #[must_use]
-    pub fn page(&self) -> Option<&SignedPage> {
-        self.page.as_ref()
-    }
-
-    /// The standing lease of a root.
-    #[must_use]
-    pub fn lease(&self, root: &Cid) -> Option<&SignedLease> {
-        self.leases.get(root)
-    }
-
-    /// All standing leases.
-    pub fn leases(&self) -> impl Iterator<Item = &SignedLease> {
-        self.leases.values()
-    }
-
-    /// How many leases stand.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.leases.len()
-    }
-
-    /// True when no lease stands.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.leases.is_empty()
-    }
-
-    /// The counters as they stand.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
     fn is_due(&self, lease: &Lease, epoch: Epoch) -> bool {
         lease.to_epoch.0 < epoch.plus(self.config.renewal_epochs).0
     }
 }
+
+/// Serials that a return from a backup skips. Chosen: more than a holder can
+/// have used since, and a backup may be restored 2^40 times.
+const RETURN_SERIALS: u64 = 1 << 24;

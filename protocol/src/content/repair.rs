@@ -17,11 +17,15 @@ use cid::Cid;
 
 use crate::id::{Address, Hash32, OperatorNumber};
 use crate::placement::Placement;
+use crate::records::Lease;
 use crate::time::Moment;
 
 mod bucket;
+mod queue;
 
 pub use bucket::TokenBucket;
+
+use queue::{Line, Queue};
 
 /// Decides what this peer should fetch and what it may release.
 #[derive(Debug)]
@@ -38,9 +42,10 @@ pub struct Repair {
     lost: BTreeSet<Address>,
     work: Work,
     /// Roots to fetch, those with the fewest live holders first.
-    queue: BTreeSet<(usize, Cid)>,
-    /// Roots that are being fetched, with the bytes taken from the bucket.
-    fetching: BTreeMap<Cid, u64>,
+    queue: Queue,
+    fetching: BTreeMap<Cid, Fetching>,
+    /// Roots that are only claimed.
+    claimed_count: usize,
     /// Roots that failed, by the moment they may be tried again.
     retries: BTreeSet<(Moment, Cid)>,
     /// Held roots that others are wanted for, and hold as far as known.
@@ -48,6 +53,8 @@ pub struct Repair {
     checks: BTreeMap<Cid, Check>,
     starved: BTreeSet<Cid>,
     bucket: TokenBucket,
+    /// When a fetch that waits for bandwidth or trust may start.
+    next_fetch: Option<Moment>,
     events: VecDeque<Event>,
 }
 
@@ -66,6 +73,8 @@ pub struct Config {
     pub step_roots_max: usize,
     /// Roots that are tracked.
     pub roots_max: usize,
+    /// Roots that are tracked although they are only claimed.
+    pub claimed_roots_max: usize,
     /// Roots that wait to be fetched; the next pass finds those without room.
     pub queue_max: usize,
     /// Roots that are fetched at a time.
@@ -166,16 +175,37 @@ pub struct Progress {
     pub is_scanning: bool,
 }
 
+/// A root that is being fetched.
+#[derive(Debug, Clone, Copy)]
+struct Fetching {
+    /// Bytes taken from the bucket.
+    bytes: u64,
+    line: Line,
+}
+
+impl RootFacts {
+    /// What a lease says of its root.
+    #[must_use]
+    pub fn of(lease: &Lease) -> Self {
+        Self {
+            proof_root: lease.proof_root,
+            size: lease.size,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Root {
-    /// What was verified here, else what the published action says.
+    /// True while something published names it, or this peer promised it.
+    is_required: bool,
+    /// What was verified here.
     known: Option<RootFacts>,
     /// Who claims to hold it, and what each says of it: sorted by peer, at most
     /// [`HOLDERS_MAX`].
     claims: Vec<(Address, RootFacts)>,
     failures: u32,
-    /// Set while the root waits in the queue, with its key there.
-    queued: Option<usize>,
+    /// Set while the root waits in the queue, with its place there.
+    queued: Option<queue::Place>,
     /// Set after a failure, until the root may be tried again.
     retry_at: Option<Moment>,
     /// This peer promised the root and lost blocks of it.
@@ -223,6 +253,7 @@ impl Default for Config {
             step_interval: Duration::from_millis(20),
             step_roots_max: 512,
             roots_max: 4_000_000,
+            claimed_roots_max: 1_000_000,
             queue_max: 100_000,
             fetches_max: 8,
             checks_max: 8,
@@ -255,13 +286,15 @@ impl Repair {
             seen: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             lost: BTreeSet::new(),
-            queue: BTreeSet::new(),
+            queue: Queue::default(),
             fetching: BTreeMap::new(),
+            claimed_count: 0,
             retries: BTreeSet::new(),
             surplus: BTreeSet::new(),
             checks: BTreeMap::new(),
             starved: BTreeSet::new(),
             bucket,
+            next_fetch: None,
             events: VecDeque::new(),
         };
         repair.handle_placement(placement, now);
@@ -284,6 +317,7 @@ impl Repair {
             }
             self.lost.remove(&peer);
         }
+        self.queue.retain(|peer| peers.contains(peer));
         self.placement = placement;
         for peer in peers {
             if peer != self.me && !self.seen.contains_key(&peer) {
@@ -316,23 +350,48 @@ impl Repair {
         }
     }
 
-    /// Notes that a root must exist, held by anybody or nobody. What was verified
-    /// here outranks `facts`; they outrank what holders say.
-    pub fn handle_required(&mut self, root: Cid, facts: RootFacts) {
-        if let Some(known) = self.track(root)
-            && known.known.is_none()
-        {
-            known.known = Some(facts);
-            self.touch(root);
+    /// Notes that something published names a root, so that it must exist, held
+    /// by anybody or nobody; it is not fetched before `from`.
+    pub fn handle_required(&mut self, root: Cid, from: Option<Moment>) {
+        if self.roots.len() >= self.config.roots_max && !self.roots.contains_key(&root) {
+            return;
         }
+        let known = self.roots.entry(root).or_insert_with(|| {
+            self.claimed_count += 1;
+            Root::default()
+        });
+        if std::mem::replace(&mut known.is_required, true) {
+            return;
+        }
+        self.claimed_count -= 1;
+        if let Some(from) = from
+            && known.retry_at.is_none_or(|at| at < from)
+        {
+            if let Some(at) = known.retry_at.replace(from) {
+                self.retries.remove(&(at, root));
+            }
+            self.retries.insert((from, root));
+        }
+        self.touch(root);
+    }
+
+    /// True when something published names the root, as far as is known.
+    #[must_use]
+    pub fn is_required(&self, root: &Cid) -> bool {
+        self.roots.get(root).is_some_and(|known| known.is_required)
     }
 
     /// Notes that a peer (or this one) holds a root: a binding lease was seen.
     pub fn handle_holding(&mut self, peer: Address, root: Cid, facts: RootFacts) {
         let me = self.me;
-        let Some(known) = self.track(root) else {
-            return;
-        };
+        if !self.roots.contains_key(&root) {
+            // A claim alone says nothing that is worth much room.
+            if self.claimed_count >= self.config.claimed_roots_max && peer != me {
+                return;
+            }
+            self.claimed_count += 1;
+        }
+        let known = self.roots.entry(root).or_default();
         if peer == me {
             known.known = Some(facts);
         }
@@ -359,22 +418,31 @@ impl Repair {
                     self.holdings.remove(peer);
                 }
             }
-            self.touch(*root);
+            if known.claims.is_empty() && !known.is_required && !known.is_owed {
+                self.forget(root);
+            } else {
+                self.touch(*root);
+            }
         }
     }
 
-    /// Stops to look after a root that was deleted, delisted or never published.
-    pub fn handle_unwanted(&mut self, root: &Cid) {
+    /// Stops to look after a root that nothing published names. What others
+    /// claim of it is kept, for when something does again.
+    pub fn handle_unrequired(&mut self, root: &Cid) {
         self.dequeue(root);
-        if let Some(known) = self.roots.remove(root) {
-            for (holder, _) in known.claims {
-                if let Some(roots) = self.holdings.get_mut(&holder) {
-                    roots.remove(root);
-                }
-            }
-            if let Some(at) = known.retry_at {
-                self.retries.remove(&(at, *root));
-            }
+        let Some(known) = self.roots.get_mut(root) else {
+            return;
+        };
+        if std::mem::take(&mut known.is_required) {
+            self.claimed_count += 1;
+        }
+        known.is_owed = false;
+        known.failures = 0;
+        if let Some(at) = known.retry_at.take() {
+            self.retries.remove(&(at, *root));
+        }
+        if known.claims.is_empty() {
+            self.forget(root);
         }
         self.work.roots.remove(root);
         self.starved.remove(root);
@@ -386,18 +454,20 @@ impl Repair {
     /// Notes that a block of a root that this peer holds is corrupt or missing:
     /// it is fetched again before anything else of its kind.
     pub fn handle_corrupt(&mut self, root: &Cid) {
-        let me = self.me;
-        self.handle_released(&me, root);
         if let Some(known) = self.roots.get_mut(root) {
             known.is_owed = true;
         }
+        let me = self.me;
+        self.handle_released(&me, root);
     }
 
     /// Notes that a fetch ended well: the root is durable here. `facts` are of the
     /// verified blocks, whatever others say of them.
     pub fn handle_fetched(&mut self, root: &Cid, facts: RootFacts, now: Moment) {
-        if self.fetching.remove(root).is_some() {
-            if let Some(known) = self.roots.get_mut(root) {
+        if self.end_fetch(root, true, now).is_some() {
+            if let Some(known) = self.roots.get_mut(root)
+                && (known.is_required || known.is_owed)
+            {
                 known.failures = 0;
                 known.is_owed = false;
                 self.handle_holding(self.me, *root, facts);
@@ -411,20 +481,42 @@ impl Repair {
     /// Notes that a fetch failed; the root is tried again later, with what others
     /// say of it if they disagree.
     pub fn handle_fetch_failed(&mut self, root: &Cid, now: Moment) {
-        let charged = self.fetching.remove(root);
-        if let Some(bytes) = charged {
+        if let Some(ended) = self.end_fetch(root, false, now) {
             // Whoever lied about a size shall not stop the repair of other roots.
-            self.bucket.give_back(bytes);
-        }
-        if charged.is_some()
-            && let Some(known) = self.roots.get_mut(root)
-        {
-            known.failures = (known.failures + 1).min(RETRY_FACTOR_MAX);
-            let at = now + self.config.retry_interval * known.failures;
-            known.retry_at = Some(at);
-            self.retries.insert((at, *root));
+            self.bucket.give_back(ended.bytes);
+            if let Some(known) = self.roots.get_mut(root) {
+                known.failures = (known.failures + 1).min(RETRY_FACTOR_MAX);
+                let at = now + self.config.retry_interval * known.failures;
+                known.retry_at = Some(at);
+                self.retries.insert((at, *root));
+            }
         }
         self.start_fetches(now);
+    }
+
+    /// Notes that a fetch was not judged by its holders: there is no room here.
+    pub fn handle_fetch_hindered(&mut self, root: &Cid, now: Moment) {
+        if let Some(ended) = self.fetching.remove(root) {
+            self.queue.end(ended.line);
+            self.bucket.give_back(ended.bytes);
+            if let Some(known) = self.roots.get_mut(root) {
+                let at = now + self.config.retry_interval * RETRY_FACTOR_MAX;
+                known.retry_at = Some(at);
+                self.retries.insert((at, *root));
+            }
+        }
+        self.start_fetches(now);
+    }
+
+    fn end_fetch(&mut self, root: &Cid, is_here: bool, now: Moment) -> Option<Fetching> {
+        let ended = self.fetching.remove(root)?;
+        self.queue.end(ended.line);
+        let claimants: Vec<Address> = self.claims(root).map(|(peer, _)| peer).collect();
+        for claimant in claimants {
+            self.queue
+                .judge(claimant, is_here, self.config.retry_interval, now);
+        }
+        Some(ended)
     }
 
     /// Takes the outcome of an [`Event::CheckRead`].
@@ -491,7 +583,7 @@ impl Repair {
         if let Some((at, _)) = self.retries.first() {
             next = next.min((*at, "repair retry"));
         }
-        if let Some(at) = self.next_fetch() {
+        if let Some(at) = self.next_fetch {
             next = next.min((at, "repair bandwidth"));
         }
         Some(next)
@@ -540,14 +632,6 @@ impl Repair {
             .len()
     }
 
-    /// The root's record; `None` when there is no room for another.
-    fn track(&mut self, root: Cid) -> Option<&mut Root> {
-        if self.roots.len() >= self.config.roots_max && !self.roots.contains_key(&root) {
-            return None;
-        }
-        Some(self.roots.entry(root).or_default())
-    }
-
     /// What live peers claim of a root.
     fn claims(&self, root: &Cid) -> impl Iterator<Item = (Address, RootFacts)> {
         self.roots
@@ -573,6 +657,16 @@ impl Repair {
             .collect();
         claimed.sort_by_key(|facts| std::cmp::Reverse(votes[facts].len()));
         known.into_iter().chain(claimed).collect()
+    }
+
+    fn forget(&mut self, root: &Cid) {
+        self.dequeue(root);
+        if let Some(known) = self.roots.remove(root) {
+            self.claimed_count -= usize::from(!known.is_required);
+            if let Some(at) = known.retry_at {
+                self.retries.remove(&(at, *root));
+            }
+        }
     }
 
     fn touch(&mut self, root: Cid) {
@@ -658,7 +752,7 @@ impl Repair {
             return;
         };
         let live = self.claims(root).count();
-        if live > 0 {
+        if live > 0 || !known.is_required {
             self.starved.remove(root);
         } else if self.starved.insert(*root) {
             self.events.push_back(Event::Starved {
@@ -667,16 +761,22 @@ impl Repair {
             });
         }
         if known.place_of(&self.me).is_ok() {
-            if self.surplus.len() < self.config.queue_max && self.wanted_keepers(root).is_some() {
+            if known.is_required
+                && self.surplus.len() < self.config.queue_max
+                && self.wanted_keepers(root).is_some()
+            {
                 self.surplus.insert(*root);
                 self.start_checks();
             }
         } else if live > 0
             && !self.fetching.contains_key(root)
             && known.retry_at.is_none()
-            && (known.is_owed || self.is_wanted(root))
+            && (known.is_owed || (known.is_required && self.is_wanted(root)))
         {
-            self.enqueue(live, *root);
+            let mut claimants = self.claims(root).map(|(peer, _)| peer);
+            let line = claimants.next().filter(|_| live == 1);
+            drop(claimants);
+            self.enqueue((line, live), *root);
         }
     }
 
@@ -688,16 +788,14 @@ impl Repair {
         self.placement.place(root, self.config.target, &self.lost)
     }
 
-    fn enqueue(&mut self, live: usize, root: Cid) {
+    fn enqueue(&mut self, place: queue::Place, root: Cid) {
         let known = self
             .roots
             .get_mut(&root)
             .expect("examined roots are tracked");
-        known.queued = Some(live);
-        self.queue.insert((live, root));
-        if self.queue.len() > self.config.queue_max
-            && let Some((_, last)) = self.queue.pop_last()
-            && let Some(known) = self.roots.get_mut(&last)
+        known.queued = Some(place);
+        if let Some(gone) = self.queue.insert(root, place, self.config.queue_max)
+            && let Some(known) = self.roots.get_mut(&gone)
         {
             known.queued = None;
         }
@@ -705,48 +803,53 @@ impl Repair {
 
     fn dequeue(&mut self, root: &Cid) {
         if let Some(known) = self.roots.get_mut(root)
-            && let Some(live) = known.queued.take()
+            && let Some(place) = known.queued.take()
         {
-            self.queue.remove(&(live, *root));
+            self.queue.remove(root, place);
         }
     }
 
     fn start_fetches(&mut self, now: Moment) {
-        while self.fetching.len() < self.config.fetches_max
-            && let Some(&(_, root)) = self.queue.first()
-        {
+        self.next_fetch = None;
+        // One place is left for those whose roots others claim too.
+        let of_one_max = self.config.fetches_max.saturating_sub(1).max(1);
+        while self.fetching.len() < self.config.fetches_max {
+            let Some((root, (line, _))) = self.queue.first(now, of_one_max) else {
+                self.next_fetch = self.queue.next_trusted(now);
+                return;
+            };
             let Some(facts) = self.tried(&root) else {
                 // Its last holder went after it was queued.
                 self.dequeue(&root);
                 self.touch(root);
                 continue;
             };
-            let Some(taken) = self.bucket.take(facts.size, now) else {
+            let Some(bytes) = self.bucket.take(facts.size, now) else {
+                self.next_fetch = Some(self.bucket.ready_at(facts.size));
                 return;
             };
             self.dequeue(&root);
-            let wanted = self.wanted(&root);
-            let mut claims: Vec<(Address, RootFacts)> = self.claims(&root).collect();
-            claims.sort_by_key(|(holder, claimed)| {
-                let rank = wanted.iter().position(|peer| peer == holder);
-                (*claimed != facts, rank.unwrap_or(usize::MAX))
-            });
-            self.fetching.insert(root, taken);
+            self.queue.start(line);
+            self.fetching.insert(root, Fetching { bytes, line });
+            let holders = self.ranked_claimants(&root, facts);
             self.events.push_back(Event::Fetch {
                 root,
                 facts,
-                holders: claims.into_iter().map(|(holder, _)| holder).collect(),
+                holders,
             });
         }
     }
 
-    fn next_fetch(&self) -> Option<Moment> {
-        if self.fetching.len() >= self.config.fetches_max {
-            return None;
-        }
-        let (_, root) = self.queue.first()?;
-        let size = self.tried(root).map_or(0, |facts| facts.size);
-        Some(self.bucket.ready_at(size))
+    /// Who claims a root: those that agree with `facts` first, then in rank
+    /// order where they are placed.
+    fn ranked_claimants(&self, root: &Cid, facts: RootFacts) -> Vec<Address> {
+        let wanted = self.wanted(root);
+        let mut claims: Vec<(Address, RootFacts)> = self.claims(root).collect();
+        claims.sort_by_key(|(holder, claimed)| {
+            let rank = wanted.iter().position(|peer| peer == holder);
+            (*claimed != facts, rank.unwrap_or(usize::MAX))
+        });
+        claims.into_iter().map(|(holder, _)| holder).collect()
     }
 
     /// What the next fetch of a root expects: each failure goes on to the next
@@ -814,4 +917,4 @@ pub const HOLDERS_MAX: usize = 32;
 const RETRY_FACTOR_MAX: u32 = 30;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

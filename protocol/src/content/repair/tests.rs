@@ -78,9 +78,9 @@ fn a_change_during_the_check_keeps_the_root() {
 fn the_roots_with_the_fewest_holders_come_first() {
     let mut repair = one(&[ME, peer(2), peer(3)], 3);
     for number in 0..4 {
-        repair.handle_holding(peer(2), root(number), FACTS);
+        hold(&mut repair, peer(2), root(number), FACTS);
         if number != 2 {
-            repair.handle_holding(peer(3), root(number), FACTS);
+            hold(&mut repair, peer(3), root(number), FACTS);
         }
     }
     step(&mut repair, start());
@@ -113,7 +113,7 @@ fn a_peer_is_lost_once_it_was_silent_for_long() {
 #[test]
 fn a_root_without_live_holders_is_starved_once() {
     let mut repair = one(&[ME, peer(2)], 2);
-    repair.handle_holding(peer(2), root(1), FACTS);
+    hold(&mut repair, peer(2), root(1), FACTS);
     let late = start() + Duration::from_secs(10);
     repair.handle_timeout(late);
     step(&mut repair, late);
@@ -129,9 +129,10 @@ fn a_root_without_live_holders_is_starved_once() {
 
 #[test]
 fn bandwidth_and_fetches_are_bounded() {
-    let mut repair = one(&[ME, peer(2)], 2);
+    let mut repair = one(&[ME, peer(2), peer(3)], 3);
     for number in 0..10 {
-        repair.handle_holding(peer(2), root(number), FACTS);
+        let holder = peer(2 + u8::try_from(number % 2).unwrap());
+        hold(&mut repair, holder, root(number), FACTS);
     }
     step(&mut repair, start());
     // The burst is four roots, the bound on fetches three.
@@ -155,7 +156,7 @@ fn bandwidth_and_fetches_are_bounded() {
 #[test]
 fn a_failed_fetch_is_tried_again_later() {
     let mut repair = one(&[ME, peer(2)], 2);
-    repair.handle_holding(peer(2), root(1), FACTS);
+    hold(&mut repair, peer(2), root(1), FACTS);
     step(&mut repair, start());
     assert_eq!(drain(&mut repair).len(), 1);
     repair.handle_fetch_failed(&root(1), start());
@@ -169,9 +170,9 @@ fn a_failed_fetch_is_tried_again_later() {
 #[test]
 fn a_corrupt_root_is_fetched_again_even_where_it_is_not_wanted() {
     let mut repair = one(&[peer(2), ME], 1);
-    repair.handle_holding(ME, root(1), FACTS);
+    hold(&mut repair, ME, root(1), FACTS);
     step(&mut repair, start());
-    repair.handle_holding(peer(2), root(1), FACTS);
+    hold(&mut repair, peer(2), root(1), FACTS);
     repair.handle_corrupt(&root(1));
     step(&mut repair, start() + Duration::from_secs(1));
     assert!(matches!(&drain(&mut repair)[..], [Event::Fetch { .. }]));
@@ -180,24 +181,109 @@ fn a_corrupt_root_is_fetched_again_even_where_it_is_not_wanted() {
 }
 
 #[test]
-fn a_root_that_became_unwanted_is_forgotten() {
+fn a_root_that_nothing_names_any_more_is_given_up_when_it_arrives() {
     let mut repair = one(&[ME, peer(2)], 2);
-    repair.handle_holding(peer(2), root(1), FACTS);
+    hold(&mut repair, peer(2), root(1), FACTS);
     step(&mut repair, start());
     drain(&mut repair);
-    repair.handle_unwanted(&root(1));
+    repair.handle_unrequired(&root(1));
     repair.handle_fetched(&root(1), FACTS, start());
     assert_eq!(drain(&mut repair), [Event::Release { root: root(1) }]);
+    repair.handle_released(&peer(2), &root(1));
     assert_eq!(repair.progress().roots, 0);
 }
 
 #[test]
-fn claims_that_contradict_the_facts_are_not_counted() {
+fn a_claim_alone_is_fetched_by_nobody() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    for number in 0..100 {
+        repair.handle_holding(peer(2), root(number), FACTS);
+    }
+    hold(&mut repair, peer(2), root(7), FACTS);
+    step(&mut repair, start());
+    step(&mut repair, start() + Duration::from_secs(60));
+    let fetched: Vec<Cid> = fetches(&mut repair);
+    assert_eq!(fetched, [root(7)]);
+}
+
+#[test]
+fn a_root_is_not_fetched_before_its_authors_offers_have_come() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    let from = start() + Duration::from_secs(30);
+    repair.handle_required(root(1), Some(from));
+    repair.handle_holding(peer(2), root(1), FACTS);
+    repair.handle_presence(peer(2), from);
+    step(&mut repair, start() + Duration::from_secs(29));
+    assert_eq!(fetches(&mut repair), []);
+    step(&mut repair, from);
+    assert_eq!(fetches(&mut repair), [root(1)]);
+}
+
+#[test]
+fn a_claimant_that_delivers_nothing_holds_nobody_else_up() {
     let mut repair = one(&[ME, peer(2), peer(3)], 3);
-    repair.handle_required(root(1), FACTS);
+    for number in 0..50 {
+        hold(&mut repair, peer(2), root(number), FACTS);
+    }
+    let mut now = start();
+    let mut junk = 0;
+    for number in 100..110 {
+        hold(&mut repair, peer(3), root(number), FACTS);
+        let mut is_fetched = false;
+        for _ in 0..20 {
+            step(&mut repair, now);
+            for root in fetches(&mut repair) {
+                if (0..50).any(|number| self::root(number) == root) {
+                    junk += 1;
+                    repair.handle_fetch_failed(&root, now);
+                } else {
+                    is_fetched = true;
+                    repair.handle_fetched(&root, FACTS, now);
+                }
+            }
+            now = now + Duration::from_secs(1);
+            repair.handle_presence(peer(2), now);
+            repair.handle_presence(peer(3), now);
+        }
+        assert!(
+            is_fetched,
+            "root {number} waits behind the claims of another"
+        );
+    }
+    assert!(
+        junk < 20,
+        "{junk} fetches in 200 s from a peer that delivers nothing"
+    );
+}
+
+#[test]
+fn more_claims_than_are_remembered_leave_room_for_what_is_published() {
+    let mut repair = Repair::new(
+        Config {
+            claimed_roots_max: 10,
+            ..config(2)
+        },
+        ME,
+        Arc::new(Fixed(vec![ME, peer(2)])),
+        start(),
+    );
+    for number in 0..100 {
+        repair.handle_holding(peer(2), root(number), FACTS);
+    }
+    assert_eq!(repair.progress().roots, 10);
+    hold(&mut repair, peer(2), root(99), FACTS);
+    step(&mut repair, start());
+    assert_eq!(fetches(&mut repair), [root(99)]);
+}
+
+#[test]
+fn claims_that_contradict_what_was_verified_are_not_counted() {
+    let mut repair = one(&[ME, peer(2), peer(3)], 3);
+    hold(&mut repair, ME, root(1), FACTS);
     let other = RootFacts { size: 1, ..FACTS };
-    repair.handle_holding(peer(2), root(1), other);
-    assert_eq!(repair.holders(&root(1)).count(), 0);
+    hold(&mut repair, peer(2), root(1), other);
+    let counted: Vec<Address> = repair.holders(&root(1)).collect();
+    assert_eq!(counted, [ME]);
 }
 
 #[test]
@@ -214,8 +300,8 @@ fn a_lie_about_a_root_does_not_stop_its_repair() {
         },
     ] {
         let mut repair = one(&[ME, peer(2), peer(3)], 3);
-        repair.handle_holding(peer(2), root(1), lie);
-        repair.handle_holding(peer(3), root(1), FACTS);
+        hold(&mut repair, peer(2), root(1), lie);
+        hold(&mut repair, peer(3), root(1), FACTS);
         let mut now = start();
         let mut tried = Vec::new();
         while tried.len() < 2 {
@@ -239,9 +325,9 @@ fn a_lie_about_a_root_does_not_stop_its_repair() {
 fn what_most_operators_claim_is_tried_first() {
     let mut repair = one(&[ME, peer(2), peer(3), peer(4)], 4);
     let lie = RootFacts { size: 1, ..FACTS };
-    repair.handle_holding(peer(2), root(1), lie);
-    repair.handle_holding(peer(3), root(1), FACTS);
-    repair.handle_holding(peer(4), root(1), FACTS);
+    hold(&mut repair, peer(2), root(1), lie);
+    hold(&mut repair, peer(3), root(1), FACTS);
+    hold(&mut repair, peer(4), root(1), FACTS);
     step(&mut repair, start());
     let fetch = Event::Fetch {
         root: root(1),
@@ -255,10 +341,9 @@ fn what_most_operators_claim_is_tried_first() {
 fn what_was_verified_outranks_every_claim() {
     let mut repair = one(&[ME, peer(2), peer(3), peer(4)], 4);
     let lie = RootFacts { size: 1, ..FACTS };
-    repair.handle_required(root(1), lie);
-    repair.handle_holding(peer(2), root(1), lie);
-    repair.handle_holding(peer(3), root(1), lie);
-    repair.handle_holding(peer(4), root(1), FACTS);
+    hold(&mut repair, peer(2), root(1), lie);
+    hold(&mut repair, peer(3), root(1), lie);
+    hold(&mut repair, peer(4), root(1), FACTS);
     step(&mut repair, start());
     assert_eq!(drain(&mut repair).len(), 1);
     repair.handle_fetched(&root(1), FACTS, start());
@@ -273,10 +358,10 @@ fn a_claimed_size_holds_other_roots_up_for_a_bounded_time() {
         size: u64::MAX,
         ..FACTS
     };
-    repair.handle_holding(peer(2), root(1), lie);
+    hold(&mut repair, peer(2), root(1), lie);
     step(&mut repair, start());
     assert_eq!(drain(&mut repair).len(), 1);
-    repair.handle_holding(peer(3), root(2), FACTS);
+    hold(&mut repair, peer(3), root(2), FACTS);
     step(&mut repair, start() + Duration::from_secs(1));
     let hour = start() + Duration::from_secs(3600);
     repair.handle_presence(peer(3), hour);
@@ -289,8 +374,8 @@ fn a_claimed_size_holds_other_roots_up_for_a_bounded_time() {
 fn a_step_looks_at_a_bounded_number_of_roots() {
     let mut repair = one(&[ME, peer(2)], 2);
     for number in 0..100 {
-        repair.handle_holding(ME, root(number), FACTS);
-        repair.handle_holding(peer(2), root(number), FACTS);
+        hold(&mut repair, ME, root(number), FACTS);
+        hold(&mut repair, peer(2), root(number), FACTS);
     }
     let mut steps = 0;
     let mut now = start();
@@ -360,10 +445,8 @@ impl Net {
         let stored = self.stored.clone();
         for (holder, roots) in stored {
             for root in roots {
-                self.machines
-                    .get_mut(&peer(number))
-                    .unwrap()
-                    .handle_holding(holder, root, FACTS);
+                let machine = self.machines.get_mut(&peer(number)).unwrap();
+                hold(machine, holder, root, FACTS);
             }
         }
     }
@@ -441,7 +524,7 @@ impl Net {
                 continue;
             }
             if is_held {
-                machine.handle_holding(holder, root, FACTS);
+                hold(machine, holder, root, FACTS);
             } else {
                 machine.handle_released(&holder, &root);
             }
@@ -497,7 +580,7 @@ impl Place for Fixed {
 fn surplus() -> (Repair, Cid) {
     let mut repair = one(&[peer(2), peer(3), ME], 2);
     for holder in [ME, peer(2), peer(3)] {
-        repair.handle_holding(holder, root(1), FACTS);
+        hold(&mut repair, holder, root(1), FACTS);
     }
     step(&mut repair, start());
     (repair, root(1))
@@ -546,8 +629,22 @@ fn fast() -> Config {
     }
 }
 
+/// A peer holds a root that something published names.
+fn hold(repair: &mut Repair, peer: Address, root: Cid, facts: RootFacts) {
+    repair.handle_required(root, None);
+    repair.handle_holding(peer, root, facts);
+}
+
 fn step(repair: &mut Repair, now: Moment) {
     repair.handle_timeout(now);
+}
+
+fn fetches(repair: &mut Repair) -> Vec<Cid> {
+    let fetched = drain(repair).into_iter().filter_map(|event| match event {
+        Event::Fetch { root, .. } => Some(root),
+        _ => None,
+    });
+    fetched.collect()
 }
 
 fn drain(repair: &mut Repair) -> Vec<Event> {
@@ -557,45 +654,49 @@ fn drain(repair: &mut Repair) -> Vec<Event> {
 fn registry(peers: u8) -> Registry {
     let mut registry = Registry::default();
     for number in 1..=peers {
-        let (operator, id) = (Address([100 + number; 20]), ServiceId(u64::from(number)));
-        let wallet = peer(number);
-        let role = Role::Content;
-        let confirmation = Confirmation {
-            public_key: vec![number; 64],
-            zone: Zone::new(&format!("zone-{number}")),
-            block_number: 1,
-        };
-        for event in [
-            RegistryEvent::StakeChanged {
-                operator,
-                active: Dgc::whole(200_000 * u64::from(number)),
-            },
-            RegistryEvent::OperatorNumbered {
-                operator,
-                number: OperatorNumber(u64::from(number)),
-            },
-            RegistryEvent::Registered {
-                role,
-                id,
-                operator,
-                endpoint: format!("https://peer-{number}"),
-                wallet,
-            },
-            RegistryEvent::Confirmed {
-                role,
-                id,
-                wallet,
-                confirmation,
-            },
-        ] {
-            registry.apply(&event);
-        }
+        enrol(&mut registry, number, peer(number));
+    }
+    registry
+}
+
+/// Stakes for a content peer as an operator of its own.
+pub(in crate::content) fn enrol(registry: &mut Registry, number: u8, wallet: Address) {
+    let (operator, id) = (Address([100 + number; 20]), ServiceId(u64::from(number)));
+    let role = Role::Content;
+    let confirmation = Confirmation {
+        public_key: vec![number; 64],
+        zone: Zone::new(&format!("zone-{number}")),
+        block_number: 1,
+    };
+    for event in [
+        RegistryEvent::StakeChanged {
+            operator,
+            active: Dgc::whole(200_000 * u64::from(number)),
+        },
+        RegistryEvent::OperatorNumbered {
+            operator,
+            number: OperatorNumber(u64::from(number)),
+        },
+        RegistryEvent::Registered {
+            role,
+            id,
+            operator,
+            endpoint: format!("https://peer-{number}"),
+            wallet,
+        },
+        RegistryEvent::Confirmed {
+            role,
+            id,
+            wallet,
+            confirmation,
+        },
+    ] {
+        registry.apply(&event);
     }
     registry.set_block(BlockRef {
         number: 1,
         hash: Hash32::ZERO,
     });
-    registry
 }
 
 fn peer(number: u8) -> Address {

@@ -6,16 +6,16 @@ use std::time::Duration;
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
-use crate::action::ActionDomain;
+use super::references::Owner;
 use crate::id::{Address, Hash32, UserId};
 use crate::origin::{Origin, Prefix, RequestId};
+use crate::publish::{Offer, Refusal, RefusalCode, Response, SOURCES_MAX};
 use crate::records::SignedLease;
 use crate::time::{Moment, UnixSeconds};
 
 /// Accepts offers within its limits and turns them into leases.
 ///
-/// The driver answers [`HolderEvent::Pull`] with [`Holder::handle_pulled`] once
+/// Its owner answers [`HolderEvent::Pull`] with [`Holder::handle_pulled`] once
 /// the DAG is complete, verified and durable, and [`HolderEvent::Grant`] with
 /// [`Holder::handle_lease`].
 #[derive(Debug)]
@@ -27,6 +27,9 @@ pub struct Holder {
     /// Bytes accepted from each prefix on the day that is counted.
     prefixes: BTreeMap<Prefix, u64>,
     day: u64,
+    /// Since when the index has kept up with the chain; `None` while it lags:
+    /// then nobody can say what was published.
+    current_since: Option<Moment>,
     replies: VecDeque<Reply>,
     events: VecDeque<HolderEvent>,
 }
@@ -34,8 +37,6 @@ pub struct Holder {
 /// Limits of a [`Holder`]; `None` lifts one.
 #[derive(Debug, Clone)]
 pub struct HolderConfig {
-    /// Under which actions are signed.
-    pub action_domain: ActionDomain,
     /// Unpublished bytes in ten-thousandths of the capacity (2 % by default).
     pub unpublished_share_max: Option<u64>,
     /// What a user may store here in all in the first week.
@@ -48,7 +49,8 @@ pub struct HolderConfig {
     pub uploads_max: usize,
     /// Uploads that are pulled at a time.
     pub pulls_max: usize,
-    /// An upload whose action does not show up in the index for this long is dropped.
+    /// An upload whose action does not show up for this long in an index that
+    /// keeps up with the chain is dropped.
     pub unpublished_ttl: Duration,
 }
 
@@ -61,15 +63,6 @@ pub struct UserFacts {
     pub stored_bytes: u64,
     /// Added to the user's quota by verification, allow-list or stake.
     pub extra_bytes: u64,
-}
-
-/// What a holder asks of the index and the lease book.
-pub trait Lookup {
-    /// The facts of `user`, if it exists and `signer` may act for it.
-    fn user(&self, user: UserId, signer: Address) -> Option<UserFacts>;
-
-    /// The standing lease of a root, published earlier.
-    fn lease(&self, root: &Cid) -> Option<SignedLease>;
 }
 
 /// An answer to deliver.
@@ -95,7 +88,7 @@ pub enum HolderEvent {
         /// Who has it in any case.
         author: Address,
     },
-    /// Promise the root: see [`crate::lease::LeaseBook::grant`].
+    /// Promise the root: see [`crate::records::LeaseBook::grant`].
     Grant {
         /// What.
         root: Cid,
@@ -137,12 +130,10 @@ pub enum UploadState {
     Leased(Box<SignedLease>),
 }
 
-impl HolderConfig {
-    /// The defaults of a deployment.
-    #[must_use]
-    pub fn new(action_domain: ActionDomain) -> Self {
+impl Default for HolderConfig {
+    /// The limits of a deployment.
+    fn default() -> Self {
         Self {
-            action_domain,
             unpublished_share_max: Some(200),
             new_user_bytes_max: Some(GIB),
             user_bytes_max: Some(20 * GIB),
@@ -152,16 +143,29 @@ impl HolderConfig {
             unpublished_ttl: Duration::from_secs(2 * 3600),
         }
     }
+}
 
+impl HolderConfig {
     /// Lifts the limits per user and on unpublished bytes.
     #[must_use]
-    pub fn for_devnet(action_domain: ActionDomain) -> Self {
+    pub fn for_devnet() -> Self {
         Self {
             unpublished_share_max: None,
             new_user_bytes_max: None,
             user_bytes_max: None,
-            ..Self::new(action_domain)
+            ..Self::default()
         }
+    }
+
+    /// Bytes that a user may store here in all; `None` without a limit.
+    #[must_use]
+    pub fn user_limit(&self, owner: &Owner, now: Moment) -> Option<u64> {
+        let is_new = now.unix().0.saturating_sub(owner.created.0) < WEEK_SECONDS;
+        let limit = match is_new {
+            true => self.new_user_bytes_max,
+            false => self.user_bytes_max,
+        };
+        limit.map(|limit| limit.saturating_add(owner.extra_bytes))
     }
 }
 
@@ -179,6 +183,7 @@ impl Holder {
             used: 0,
             prefixes: BTreeMap::new(),
             day: day(now),
+            current_since: None,
             replies: VecDeque::new(),
             events: VecDeque::new(),
             config,
@@ -201,22 +206,39 @@ impl Holder {
         self.used = used;
     }
 
-    /// Answers a request, at once, through [`Holder::poll_reply`].
-    pub fn handle_request(
+    /// Notes whether the index keeps up with the chain. Uploads get their whole
+    /// time again when it does after it did not: an action that waited for the
+    /// chain needs a moment to land.
+    pub fn handle_index(&mut self, is_current: bool, now: Moment) {
+        self.current_since = match (is_current, self.current_since) {
+            (true, since) => since.or(Some(now)),
+            (false, _) => None,
+        };
+    }
+
+    /// Answers how far a root is; `lease` is its standing lease.
+    pub fn handle_status(&mut self, id: RequestId, root: &Cid, lease: Option<&SignedLease>) {
+        let response = self.status(root, lease);
+        self.replies.push_back(Reply { id, response });
+    }
+
+    /// Answers an offer whose action `signer` signed, with what the index knows
+    /// of the user that it names, if `signer` may act for it.
+    pub fn handle_offer(
         &mut self,
         id: RequestId,
         origin: Origin,
-        request: Request,
-        lookup: &dyn Lookup,
+        offer: Offer,
+        signer: Address,
+        known: (Option<UserFacts>, Option<&SignedLease>),
         now: Moment,
     ) {
-        let response = match request {
-            Request::Status { root } => self.status(&root, lookup),
-            Request::Offer(offer) => match self.accept(origin, *offer, lookup, now) {
-                Ok(response) => response,
-                Err(refusal) => Response::Refused(refusal),
-            },
+        let (user, lease) = known;
+        let response = match user {
+            Some(facts) => self.accept(origin, offer, &facts, lease, now),
+            None => Err(unknown_user(offer.action.action.user_id, signer)),
         };
+        let response = response.unwrap_or_else(Response::Refused);
         self.replies.push_back(Reply { id, response });
     }
 
@@ -276,13 +298,12 @@ impl Holder {
         }
     }
 
-    /// Drops uploads whose time is over. The driver should call
-    /// [`Holder::handle_published`] for those that the index knows first.
+    /// Drops uploads whose time is over.
     pub fn handle_timeout(&mut self, now: Moment) {
         let over: Vec<Cid> = self
             .uploads
             .values()
-            .filter(|upload| self.deadline(upload) <= now)
+            .filter(|upload| self.deadline(upload).is_some_and(|at| at <= now))
             .map(|upload| upload.offer.root)
             .collect();
         for root in over {
@@ -296,7 +317,7 @@ impl Holder {
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         self.uploads
             .values()
-            .map(|upload| self.deadline(upload))
+            .filter_map(|upload| self.deadline(upload))
             .min()
             .map(|deadline| (deadline, "unpublished upload ends"))
     }
@@ -324,7 +345,7 @@ impl Holder {
         self.uploads.get(root)
     }
 
-    fn status(&self, root: &Cid, lookup: &dyn Lookup) -> Response {
+    fn status(&self, root: &Cid, lease: Option<&SignedLease>) -> Response {
         match self.uploads.get(root).map(|upload| &upload.state) {
             Some(UploadState::Queued) => Response::Progress { bytes: 0 },
             Some(UploadState::Pulling(bytes)) => Response::Progress { bytes: *bytes },
@@ -332,8 +353,8 @@ impl Holder {
                 bytes: self.uploads[root].offer.size,
             },
             Some(UploadState::Leased(lease)) => Response::Lease(lease.clone()),
-            None => match lookup.lease(root) {
-                Some(lease) => Response::Lease(Box::new(lease)),
+            None => match lease {
+                Some(lease) => Response::Lease(Box::new(lease.clone())),
                 None => Response::Unknown,
             },
         }
@@ -343,36 +364,25 @@ impl Holder {
         &mut self,
         origin: Origin,
         mut offer: Offer,
-        lookup: &dyn Lookup,
+        facts: &UserFacts,
+        lease: Option<&SignedLease>,
         now: Moment,
     ) -> Result<Response, Refusal> {
-        offer.check()?;
-        let signer = offer
-            .action
-            .signer(&self.config.action_domain)
-            .map_err(|error| Refusal::new(RefusalCode::Signature, error.to_string()))?;
         let user = offer.action.action.user_id;
-        let facts = lookup.user(user, signer).ok_or_else(|| {
-            Refusal::new(
-                RefusalCode::User,
-                format!("no user {user} is known here that {signer} may act for"),
-            )
-            .retry_after(USER_RETRY_SECONDS)
-        })?;
         let root = offer.root;
         if let Some(known) = self.uploads.get(&root) {
             if known.offer.proof_root != offer.proof_root || known.offer.size != offer.size {
                 return Err(differs(&root));
             }
-            return Ok(self.status(&root, lookup));
+            return Ok(self.status(&root, lease));
         }
-        if let Some(lease) = lookup.lease(&root) {
+        if let Some(lease) = lease {
             if lease.record.proof_root != offer.proof_root || lease.record.size != offer.size {
                 return Err(differs(&root));
             }
-            return Ok(Response::Lease(Box::new(lease)));
+            return Ok(Response::Lease(Box::new(lease.clone())));
         }
-        self.check_limits(origin, &offer, user, &facts, now)?;
+        self.check_limits(origin, &offer, user, facts, now)?;
         self.make_room(offer.size);
         if let Some(prefix) = origin.ip.and_then(Prefix::of) {
             *self.prefixes.entry(prefix).or_default() += offer.size;
@@ -420,13 +430,12 @@ impl Holder {
         )?;
         let share = self.unpublished_max();
         check(RefusalCode::Full, "unpublished uploads", 0, size, share)?;
-        let is_new = now.unix().0.saturating_sub(facts.created.0) < WEEK_SECONDS;
-        let limit = if is_new {
-            self.config.new_user_bytes_max
-        } else {
-            self.config.user_bytes_max
+        let owner = Owner {
+            user,
+            created: facts.created,
+            extra_bytes: facts.extra_bytes,
         };
-        let limit = limit.map(|limit| limit.saturating_add(facts.extra_bytes));
+        let limit = self.config.user_limit(&owner, now);
         let unpublished = self.sum(|upload| upload.offer.action.action.user_id == user);
         let stored = facts.stored_bytes.saturating_add(unpublished);
         check(RefusalCode::Quota, "the user's quota", stored, size, limit)?;
@@ -523,8 +532,10 @@ impl Holder {
         Some(u64::try_from(limit).unwrap_or(u64::MAX))
     }
 
-    fn deadline(&self, upload: &Upload) -> Moment {
-        Moment::from_unix(upload.accepted) + self.config.unpublished_ttl
+    /// When the upload's time is over; never while the index lags.
+    fn deadline(&self, upload: &Upload) -> Option<Moment> {
+        let since = self.current_since?;
+        Some(Moment::from_unix(upload.accepted).max(since) + self.config.unpublished_ttl)
     }
 
     fn sum(&self, accept: impl Fn(&Upload) -> bool) -> u64 {
@@ -555,6 +566,14 @@ fn check(
         )),
         Some(_) | None => Ok(()),
     }
+}
+
+fn unknown_user(user: UserId, signer: Address) -> Refusal {
+    Refusal::new(
+        RefusalCode::User,
+        format!("no user {user} is known here that {signer} may act for"),
+    )
+    .retry_after(USER_RETRY_SECONDS)
 }
 
 fn differs(root: &Cid) -> Refusal {

@@ -1,0 +1,229 @@
+//! Reading what others list: whose, when, and what it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cid::Cid;
+use rand::Rng;
+
+use super::listing::{Part, Request, Response};
+use super::repair::RootFacts;
+use super::uploads::OFFENCE;
+use super::{After, Asked, Content, LEAVES_MAX, Listed, Note, Output, Row, ViewError};
+use crate::id::{Address, Role};
+use crate::records::Lease;
+use crate::time::Moment;
+use crate::wire::Protocol;
+
+/// Lists that are being read, and those that were.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    reading: BTreeMap<Address, Reading>,
+    /// Serial of the newest page of each peer whose leases were read since it
+    /// connected.
+    read: BTreeMap<Address, u64>,
+    /// Serial of the newest page of each confirmed peer that was gossiped.
+    told: BTreeMap<Address, u64>,
+}
+
+/// What the parts of a list have brought so far.
+#[derive(Debug, Default)]
+struct Reading {
+    listed: Listed<Lease>,
+}
+
+impl Lists {
+    /// Serial of the newest page of a holder that was gossiped.
+    pub(super) fn told(&self, holder: &Address) -> Option<u64> {
+        self.told.get(holder).copied()
+    }
+
+    pub(super) fn note_told(&mut self, holder: Address, serial: u64) {
+        self.told.insert(holder, serial);
+    }
+}
+
+impl Content {
+    pub(super) fn handle_connected(&mut self, peers: BTreeSet<Address>) {
+        self.connected = peers;
+        self.list_unlisted();
+    }
+
+    /// A newer page than was read asks for another reading.
+    pub(super) fn note_serial(&mut self, holder: Address, serial: u64) {
+        if self
+            .lists
+            .read
+            .get(&holder)
+            .is_some_and(|read| *read < serial)
+        {
+            self.lists.read.remove(&holder);
+            self.list_unlisted();
+        }
+    }
+
+    /// Forgets that a peer's leases were read.
+    pub(super) fn read_again(&mut self, peer: &Address) {
+        self.lists.read.remove(peer);
+        self.list_unlisted();
+    }
+
+    /// Reads one peer's leases again: an announcement may have been missed.
+    pub(super) fn relist_one(&mut self) {
+        let count = self.lists.read.len();
+        if count > 0 {
+            let drawn = self.rng.random_range(0..count);
+            if let Some(peer) = self.lists.read.keys().nth(drawn).copied() {
+                self.lists.read.remove(&peer);
+            }
+        }
+        self.list_unlisted();
+    }
+
+    /// Reads the leases of connected peers that were not read since they
+    /// connected.
+    pub(super) fn list_unlisted(&mut self) {
+        let connected = &self.connected;
+        self.lists.read.retain(|peer, _| connected.contains(peer));
+        let (lists, me) = (&self.lists, self.config.peer);
+        let unlisted: Vec<Address> = self
+            .registry
+            .placement
+            .peers(Role::Content)
+            .filter(|peer| *peer != me && connected.contains(peer))
+            .filter(|peer| !lists.read.contains_key(peer) && !lists.reading.contains_key(peer))
+            .take(LISTINGS_MAX.saturating_sub(lists.reading.len()))
+            .collect();
+        for peer in unlisted {
+            self.lists.reading.insert(peer, Reading::default());
+            self.ask_for_list(peer, None);
+        }
+    }
+
+    fn ask_for_list(&mut self, peer: Address, after: Option<serde_bytes::ByteBuf>) {
+        let known = self.view.page(&peer).map(|page| page.record.serial);
+        let body = Request::List { after, known }.to_bytes();
+        self.ask(peer, Protocol::Leases, body, Asked::List(peer));
+    }
+
+    pub(super) fn handle_list(&mut self, peer: Address, body: Option<&[u8]>, now: Moment) {
+        let Some(mut reading) = self.lists.reading.remove(&peer) else {
+            return;
+        };
+        let Some(body) = body else {
+            return;
+        };
+        let Ok(Response::List(part)) = Response::from_bytes(body) else {
+            self.charge(peer);
+            return;
+        };
+        if reading.listed.page.is_some() && reading.listed.page != part.page {
+            // Another epoch began meanwhile; the next reading starts over.
+            return;
+        }
+        let next = part.next.clone();
+        reading.take(part);
+        if let Some(next) = next {
+            let listed = &reading.listed;
+            if listed.listed.len() + listed.fresh.len() < LEAVES_MAX {
+                self.lists.reading.insert(peer, reading);
+                self.ask_for_list(peer, Some(next));
+            }
+            return;
+        }
+        self.take_list(peer, reading.listed, now);
+    }
+
+    /// A peer's whole list: what it does not name is released. The peer says so
+    /// itself over its own connection.
+    fn take_list(&mut self, peer: Address, listed: Listed<Lease>, now: Moment) {
+        if self.registry.placement.operator_of(&peer).is_none() {
+            return;
+        }
+        self.repair.handle_presence(peer, now);
+        let serial = listed.page.as_ref().map_or(0, |page| page.record.serial);
+        match self.view.handle_listing(peer, listed, now.epoch()) {
+            Ok(change) => {
+                self.lists.read.insert(peer, serial);
+                let mut rows = Vec::new();
+                for root in change.removed {
+                    self.repair.handle_released(&peer, &root);
+                    rows.push(Row::Claim(peer, root, None));
+                }
+                for claim in change.added {
+                    let (root, facts) = (claim.root, RootFacts::of(&claim));
+                    self.repair.handle_holding(peer, root, facts);
+                    rows.push(Row::Claim(peer, root, Some(Box::new(claim))));
+                }
+                if !rows.is_empty() {
+                    self.persist(rows, After::Nothing);
+                }
+            }
+            Err(error) => {
+                if let ViewError::Equivocation { epoch, .. } = &error {
+                    self.note(Note::Equivocation(peer, *epoch));
+                }
+                if error.is_offence() {
+                    self.charge(peer);
+                }
+                // It was read, whatever it is worth; the next turn comes by chance.
+                self.lists.read.insert(peer, serial);
+            }
+        }
+    }
+
+    fn charge(&mut self, peer: Address) {
+        self.outputs.push_back(Output::Offence {
+            peer,
+            weight: OFFENCE,
+        });
+    }
+
+    /// Begins to drop what no longer binds its holders.
+    pub(super) fn begin_expiry(&mut self, now: Moment) {
+        self.expiring = self.view.holders().collect();
+        self.expire_at = now;
+        let registry = &self.registry.placement;
+        self.lists
+            .told
+            .retain(|peer, _| registry.operator_of(peer).is_some());
+    }
+
+    /// Drops what no longer binds the next holder, one at a time so that no step
+    /// takes long.
+    pub(super) fn expire_claims(&mut self, now: Moment) {
+        let Some(holder) = self.expiring.pop_front() else {
+            return;
+        };
+        self.expire_at = now + EXPIRY_STEP;
+        let over: Vec<Cid> = self.view.expire(&holder, now.epoch());
+        let mut rows = Vec::new();
+        for root in over {
+            self.repair.handle_released(&holder, &root);
+            rows.push(Row::Claim(holder, root, None));
+        }
+        if !rows.is_empty() {
+            self.persist(rows, After::Nothing);
+        }
+    }
+}
+
+impl Reading {
+    fn take(&mut self, part: Part<Lease>) {
+        let listed = &mut self.listed;
+        listed.page = part.page;
+        listed.listed.extend(part.listed);
+        listed.fresh.extend(part.fresh);
+        let released = part
+            .released
+            .into_iter()
+            .map(serde_bytes::ByteBuf::into_vec);
+        listed.released.extend(released);
+    }
+}
+
+/// Lists that are read at a time. Chosen: each may hold a million leases.
+const LISTINGS_MAX: usize = 8;
+
+/// Between two holders whose claims are looked at. Chosen: ten thousand are
+/// looked at in less than four minutes of an epoch.
+const EXPIRY_STEP: std::time::Duration = std::time::Duration::from_millis(20);

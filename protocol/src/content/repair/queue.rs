@@ -1,0 +1,150 @@
+//! Roots that wait to be fetched, fairly between those who claim to hold them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cid::Cid;
+
+use crate::id::Address;
+use crate::time::Moment;
+
+/// What waits, by its only claimant. A claim costs nothing, so each claimant
+/// has a line of its own: whoever invents roots or does not deliver delays
+/// nobody else's.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    lines: BTreeMap<Line, BTreeSet<(usize, Cid)>>,
+    len: usize,
+    /// Roots being fetched from their only claimant.
+    under_way: BTreeMap<Address, usize>,
+    distrusted: BTreeMap<Address, Distrust>,
+}
+
+/// The only live claimant of a root; `None` for roots with several.
+pub(super) type Line = Option<Address>;
+
+/// Where a root waits: its line, and how many live peers claim it.
+pub(super) type Place = (Line, usize);
+
+#[derive(Debug, Clone, Copy)]
+struct Distrust {
+    failures: u32,
+    until: Moment,
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Puts a root into its line; answers the root that gave way.
+    pub(super) fn insert(&mut self, root: Cid, place: Place, len_max: usize) -> Option<Cid> {
+        let line = self.lines.entry(place.0).or_default();
+        self.len += usize::from(line.insert((place.1, root)));
+        if self.len <= len_max {
+            return None;
+        }
+        let longest = self.lines.iter().max_by_key(|(_, line)| line.len());
+        let line = longest.map(|(line, _)| *line)?;
+        let (claimed, last) = *self.lines.get(&line)?.last()?;
+        self.remove(&last, (line, claimed));
+        Some(last)
+    }
+
+    pub(super) fn remove(&mut self, root: &Cid, (name, claimed): Place) {
+        if let Some(line) = self.lines.get_mut(&name) {
+            self.len -= usize::from(line.remove(&(claimed, *root)));
+            if line.is_empty() {
+                self.lines.remove(&name);
+            }
+        }
+    }
+
+    /// The root whose turn it is: with the fewest claimants, of those whose
+    /// claimant has the fewest under way.
+    pub(super) fn first(&self, now: Moment, under_way_max: usize) -> Option<(Cid, Place)> {
+        let is_free = |line: &Line| {
+            line.is_none_or(|claimant| {
+                self.under_way_of(&claimant) < under_way_max
+                    && self.trusted_from(&claimant).is_none_or(|at| at <= now)
+            })
+        };
+        self.lines
+            .iter()
+            .filter(|(line, _)| is_free(line))
+            .filter_map(|(line, roots)| {
+                let (claimed, root) = roots.first()?;
+                let busy = line.map_or(0, |claimant| self.under_way_of(&claimant));
+                Some(((*claimed, busy, *root), (*root, (*line, *claimed))))
+            })
+            .min_by_key(|(order, _)| *order)
+            .map(|(_, found)| found)
+    }
+
+    /// When a line that waits for trust may go on.
+    pub(super) fn next_trusted(&self, now: Moment) -> Option<Moment> {
+        self.lines
+            .keys()
+            .flatten()
+            .filter_map(|claimant| self.trusted_from(claimant))
+            .filter(|at| *at > now)
+            .min()
+    }
+
+    pub(super) fn start(&mut self, line: Line) {
+        if let Some(claimant) = line {
+            *self.under_way.entry(claimant).or_default() += 1;
+        }
+    }
+
+    pub(super) fn end(&mut self, line: Line) {
+        if let Some(claimant) = line
+            && let Some(count) = self.under_way.get_mut(&claimant)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.under_way.remove(&claimant);
+            }
+        }
+    }
+
+    /// Notes that the claims of a peer proved true, or did not.
+    /// After its first failed claim it rests for `rest`, and twice as long with
+    /// each further one.
+    pub(super) fn judge(&mut self, claimant: Address, is_true: bool, rest: Duration, now: Moment) {
+        if is_true {
+            self.distrusted.remove(&claimant);
+            return;
+        }
+        if self.distrusted.len() >= DISTRUSTED_MAX && !self.distrusted.contains_key(&claimant) {
+            return;
+        }
+        let distrust = self.distrusted.entry(claimant).or_insert(Distrust {
+            failures: 0,
+            until: now,
+        });
+        distrust.failures += 1;
+        let doublings = distrust.failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        distrust.until = now + rest * (1 << doublings);
+    }
+
+    /// Forgets peers that are none any more.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&Address) -> bool) {
+        self.distrusted.retain(|peer, _| is_known(peer));
+    }
+
+    fn under_way_of(&self, claimant: &Address) -> usize {
+        self.under_way.get(claimant).copied().unwrap_or(0)
+    }
+
+    fn trusted_from(&self, claimant: &Address) -> Option<Moment> {
+        Some(self.distrusted.get(claimant)?.until)
+    }
+}
+
+/// With a first rest of 10 s the longest is about an hour and a half: chosen, so
+/// that a peer whose uplink failed for a day is tried sixteen times in it.
+const DOUBLINGS_MAX: u32 = 9;
+
+/// Claimants that are distrusted at a time: more than operators are expected.
+const DISTRUSTED_MAX: usize = 10_000;

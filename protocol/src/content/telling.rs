@@ -1,0 +1,181 @@
+//! Signs of life and pages: this peer's, and those of others.
+
+use super::repair::RootFacts;
+use super::uploads::OFFENCE;
+use super::{After, Content, Draft, Note, Output, Row};
+use crate::codec;
+use crate::id::{Address, Hash32};
+use crate::machine::{Token, Verdict};
+use crate::origin::{Origin, RequestId};
+use crate::records::{Page, SignedLease, SignedPage};
+use crate::records::{Presence, SignedPresence, check_page, check_presence};
+use crate::signing::Record;
+use crate::time::Moment;
+use crate::wire::Topic;
+
+use super::listing::{Request, Response};
+
+impl Content {
+    /// Does what is due once an epoch, then signs the epoch's page.
+    pub(super) fn handle_tick(&mut self, now: Moment) {
+        let epoch = now.epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.is_page_due = true;
+            self.begin_expiry(now);
+            self.begin_scan();
+            self.end_roots(now);
+            self.keep();
+        }
+        self.draft_page(now);
+    }
+
+    /// Drafts the page of the epoch, once it is known what is whole here.
+    pub(super) fn draft_page(&mut self, now: Moment) {
+        if !self.is_page_due || self.is_inspecting() {
+            return;
+        }
+        self.is_page_due = false;
+        self.renew(now);
+        if let Some(draft) = self.book.draft_page(now.epoch()) {
+            let rows = vec![Row::Counters(draft.counters)];
+            self.persist(rows, After::SignPage(draft.page));
+        }
+    }
+
+    pub(super) fn keep_page(&mut self, page: SignedPage) {
+        let mut rows = vec![Row::Page(Box::new(page.clone()))];
+        if self.end_silence(page.record.epoch) {
+            rows.push(Row::Returned);
+        }
+        self.persist(rows, After::TellPage(page));
+    }
+
+    pub(super) fn tell_page(&mut self, page: SignedPage) {
+        self.book.handle_page_signed(page.clone());
+        self.outputs.push_back(Output::Publish {
+            topic: Topic::Pages,
+            body: codec::to_bytes(&page),
+        });
+    }
+
+    /// Tells that this peer is here.
+    pub(super) fn tell_presence(&mut self, now: Moment) {
+        let page: Option<&Page> = self.book.page().map(|page| &page.record);
+        let presence = Presence {
+            peer: self.config.peer,
+            time: now.unix(),
+            page_serial: page.map_or(0, |page| page.serial),
+            page_hash: page.map_or(Hash32::ZERO, Record::struct_hash),
+            capacity: self.capacity.bytes_max,
+            used: self.capacity.live_bytes,
+        };
+        self.outputs
+            .push_back(Output::Sign(Draft::Presence(presence)));
+    }
+
+    pub(super) fn publish_presence(&mut self, presence: &SignedPresence) {
+        self.outputs.push_back(Output::Publish {
+            topic: Topic::Presence,
+            body: codec::to_bytes(presence),
+        });
+    }
+
+    pub(super) fn handle_gossip(&mut self, token: Token, topic: Topic, body: &[u8], now: Moment) {
+        let verdict = match topic {
+            Topic::Presence => self.judge_presence(body, now),
+            Topic::Pages => self.judge_page(body, now),
+            _ => Verdict::Ignore,
+        };
+        self.outputs.push_back(Output::Judge { token, verdict });
+    }
+
+    fn judge_presence(&mut self, body: &[u8], now: Moment) -> Verdict {
+        let registry = &self.registry.registry;
+        match check_presence(body, registry, &self.config.domain, now) {
+            Ok(presence) => {
+                let record = presence.record;
+                let at = Moment::from_unix(record.time).min(now);
+                self.repair.handle_presence(record.peer, at);
+                self.note_serial(record.peer, record.page_serial);
+                Verdict::Accept
+            }
+            Err(error) if error.is_offence() => Verdict::Reject,
+            Err(_) => Verdict::Ignore,
+        }
+    }
+
+    /// A page says that its holder's leases may be read anew, and nothing about
+    /// whether the holder is alive: anybody can tell an old one again.
+    fn judge_page(&mut self, body: &[u8], now: Moment) -> Verdict {
+        let registry = &self.registry.registry;
+        let newest = |holder: &Address| self.lists.told(holder);
+        match check_page(body, registry, &self.config.domain, now, newest) {
+            Ok(page) => {
+                let record = page.record;
+                self.lists.note_told(record.holder, record.serial);
+                if let Some(known) = self.view.page(&record.holder)
+                    && known.record.epoch == record.epoch
+                    && known.record != record
+                {
+                    self.note(Note::Equivocation(record.holder, record.epoch));
+                }
+                self.note_serial(record.holder, record.serial);
+                Verdict::Accept
+            }
+            Err(error) if error.is_offence() => Verdict::Reject,
+            Err(_) => Verdict::Ignore,
+        }
+    }
+
+    /// Answers `/coliving/leases/1`; false for what is none of it.
+    pub(super) fn handle_lease_request(
+        &mut self,
+        id: RequestId,
+        origin: Origin,
+        body: &[u8],
+        now: Moment,
+    ) -> bool {
+        let response = match Request::from_bytes(body) {
+            Ok(Request::List { after, known }) => {
+                let after = after.as_ref().map(|key| key.as_slice());
+                Response::List(self.book.part(after, known))
+            }
+            Ok(Request::Announce { lease }) if lease.record.holder == origin.peer => {
+                self.note_claim(&lease, now);
+                Response::Noted
+            }
+            Ok(Request::Announce { .. }) | Err(_) => return false,
+        };
+        let body = response.to_bytes();
+        self.outputs.push_back(Output::Respond { id, body });
+        true
+    }
+
+    /// Enters another peer's lease, told over its own connection.
+    fn note_claim(&mut self, lease: &SignedLease, now: Moment) {
+        let holder = lease.record.holder;
+        if self.registry.placement.operator_of(&holder).is_none() {
+            return;
+        }
+        self.repair.handle_presence(holder, now);
+        match self.view.handle_leaf(lease, now.epoch()) {
+            Ok(change) => {
+                let mut rows = Vec::new();
+                for claim in change.added {
+                    let facts = RootFacts::of(&claim);
+                    self.repair.handle_holding(holder, claim.root, facts);
+                    rows.push(Row::Claim(holder, claim.root, Some(Box::new(claim))));
+                }
+                if !rows.is_empty() {
+                    self.persist(rows, After::Nothing);
+                }
+            }
+            Err(error) if error.is_offence() => self.outputs.push_back(Output::Offence {
+                peer: holder,
+                weight: OFFENCE,
+            }),
+            Err(_) => {}
+        }
+    }
+}
