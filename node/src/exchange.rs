@@ -10,8 +10,8 @@ use std::sync::Arc;
 use cid::Cid;
 use prometheus_client::metrics::counter::Counter;
 use protocol::exchange::{
-    Download, Exchange, ExchangeInput, ExchangeOutput, FailReason, FetchId, Progress, Target,
-    Ticket,
+    Download, Exchange, ExchangeInput, ExchangeOutput, FailReason, FetchId, Order, Progress,
+    Target, Ticket,
 };
 use protocol::id::Address;
 use protocol::machine::Machine;
@@ -280,13 +280,13 @@ impl Shell {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.asking.insert(ticket, reply);
-        let input = ExchangeInput::Fetch {
+        let order = Order {
             ticket,
             root,
             target,
             options,
         };
-        self.handle(input, None);
+        self.handle(ExchangeInput::Fetch(Box::new(order)), None);
     }
 
     fn handle_ended(&mut self, ended: Result<(Id, Result<Fetched, FetchError>), JoinError>) {

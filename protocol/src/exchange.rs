@@ -33,7 +33,7 @@ pub use serve::{Lookup, Reply, Serve, ServeConfig, ServeId};
 pub use survey::{Survey, SurveyOutput, Surveyed, Surveying};
 pub use under_way::{
     Exchange, ExchangeInput, ExchangeOutput, FETCH_BYTES_MAX, FETCHES_MAX, FetchId, FetchOptions,
-    READING_PATIENCE, Ticket,
+    Order, READING_PATIENCE, Ticket,
 };
 
 /// CIDs in one request.

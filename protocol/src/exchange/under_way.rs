@@ -50,20 +50,24 @@ pub struct FetchOptions<O> {
     pub with_proof: bool,
 }
 
+/// What somebody wants.
+#[derive(Debug, Clone)]
+pub struct Order<O> {
+    /// Who waits for it.
+    pub ticket: Ticket,
+    /// The root.
+    pub root: Cid,
+    /// All of it, a range or some blocks.
+    pub target: Target,
+    /// How.
+    pub options: FetchOptions<O>,
+}
+
 /// What the exchange is told.
 #[derive(Debug, Clone)]
 pub enum ExchangeInput<O> {
     /// Somebody wants what is below a root.
-    Fetch {
-        /// Who.
-        ticket: Ticket,
-        /// The root.
-        root: Cid,
-        /// All of it, a range or some blocks.
-        target: Target,
-        /// How.
-        options: FetchOptions<O>,
-    },
+    Fetch(Box<Order<O>>),
     /// Somebody waits no longer.
     Gone {
         /// Who.
@@ -181,14 +185,13 @@ impl<O: Clone + PartialEq> Exchange<O> {
         self.fetches.is_empty()
     }
 
-    fn handle_fetch(
-        &mut self,
-        ticket: Ticket,
-        root: Cid,
-        target: Target,
-        options: FetchOptions<O>,
-        now: Moment,
-    ) {
+    fn handle_fetch(&mut self, order: Order<O>, now: Moment) {
+        let Order {
+            ticket,
+            root,
+            target,
+            options,
+        } = order;
         let same = |fetch: &&mut UnderWay<O>| fetch.root == root && fetch.target == target;
         let mut fetches = self.fetches.iter_mut();
         let joined = fetches.find(|(_, fetch)| same(fetch) && fetch.serves(&options));
@@ -290,12 +293,7 @@ impl<O: Clone + PartialEq> Machine for Exchange<O> {
 
     fn handle(&mut self, input: ExchangeInput<O>, now: Moment) {
         match input {
-            ExchangeInput::Fetch {
-                ticket,
-                root,
-                target,
-                options,
-            } => self.handle_fetch(ticket, root, target, options, now),
+            ExchangeInput::Fetch(order) => self.handle_fetch(*order, now),
             ExchangeInput::Gone { ticket } => self.handle_gone(ticket),
             ExchangeInput::Ended { id } => self.handle_ended(id),
         }

@@ -8,8 +8,8 @@ use protocol::content::Input;
 use protocol::content::repair::Place;
 use protocol::exchange::{
     Answer, Around, Download, DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput,
-    FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Request, RequestId, Response,
-    Serve, ServeConfig, ServeId, Target, Ticket, Unanswered,
+    FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Order, Request, RequestId,
+    Response, Serve, ServeConfig, ServeId, Target, Ticket, Unanswered,
 };
 use protocol::id::{Address, Role};
 use protocol::machine::Machine;
@@ -141,12 +141,13 @@ impl Host {
             with_proof: true,
             ..FetchOptions::default()
         };
-        let input = ExchangeInput::Fetch {
+        let order = Order {
             ticket,
             root,
             target: Target::Dag(root),
             options,
         };
+        let input = ExchangeInput::Fetch(Box::new(order));
         exchange.machine.handle(input, ctx.now);
         exchange.drain_machine(ctx.now);
         if let Some(before) = exchange.tickets.insert((root, goal), ticket) {

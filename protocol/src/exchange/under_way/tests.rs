@@ -28,12 +28,12 @@ impl Shell {
     }
 
     fn fetch(&mut self, ticket: u64, root: Cid, options: FetchOptions<&'static str>) {
-        self.handle(ExchangeInput::Fetch {
+        self.handle(ExchangeInput::Fetch(Box::new(Order {
             ticket: Ticket(ticket),
             root,
             target: Target::Dag(root),
             options,
-        });
+        })));
     }
 
     fn leave(&mut self, ticket: u64) {
@@ -113,12 +113,12 @@ fn who_wants_more_goes_behind_the_running_fetch() {
 fn other_blocks_of_a_root_are_another_fetch() {
     let mut shell = Shell::new();
     shell.fetch(1, root(), loose());
-    shell.handle(ExchangeInput::Fetch {
+    shell.handle(ExchangeInput::Fetch(Box::new(Order {
         ticket: Ticket(2),
         root: root(),
         target: Target::Blocks(vec![root()]),
         options: loose(),
-    });
+    })));
     assert!(shell.started.iter().all(|(_, behind)| behind.is_none()));
     assert_eq!(shell.started.len(), 2);
 }
