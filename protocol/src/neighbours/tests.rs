@@ -243,11 +243,11 @@ fn a_crowd_of_strangers_cannot_change_whom_a_peer_draws() {
         let mut rng = StdRng::seed_from_u64(seed.into());
         let mut held = Vec::new();
         for _ in 0..6 {
+            world.machine.handle_registry(registry(), world.now);
+            world.drain();
             if is_harassed {
                 harass(&mut world, &mut rng);
             }
-            world.machine.handle_registry(registry(), world.now);
-            world.drain();
             world.advance(HOUR);
             held.push(world.held.clone());
         }
