@@ -24,6 +24,15 @@ impl Clock {
         }
     }
 
+    /// Begins at another moment, from which time goes on as it does.
+    #[cfg(test)]
+    pub(crate) fn at(anchor: Moment) -> Self {
+        Self {
+            anchor,
+            started: Instant::now(),
+        }
+    }
+
     /// The present moment; never goes back.
     #[must_use]
     pub fn now(&self) -> Moment {

@@ -34,6 +34,8 @@ use crate::testing::{
     until, within,
 };
 
+mod promises;
+
 const LIGHT: u8 = 60;
 
 /// A peer with the content role.

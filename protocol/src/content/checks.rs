@@ -45,9 +45,10 @@ impl Content {
         }
     }
 
-    fn repair(&mut self, root: Cid, facts: RootFacts, holders: Vec<Address>, now: Moment) {
+    fn repair(&mut self, root: Cid, facts: Option<RootFacts>, holders: Vec<Address>, now: Moment) {
         let is_promised = self.book.lease(&root).is_some();
-        if !is_promised && !self.covers(&root, facts.size, now) {
+        let size = facts.map_or(0, |facts| facts.size);
+        if !is_promised && !self.covers(&root, size, now) {
             self.note(Note::OverQuota(root));
             self.repair.handle_unrequired(&root);
             self.repair.handle_fetch_hindered(&root, now);
@@ -57,7 +58,7 @@ impl Content {
         let wish = Output::Fetch {
             root,
             purpose: Purpose::Repair,
-            bytes_max: facts.size,
+            bytes_max: facts.map_or_else(|| self.room(&root, now), |facts| facts.size),
             holders,
             last_resort: None,
         };
@@ -101,6 +102,13 @@ impl Content {
         let holder = &self.config.holder;
         self.references
             .covers(root, bytes, |owner| holder.user_limit(owner, now))
+    }
+
+    /// Bytes that the root's owners have room for here.
+    fn room(&self, root: &Cid, now: Moment) -> u64 {
+        let holder = &self.config.holder;
+        self.references
+            .room(root, |owner| holder.user_limit(owner, now))
     }
 
     /// Draws blocks of a root that the peer is to show.

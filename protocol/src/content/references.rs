@@ -100,13 +100,19 @@ impl References {
         bytes: u64,
         limit: impl Fn(&Owner) -> Option<u64>,
     ) -> bool {
+        self.contains(root) && bytes <= self.room(root, limit)
+    }
+
+    /// Bytes that the owner with the most room has room for.
+    pub(super) fn room(&self, root: &Cid, limit: impl Fn(&Owner) -> Option<u64>) -> u64 {
         let Some(live) = self.roots.get(root) else {
-            return false;
+            return 0;
         };
-        live.owners.iter().any(|owner| {
+        let of_owner = |owner: &Owner| {
             let others = self.stored(owner.user).saturating_sub(live.counted);
-            limit(owner).is_none_or(|limit| others.saturating_add(bytes) <= limit)
-        })
+            limit(owner).map_or(u64::MAX, |limit| limit.saturating_sub(others))
+        };
+        live.owners.iter().map(of_owner).max().unwrap_or(0)
     }
 
     /// Begins to read the whole index again.

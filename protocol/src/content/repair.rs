@@ -119,9 +119,10 @@ pub enum Event {
     Fetch {
         /// What.
         root: Cid,
-        /// What is believed of it; the verified blocks are what counts.
-        facts: RootFacts,
-        /// The live holders: those that agree with `facts` first, then in rank
+        /// What is believed of it; the verified blocks are what counts. `None` when
+        /// nobody claims it: it is looked for.
+        facts: Option<RootFacts>,
+        /// The live claimants: those that agree with `facts` first, then in rank
         /// order where they are placed.
         holders: Vec<Address>,
     },
@@ -768,14 +769,16 @@ impl Repair {
                 self.surplus.insert(*root);
                 self.start_checks();
             }
-        } else if live > 0
-            && !self.fetching.contains_key(root)
+        } else if !self.fetching.contains_key(root)
             && known.retry_at.is_none()
             && (known.is_owed || (known.is_required && self.is_wanted(root)))
         {
-            let mut claimants = self.claims(root).map(|(peer, _)| peer);
-            let line = claimants.next().filter(|_| live == 1);
-            drop(claimants);
+            let first = self.claims(root).next();
+            let line = match (live, first) {
+                (1, Some((claimant, _))) => Line::One(claimant),
+                (_, Some(_)) => Line::Several,
+                (_, None) => Line::Nobody,
+            };
             self.enqueue((line, live), *root);
         }
     }
@@ -818,14 +821,10 @@ impl Repair {
                 self.next_fetch = self.queue.next_trusted(now);
                 return;
             };
-            let Some(facts) = self.tried(&root) else {
-                // Its last holder went after it was queued.
-                self.dequeue(&root);
-                self.touch(root);
-                continue;
-            };
-            let Some(bytes) = self.bucket.take(facts.size, now) else {
-                self.next_fetch = Some(self.bucket.ready_at(facts.size));
+            let facts = self.tried(&root);
+            let size = facts.map_or(0, |facts| facts.size);
+            let Some(bytes) = self.bucket.take(size, now) else {
+                self.next_fetch = Some(self.bucket.ready_at(size));
                 return;
             };
             self.dequeue(&root);
@@ -842,12 +841,12 @@ impl Repair {
 
     /// Who claims a root: those that agree with `facts` first, then in rank
     /// order where they are placed.
-    fn ranked_claimants(&self, root: &Cid, facts: RootFacts) -> Vec<Address> {
+    fn ranked_claimants(&self, root: &Cid, facts: Option<RootFacts>) -> Vec<Address> {
         let wanted = self.wanted(root);
         let mut claims: Vec<(Address, RootFacts)> = self.claims(root).collect();
         claims.sort_by_key(|(holder, claimed)| {
             let rank = wanted.iter().position(|peer| peer == holder);
-            (*claimed != facts, rank.unwrap_or(usize::MAX))
+            (Some(*claimed) != facts, rank.unwrap_or(usize::MAX))
         });
         claims.into_iter().map(|(holder, _)| holder).collect()
     }

@@ -8,20 +8,28 @@ use cid::Cid;
 use crate::id::Address;
 use crate::time::Moment;
 
-/// What waits, by its only claimant. A claim costs nothing, so each claimant
-/// has a line of its own: whoever invents roots or does not deliver delays
-/// nobody else's.
+/// What waits, in lines. A claim costs nothing, so each claimant has a line of its
+/// own for the roots that nobody else claims: whoever invents roots or does not
+/// deliver delays nobody else's.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lines: BTreeMap<Line, BTreeSet<(usize, Cid)>>,
     len: usize,
-    /// Roots being fetched from their only claimant.
-    under_way: BTreeMap<Address, usize>,
+    /// Roots of each line that are being fetched.
+    under_way: BTreeMap<Line, usize>,
     distrusted: BTreeMap<Address, Distrust>,
 }
 
-/// The only live claimant of a root; `None` for roots with several.
-pub(super) type Line = Option<Address>;
+/// Which line a root waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Line {
+    /// Several live peers claim it.
+    Several,
+    /// One live peer claims it.
+    One(Address),
+    /// Nobody does: it is looked for, one at a time.
+    Nobody,
+}
 
 /// Where a root waits: its line, and how many live peers claim it.
 pub(super) type Place = (Line, usize);
@@ -63,19 +71,25 @@ impl Queue {
     /// The root whose turn it is: with the fewest claimants, of those whose
     /// claimant has the fewest under way.
     pub(super) fn first(&self, now: Moment, under_way_max: usize) -> Option<(Cid, Place)> {
-        let is_free = |line: &Line| {
-            line.is_none_or(|claimant| {
-                self.under_way_of(&claimant) < under_way_max
-                    && self.trusted_from(&claimant).is_none_or(|at| at <= now)
-            })
+        let is_free = |line: &Line| match line {
+            Line::Several => true,
+            Line::One(claimant) => {
+                self.under_way_of(line) < under_way_max
+                    && self.trusted_from(claimant).is_none_or(|at| at <= now)
+            }
+            Line::Nobody => self.under_way_of(line) == 0,
         };
         self.lines
             .iter()
             .filter(|(line, _)| is_free(line))
             .filter_map(|(line, roots)| {
                 let (claimed, root) = roots.first()?;
-                let busy = line.map_or(0, |claimant| self.under_way_of(&claimant));
-                Some(((*claimed, busy, *root), (*root, (*line, *claimed))))
+                let busy = self.under_way_of(line);
+                let is_search = *line == Line::Nobody;
+                Some((
+                    (is_search, *claimed, busy, *root),
+                    (*root, (*line, *claimed)),
+                ))
             })
             .min_by_key(|(order, _)| *order)
             .map(|(_, found)| found)
@@ -85,25 +99,23 @@ impl Queue {
     pub(super) fn next_trusted(&self, now: Moment) -> Option<Moment> {
         self.lines
             .keys()
-            .flatten()
-            .filter_map(|claimant| self.trusted_from(claimant))
+            .filter_map(|line| match line {
+                Line::One(claimant) => self.trusted_from(claimant),
+                Line::Several | Line::Nobody => None,
+            })
             .filter(|at| *at > now)
             .min()
     }
 
     pub(super) fn start(&mut self, line: Line) {
-        if let Some(claimant) = line {
-            *self.under_way.entry(claimant).or_default() += 1;
-        }
+        *self.under_way.entry(line).or_default() += 1;
     }
 
     pub(super) fn end(&mut self, line: Line) {
-        if let Some(claimant) = line
-            && let Some(count) = self.under_way.get_mut(&claimant)
-        {
+        if let Some(count) = self.under_way.get_mut(&line) {
             *count -= 1;
             if *count == 0 {
-                self.under_way.remove(&claimant);
+                self.under_way.remove(&line);
             }
         }
     }
@@ -133,8 +145,8 @@ impl Queue {
         self.distrusted.retain(|peer, _| is_known(peer));
     }
 
-    fn under_way_of(&self, claimant: &Address) -> usize {
-        self.under_way.get(claimant).copied().unwrap_or(0)
+    fn under_way_of(&self, line: &Line) -> usize {
+        self.under_way.get(line).copied().unwrap_or(0)
     }
 
     fn trusted_from(&self, claimant: &Address) -> Option<Moment> {

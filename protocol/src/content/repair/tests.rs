@@ -121,9 +121,20 @@ fn a_root_without_live_holders_is_starved_once() {
         root: root(1),
         lost_holders: vec![peer(2)],
     };
-    assert_eq!(drain(&mut repair), [Event::Lost { peer: peer(2) }, starved]);
+    let searched = Event::Fetch {
+        root: root(1),
+        facts: None,
+        holders: Vec::new(),
+    };
+    let lost = Event::Lost { peer: peer(2) };
+    assert_eq!(drain(&mut repair), [lost, starved, searched.clone()]);
+    repair.handle_fetch_failed(&root(1), late);
     step(&mut repair, late + Duration::from_secs(60));
-    assert_eq!(drain(&mut repair), []);
+    assert_eq!(
+        drain(&mut repair),
+        [searched],
+        "it is told once and looked for again"
+    );
     assert_eq!(repair.progress().starved, 1);
 }
 
@@ -204,6 +215,20 @@ fn a_claim_alone_is_fetched_by_nobody() {
     step(&mut repair, start() + Duration::from_secs(60));
     let fetched: Vec<Cid> = fetches(&mut repair);
     assert_eq!(fetched, [root(7)]);
+}
+
+#[test]
+fn roots_that_nobody_claims_are_looked_for_one_at_a_time_and_after_all_others() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    for number in 0..10 {
+        repair.handle_required(root(number), None);
+    }
+    hold(&mut repair, peer(2), root(30), FACTS);
+    step(&mut repair, start());
+    step(&mut repair, start() + Duration::from_secs(1));
+    assert_eq!(fetches(&mut repair), [root(30), root(0)]);
+    repair.handle_fetched(&root(0), FACTS, start());
+    assert_eq!(fetches(&mut repair), [root(1)]);
 }
 
 #[test]
@@ -310,7 +335,7 @@ fn a_lie_about_a_root_does_not_stop_its_repair() {
                 let Event::Fetch { root, facts, .. } = event else {
                     continue;
                 };
-                tried.push(facts);
+                tried.extend(facts);
                 repair.handle_fetch_failed(&root, now);
             }
             now = repair.poll_timeout().unwrap().0;
@@ -331,7 +356,7 @@ fn what_most_operators_claim_is_tried_first() {
     step(&mut repair, start());
     let fetch = Event::Fetch {
         root: root(1),
-        facts: FACTS,
+        facts: Some(FACTS),
         holders: vec![peer(3), peer(4), peer(2)],
     };
     assert_eq!(drain(&mut repair), [fetch]);
