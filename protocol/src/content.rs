@@ -52,7 +52,9 @@ pub use face::{
     AskId, Capacity, Draft, FetchFailure, Height, Input, Note, Output, PersistId, Purpose, Row,
     SignedRecord, Stored,
 };
-pub use holder::{Holder, HolderConfig, HolderEvent, Reply, Upload, UploadState, UserFacts};
+pub use holder::{
+    Holder, HolderConfig, HolderEvent, IndexState, Reply, Upload, UploadState, UserFacts,
+};
 pub use leaf::{LEAVES_MAX, Leaf, check_leaves, page_of};
 pub use references::{Owner, Reference};
 pub use report::{Returning, Standing, Status};
@@ -100,13 +102,10 @@ pub struct Content {
     is_current: bool,
     scan: Scan,
     epoch: Epoch,
-    /// Holders whose claims are to be looked at in this epoch.
-    expiring: VecDeque<Address>,
     is_page_due: bool,
     returning: Option<Returning>,
     presence_at: Moment,
     relist_at: Moment,
-    expire_at: Moment,
     next_id: u64,
     outputs: VecDeque<Output>,
 }
@@ -216,12 +215,10 @@ impl Content {
             is_current: false,
             scan: Scan::Idle,
             epoch: now.epoch(),
-            expiring: VecDeque::new(),
             is_page_due: true,
             returning: None,
             presence_at: now,
             relist_at: now + RELIST_INTERVAL,
-            expire_at: now,
             next_id: 0,
             outputs: VecDeque::new(),
             registry,
@@ -337,6 +334,7 @@ impl Machine for Content {
     type Output = Output;
 
     fn handle(&mut self, input: Input, now: Moment) {
+        self.note_epoch(now);
         match input {
             Input::Registry(registry) => self.handle_registry(registry, now),
             Input::Connected(peers) => self.handle_connected(peers),
@@ -388,17 +386,15 @@ impl Machine for Content {
     }
 
     fn handle_timeout(&mut self, now: Moment) {
+        self.note_epoch(now);
         if now >= self.presence_at {
             self.presence_at = now + self.config.presence_interval;
-            self.handle_tick(now);
+            self.draft_page(now);
             self.outputs.push_back(Output::Measure);
         }
         if now >= self.relist_at {
             self.relist_at = now + RELIST_INTERVAL;
             self.relist_one();
-        }
-        if now >= self.expire_at {
-            self.expire_claims(now);
         }
         self.retry_promises(now);
         self.holder.handle_timeout(now);
@@ -412,9 +408,8 @@ impl Machine for Content {
 
     fn deadline(&self) -> Option<(Moment, &'static str)> {
         let mut next = (self.presence_at, "sign of life").min((self.relist_at, "lists of leases"));
-        if !self.expiring.is_empty() {
-            next = next.min((self.expire_at, "claims that end"));
-        }
+        let epoch_end = Moment::from_unix(self.epoch.plus(1).start());
+        next = next.min((epoch_end, "epoch"));
         let promise = self.promises.values().filter_map(Promise::retry_at).min();
         if let Some(at) = promise {
             next = next.min((at, "a lease is signed"));

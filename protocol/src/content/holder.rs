@@ -27,9 +27,11 @@ pub struct Holder {
     /// Bytes accepted from each prefix on the day that is counted.
     prefixes: BTreeMap<Prefix, u64>,
     day: u64,
-    /// Since when the index has kept up with the chain; `None` while it lags:
-    /// then nobody can say what was published.
-    current_since: Option<Moment>,
+    index: IndexState,
+    /// When the chain was first seen away, until the index is current again.
+    away_since: Option<Moment>,
+    /// When the index caught up after the chain had been away for long.
+    resumed: Moment,
     replies: VecDeque<Reply>,
     events: VecDeque<HolderEvent>,
 }
@@ -102,6 +104,17 @@ pub enum HolderEvent {
         /// What.
         root: Cid,
     },
+}
+
+/// How the index stands to the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexState {
+    /// It has what the chain has.
+    Current,
+    /// It is catching up.
+    Behind,
+    /// The chain does not answer, or does not go on.
+    Away,
 }
 
 /// An offer that was accepted; storable, so that a restart forgets none.
@@ -183,7 +196,9 @@ impl Holder {
             used: 0,
             prefixes: BTreeMap::new(),
             day: day(now),
-            current_since: None,
+            index: IndexState::Behind,
+            away_since: None,
+            resumed: Moment::ZERO,
             replies: VecDeque::new(),
             events: VecDeque::new(),
             config,
@@ -206,14 +221,23 @@ impl Holder {
         self.used = used;
     }
 
-    /// Notes whether the index keeps up with the chain. Uploads get their whole
-    /// time again when it does after it did not: an action that waited for the
-    /// chain needs a moment to land.
-    pub fn handle_index(&mut self, is_current: bool, now: Moment) {
-        self.current_since = match (is_current, self.current_since) {
-            (true, since) => since.or(Some(now)),
-            (false, _) => None,
-        };
+    /// Notes how the index stands to the chain. Only a current one can say what
+    /// was never published. After the chain was away uploads get their whole time
+    /// again: actions that waited for it need a moment to land.
+    pub fn handle_index(&mut self, state: IndexState, now: Moment) {
+        self.index = state;
+        match state {
+            IndexState::Away => {
+                self.away_since.get_or_insert(now);
+            }
+            IndexState::Behind => {}
+            IndexState::Current => {
+                let since = self.away_since.take();
+                if since.is_some_and(|since| now.saturating_since(since) >= AWAY_MIN) {
+                    self.resumed = now;
+                }
+            }
+        }
     }
 
     /// Answers how far a root is; `lease` is its standing lease.
@@ -532,10 +556,11 @@ impl Holder {
         Some(u64::try_from(limit).unwrap_or(u64::MAX))
     }
 
-    /// When the upload's time is over; never while the index lags.
+    /// When the upload's time is over; unknown while the index is not current.
     fn deadline(&self, upload: &Upload) -> Option<Moment> {
-        let since = self.current_since?;
-        Some(Moment::from_unix(upload.accepted).max(since) + self.config.unpublished_ttl)
+        let accepted = Moment::from_unix(upload.accepted);
+        let from = accepted.max(self.resumed);
+        (self.index == IndexState::Current).then(|| from + self.config.unpublished_ttl)
     }
 
     fn sum(&self, accept: impl Fn(&Upload) -> bool) -> u64 {
@@ -608,3 +633,7 @@ const BUSY_RETRY_SECONDS: u64 = 30;
 
 /// Network prefixes that are counted in a day.
 const PREFIXES_MAX: usize = 100_000;
+
+/// A chain that was away for less held no action up for long. Chosen: some
+/// blocks of a slow chain, and longer than a peer takes to start.
+const AWAY_MIN: Duration = Duration::from_secs(60);

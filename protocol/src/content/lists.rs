@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cid::Cid;
 use rand::Rng;
 
 use super::listing::{Part, Request, Response};
@@ -11,7 +10,7 @@ use super::uploads::OFFENCE;
 use super::{After, Asked, Content, LEAVES_MAX, Listed, Note, Output, Row, ViewError};
 use crate::id::{Address, Role};
 use crate::records::Lease;
-use crate::time::Moment;
+use crate::time::{Epoch, Moment};
 use crate::wire::Protocol;
 
 /// Lists that are being read, and those that were.
@@ -178,32 +177,23 @@ impl Content {
         });
     }
 
-    /// Begins to drop what no longer binds its holders.
-    pub(super) fn begin_expiry(&mut self, now: Moment) {
-        self.expiring = self.view.holders().collect();
-        self.expire_at = now;
-        let registry = &self.registry.placement;
-        self.lists
-            .told
-            .retain(|peer, _| registry.operator_of(peer).is_some());
-    }
-
-    /// Drops what no longer binds the next holder, one at a time so that no step
-    /// takes long.
-    pub(super) fn expire_claims(&mut self, now: Moment) {
-        let Some(holder) = self.expiring.pop_front() else {
-            return;
-        };
-        self.expire_at = now + EXPIRY_STEP;
-        let over: Vec<Cid> = self.view.expire(&holder, now.epoch());
+    /// Drops what no longer binds its holders, once an epoch.
+    pub(super) fn expire_claims(&mut self, epoch: Epoch) {
         let mut rows = Vec::new();
-        for root in over {
-            self.repair.handle_released(&holder, &root);
-            rows.push(Row::Claim(holder, root, None));
+        let holders: Vec<Address> = self.view.holders().collect();
+        for holder in holders {
+            for root in self.view.expire(&holder, epoch) {
+                self.repair.handle_released(&holder, &root);
+                rows.push(Row::Claim(holder, root, None));
+            }
         }
         if !rows.is_empty() {
             self.persist(rows, After::Nothing);
         }
+        let placement = &self.registry.placement;
+        self.lists
+            .told
+            .retain(|peer, _| placement.operator_of(peer).is_some());
     }
 }
 
@@ -223,7 +213,3 @@ impl Reading {
 
 /// Lists that are read at a time. Chosen: each may hold a million leases.
 const LISTINGS_MAX: usize = 8;
-
-/// Between two holders whose claims are looked at. Chosen: ten thousand are
-/// looked at in less than four minutes of an epoch.
-const EXPIRY_STEP: std::time::Duration = std::time::Duration::from_millis(20);

@@ -16,17 +16,19 @@ use crate::wire::Topic;
 use super::listing::{Request, Response};
 
 impl Content {
-    /// Does what is due once an epoch, then signs the epoch's page.
-    pub(super) fn handle_tick(&mut self, now: Moment) {
+    /// Does what is due once an epoch: claims end first, so that nothing is
+    /// decided by what binds no longer.
+    pub(super) fn note_epoch(&mut self, now: Moment) {
         let epoch = now.epoch();
-        if epoch != self.epoch {
-            self.epoch = epoch;
-            self.is_page_due = true;
-            self.begin_expiry(now);
-            self.begin_scan();
-            self.end_roots(now);
-            self.keep();
+        if epoch == self.epoch {
+            return;
         }
+        self.epoch = epoch;
+        self.expire_claims(epoch);
+        self.begin_scan();
+        self.end_roots(now);
+        self.keep();
+        self.is_page_due = true;
         self.draft_page(now);
     }
 

@@ -2,7 +2,7 @@
 
 use cid::Cid;
 
-use super::holder::{HolderEvent, UploadState, UserFacts};
+use super::holder::{HolderEvent, IndexState, UploadState, UserFacts};
 use super::repair::RootFacts;
 use super::{After, AskId, Content, FetchFailure, Height, Note, Output, Purpose, Row};
 use crate::id::Address;
@@ -182,11 +182,22 @@ impl Content {
     /// may end.
     pub(super) fn handle_height(&mut self, height: Height, now: Moment) {
         let lag_max = self.config.confirmations.saturating_add(LAG_BLOCKS_MAX);
-        self.is_current = height.is_connected
-            && height
-                .head
-                .is_some_and(|head| head <= height.applied.saturating_add(lag_max));
-        self.holder.handle_index(self.is_current, now);
+        let state = match height.head {
+            Some(head) if height.is_connected => {
+                match head <= height.applied.saturating_add(lag_max) {
+                    true => IndexState::Current,
+                    false => IndexState::Behind,
+                }
+            }
+            Some(_) | None => IndexState::Away,
+        };
+        let was_current = std::mem::replace(&mut self.is_current, state == IndexState::Current);
+        self.holder.handle_index(state, now);
+        if self.is_current && !was_current {
+            // What was read before may lack what was published since.
+            self.begin_scan();
+            self.end_roots(now);
+        }
     }
 
     /// An upload whose action landed belongs to the lease book alone.

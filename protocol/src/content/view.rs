@@ -207,6 +207,7 @@ impl<L: Leaf> View<L> {
             None => BTreeMap::new(),
         };
         let released: BTreeSet<Vec<u8>> = listing.released.into_iter().collect();
+        let page = listing.page.as_ref().map(|page| page.record.epoch);
         leaves.retain(|_, known| !released.contains(&known.leaf.key_bytes()));
         for leaf in listing.fresh {
             let key = leaf.record.key();
@@ -220,6 +221,7 @@ impl<L: Leaf> View<L> {
             };
             leaves.insert(key, known);
         }
+        leaves.retain(|_, known| binds(page, &known.leaf, epoch));
         if leaves.len() > LEAVES_MAX {
             return Err(ViewError::Full { limit: LEAVES_MAX });
         }
@@ -258,16 +260,16 @@ impl<L: Leaf> View<L> {
         if known.leaves.len() >= LEAVES_MAX && !known.leaves.contains_key(&key) {
             return Err(ViewError::Full { limit: LEAVES_MAX });
         }
-        let is_released = known
-            .page
-            .as_ref()
-            .is_some_and(|page| leaf.record.span().0 < page.record.epoch);
+        let page = known.page.as_ref().map(|page| page.record.epoch);
+        // What its page does not list was released, unless it is newer.
+        let is_released = page.is_some_and(|page| leaf.record.span().0 < page);
+        let is_over = !binds(page, &leaf.record, epoch);
         let is_older = known
             .leaves
             .get(&key)
             .is_some_and(|known| known.leaf.serial() >= leaf.record.serial());
         let mut change = Change::default();
-        if !is_released && !is_older {
+        if !is_released && !is_older && !is_over {
             let new = Known {
                 leaf: leaf.record.clone(),
                 is_listed: false,

@@ -4,7 +4,8 @@ use std::time::Duration;
 use super::*;
 use crate::action::{Action, ActionDomain};
 use crate::content::{
-    BookConfig, Counters, Grant, Holder, HolderConfig, HolderEvent, LeaseBook, Upload, UserFacts,
+    BookConfig, Counters, Grant, Holder, HolderConfig, HolderEvent, IndexState, LeaseBook, Upload,
+    UserFacts,
 };
 use crate::id::{EntityId, OperatorNumber, UserId};
 use crate::origin::{Origin, RequestId};
@@ -244,12 +245,13 @@ fn what_is_not_published_in_time_is_dropped() {
         if published {
             holder.handle_published(&root());
         }
-        // An index that lags behind the chain cannot tell.
+        // While the chain is away nobody can tell.
         let hours = |count: u64| start() + Duration::from_secs(count * 3600);
+        holder.handle_index(IndexState::Away, hours(1));
         holder.handle_timeout(hours(10));
         assert_eq!(holder.poll_event(), None);
         // What waited for the chain gets its whole time again.
-        holder.handle_index(true, hours(10));
+        holder.handle_index(IndexState::Current, hours(10));
         holder.handle_timeout(hours(11));
         assert_eq!(holder.poll_event(), None);
         holder.handle_timeout(hours(12));
