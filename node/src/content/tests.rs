@@ -132,7 +132,7 @@ impl Village {
     }
 
     /// The live peers that hold a root by a lease of their own.
-    async fn leased(&self, root: Cid) -> BTreeSet<Address> {
+    fn leased(&self, root: Cid) -> BTreeSet<Address> {
         let mut leased = BTreeSet::new();
         for holder in &self.holders {
             if is_leased(&holder.context, root) {
@@ -205,7 +205,7 @@ async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_aw
     for holder in &village.holders {
         apply(&holder.context, 2, std::slice::from_ref(&action)).await;
     }
-    let before = village.leased(root).await;
+    let before = village.leased(root);
     assert_eq!(before.len(), 5, "as many as are placed");
 
     let registry = village.author.chain.snapshot().borrow().clone();
@@ -234,7 +234,7 @@ async fn a_published_file_is_leased_read_back_and_repaired_while_the_chain_is_aw
         .unwrap();
     let victim = village.holders.remove(victim);
     kill(&victim.context).await;
-    until(async || village.leased(root).await.len() == village.holders.len()).await;
+    until(async || village.leased(root).len() == village.holders.len()).await;
     // Each hears of the new replica soon after.
     for holder in &village.holders {
         let others = village.holders.iter().map(|other| other.context.peer);

@@ -54,7 +54,7 @@ impl Machine for Diary {
 
 struct Hands {
     inbox: mpsc::Receiver<Fact>,
-    told: mpsc::UnboundedSender<Wish>,
+    told: mpsc::Sender<Wish>,
     /// The first write waits for it.
     disk: Option<oneshot::Receiver<()>>,
 }
@@ -76,7 +76,7 @@ impl Driver<Diary> for Hands {
                 });
             }
             Wish::Tell(_) | Wish::Closed => {
-                let _ = self.told.send(wish);
+                let _ = self.told.try_send(wish);
             }
         }
     }
@@ -85,7 +85,7 @@ impl Driver<Diary> for Hands {
 #[tokio::test]
 async fn writes_end_in_the_order_of_the_wishes_and_deadlines_do_not_wait_for_them() {
     let (facts, inbox) = mpsc::channel(4);
-    let (told, mut heard) = mpsc::unbounded_channel();
+    let (told, mut heard) = mpsc::channel(4);
     let (disk, slow) = oneshot::channel();
     let hands = Hands {
         inbox,
@@ -108,7 +108,7 @@ async fn writes_end_in_the_order_of_the_wishes_and_deadlines_do_not_wait_for_the
 #[tokio::test]
 async fn the_stop_ends_the_shell_while_work_is_under_way() {
     let (facts, inbox) = mpsc::channel(4);
-    let (told, mut heard) = mpsc::unbounded_channel();
+    let (told, mut heard) = mpsc::channel(4);
     let (_disk, slow) = oneshot::channel();
     let hands = Hands {
         inbox,

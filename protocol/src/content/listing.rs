@@ -40,7 +40,7 @@ pub enum Request {
 #[serde(rename_all = "camelCase")]
 pub enum Response {
     /// Leases of the answering peer.
-    List(Part<Lease>),
+    List(Box<Part<Lease>>),
     /// The notice was taken.
     Noted,
 }

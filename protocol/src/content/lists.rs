@@ -120,7 +120,7 @@ impl Content {
             return;
         }
         let next = part.next.clone();
-        reading.take(part);
+        reading.take(*part);
         if let Some(next) = next {
             let listed = &reading.listed;
             if listed.listed.len() + listed.fresh.len() < LEAVES_MAX {

@@ -141,7 +141,7 @@ impl Content {
         let response = match Request::from_bytes(body) {
             Ok(Request::List { after, known }) => {
                 let after = after.as_ref().map(|key| key.as_slice());
-                Response::List(self.book.part(after, known))
+                Response::List(Box::new(self.book.part(after, known)))
             }
             Ok(Request::Announce { lease }) if lease.record.holder == origin.peer => {
                 self.note_claim(&lease, now);
