@@ -264,7 +264,7 @@ fn a_bad_action_is_recorded_and_skipped() {
     };
     assert_eq!(
         position(2, 3),
-        Some(chain.blocks[2].entries[3].entry.position.clone())
+        Some(chain.blocks[2].entries[3].entry.position)
     );
     assert_eq!(position(2, 4), None);
     // A signature that recovers nobody is one more.
