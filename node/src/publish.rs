@@ -9,8 +9,8 @@ use std::ops::Bound;
 
 use cid::Cid;
 use protocol::action::{ActionError, SignedAction};
+use protocol::author::State;
 use protocol::id::Hash32;
-use protocol::publish::State;
 use serde::{Deserialize, Serialize};
 use storage::tables::{self, Table};
 use tokio::sync::{mpsc, oneshot, watch};

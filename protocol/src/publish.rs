@@ -1,8 +1,9 @@
 //! Publishing: from a file on its author's disk to leases of staked peers.
 //!
 //! The author offers a signed action with the root that it names to the placed
-//! peers ([`Publication`]); each checks signature, user and quota before a byte
-//! moves, pulls the file, commits it and answers with a lease ([`Holder`]).
+//! peers ([`Publication`](crate::author::Publication)); each checks signature,
+//! user and quota before a byte moves, pulls the file, commits it and answers
+//! with a lease ([`Holder`](crate::content::Holder)).
 //! At first one peer pulls from the author; the others pull from those that
 //! hold the file already, so the author sends it about once.
 //!
@@ -18,12 +19,6 @@ use crate::id::{Address, Hash32};
 use crate::records::SignedLease;
 use crate::refusal;
 use crate::wire::Protocol;
-
-mod publication;
-
-pub use publication::{
-    Candidate, Event, FailureReason, Publication, PublicationConfig, State, Transmit,
-};
 
 /// What an author says to a staked peer over `/coliving/publish/1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use protocol::action::SignedAction;
+use protocol::author::{
+    Candidate, FailureReason, Publication, PublicationConfig, PublicationEvent as Event, State,
+};
 use protocol::id::{Address, Hash32};
 use protocol::placement::Placement;
-use protocol::publish::{
-    Candidate, Event, FailureReason, Offer, Publication, PublicationConfig, Response, State,
-};
+use protocol::publish::{Offer, Response};
 use storage::blocks::{Holding, Owner};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

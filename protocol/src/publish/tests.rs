@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::action::{Action, ActionDomain};
+use crate::author::{
+    Candidate, Publication, PublicationConfig, PublicationEvent as Event, State, Transmit,
+};
 use crate::content::{
     BookConfig, Counters, Grant, Holder, HolderConfig, HolderEvent, IndexState, LeaseBook, Upload,
     UserFacts,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use protocol::action::{Action, SignedAction};
+use protocol::author::{Candidate, Publication, PublicationConfig, PublicationEvent as Event};
 use protocol::entry::Entry;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::placement::{Purpose, REPLICAS_TARGET};
-use protocol::publish::{Candidate, Event, Offer, Publication, PublicationConfig, Response};
+use protocol::publish::{Offer, Response};
 use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::relayer;
 use protocol::signing::Signed;
@@ -247,7 +248,7 @@ impl Host {
         &mut self,
         root: Cid,
         event: Event,
-        state: protocol::publish::State,
+        state: protocol::author::State,
         ctx: &mut Ctx,
     ) {
         let Some(draft) = self.disk.drafts.get_mut(&root) else {

@@ -1,4 +1,4 @@
-//! The author's side of publishing.
+//! One root on its way to its holders.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use super::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
 use crate::id::{Address, OperatorNumber};
+use crate::publish::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
 use crate::records::SignedLease;
 use crate::signing::Domain;
 use crate::time::{Epoch, Moment, UnixSeconds};
@@ -27,7 +27,7 @@ pub struct Publication {
     is_durable: bool,
     is_over: bool,
     transmits: VecDeque<Transmit>,
-    events: VecDeque<Event>,
+    events: VecDeque<PublicationEvent>,
 }
 
 /// Targets, intervals and limits of a [`Publication`].
@@ -90,7 +90,7 @@ pub struct Transmit {
 
 /// What the author learns.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum PublicationEvent {
     /// Something worth storing or showing changed.
     Progress {
         /// Bytes that the furthest peer without a lease has.
@@ -350,7 +350,7 @@ impl Publication {
 
     /// The next event.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<PublicationEvent> {
         self.events.pop_front()
     }
 
@@ -412,7 +412,7 @@ impl Publication {
             asked: None,
         };
         if bytes > before {
-            self.events.push_back(Event::Progress {
+            self.events.push_back(PublicationEvent::Progress {
                 bytes,
                 leases: self.state.leases.len(),
             });
@@ -431,7 +431,7 @@ impl Publication {
         attempt.phase = Phase::Leased;
         attempt.failure = None;
         self.state.leases.push(lease);
-        self.events.push_back(Event::Progress {
+        self.events.push_back(PublicationEvent::Progress {
             bytes: self.state.offer.size,
             leases: self.state.leases.len(),
         });
@@ -549,13 +549,13 @@ impl Publication {
         let leases = self.state.leases.len();
         if leases >= self.minimum && !self.is_durable {
             self.is_durable = true;
-            self.events.push_back(Event::Durable {
+            self.events.push_back(PublicationEvent::Durable {
                 leases: self.state.leases.clone(),
             });
         }
         if leases >= self.target {
             self.is_over = true;
-            self.events.push_back(Event::Complete {
+            self.events.push_back(PublicationEvent::Complete {
                 leases: self.state.leases.clone(),
             });
             return;
@@ -570,12 +570,12 @@ impl Publication {
         }
         self.is_over = true;
         self.events.push_back(if self.is_durable {
-            Event::Partial {
+            PublicationEvent::Partial {
                 leases: self.state.leases.clone(),
                 target: self.target,
             }
         } else {
-            Event::Failed {
+            PublicationEvent::Failed {
                 leases: self.state.leases.clone(),
                 minimum: self.minimum,
                 reasons: self
