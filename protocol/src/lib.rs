@@ -7,7 +7,6 @@ pub mod action;
 pub mod addresses;
 pub mod amount;
 pub mod author;
-pub mod blocks;
 pub mod chain;
 pub mod codec;
 pub mod content;
