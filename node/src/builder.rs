@@ -25,9 +25,7 @@ use crate::light::LightError;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
-use crate::{
-    content, directory, discovery, exchange, house, http, identity, light, publish, relay, vault,
-};
+use crate::{author, content, directory, discovery, exchange, house, http, identity, light, vault};
 
 /// A running peer.
 #[derive(Debug)]
@@ -69,7 +67,7 @@ pub enum StartError {
     Chain(#[from] RpcError),
     /// Relaying did not start.
     #[error(transparent)]
-    Relay(#[from] relay::SpawnError),
+    Author(#[from] author::SpawnError),
     /// The content role did not start.
     #[error(transparent)]
     Content(#[from] content::ContentError),
@@ -198,20 +196,20 @@ impl Node {
             discovery::spawn(context, &roles).await?;
         }
         let exchange = exchange::spawn(context).await?;
-        let relay = relay::spawn(context).await?;
-        let publish = publish::spawn(context, &exchange, &relay)?;
+        // The exchange serves what is published: it stands before publications go on.
+        let author = author::spawn(context).await?;
         if roles.contains(&Role::Content) {
             content::spawn(context, &exchange).await?;
         }
         if roles.contains(&Role::Identity) {
-            identity::spawn(context, &relay).await?;
+            identity::spawn(context, &author).await?;
         }
         let vault = vault::spawn(context).await?;
         house::spawn(context);
         let parts = http::Parts {
-            routers: vec![relay::routes(relay.clone()), vault::routes(vault)],
-            owner_routers: vec![relay::control_routes(relay)],
-            publish: Some(publish),
+            routers: vec![http::relay::routes(author.clone()), vault::routes(vault)],
+            owner_routers: vec![http::relay::control_routes(author.clone())],
+            author: Some(author),
             network: Some(Arc::new(exchange)),
         };
         http::serve(listener, context, parts, self.token.clone());

@@ -15,8 +15,8 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::author::AuthorHandle;
 use crate::context::Context;
-use crate::publish::PublishHandle;
 
 mod access;
 mod control;
@@ -24,6 +24,7 @@ pub mod error;
 mod gateway;
 mod listen;
 mod reads;
+pub mod relay;
 mod routes;
 mod status;
 
@@ -41,7 +42,7 @@ pub struct Parts {
     /// Routes below `/v1/control` that wait for the check of the token.
     pub owner_routers: Vec<Router>,
     /// Imports and publishes.
-    pub publish: Option<PublishHandle>,
+    pub author: Option<AuthorHandle>,
     /// Finds blocks that are not in the store.
     pub network: Option<Arc<dyn Network>>,
 }
@@ -54,7 +55,7 @@ struct App {
     /// The registered URL, or the one that the server listens on.
     url: String,
     network: Option<Arc<dyn Network>>,
-    publish: Option<PublishHandle>,
+    author: Option<AuthorHandle>,
     balance: status::Balance,
 }
 
@@ -96,7 +97,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         token,
         url: url.unwrap_or_else(|| format!("http://{address}")),
         network: parts.network,
-        publish: parts.publish,
+        author: parts.author,
         balance: status::Balance::default(),
     });
     let (mut public, mut reads, mut owner) = (Router::new(), Router::new(), Router::new());

@@ -3,9 +3,10 @@
 mod actor;
 mod simulate;
 
+use crate::author::AuthorHandle;
 use crate::context::Context;
 use crate::net::{NetError, Protocol};
-use crate::relay::{LocalRelayer, RelayHandle};
+use crate::relay::LocalRelayer;
 use crate::store::StoreError;
 
 /// Why the relayer did not start.
@@ -19,17 +20,17 @@ pub enum IdentityError {
     Store(#[from] StoreError),
 }
 
-/// Starts the relayer, with the actions of an earlier run; `relay` hands it
+/// Starts the relayer, with the actions of an earlier run; `author` hands it
 /// what this peer's own clients send.
 ///
 /// # Errors
 ///
 /// [`IdentityError`] when the protocol is taken or the table cannot be read.
-pub async fn spawn(context: &Context, relay: &RelayHandle) -> Result<(), IdentityError> {
+pub async fn spawn(context: &Context, author: &AuthorHandle) -> Result<(), IdentityError> {
     let requests = context.net.serve(Protocol::Relayer).await?;
     let (local, inbox) = LocalRelayer::new();
-    actor::spawn(context, relay.fresh().clone(), requests, inbox)?;
-    relay.set_local(local);
+    actor::spawn(context, author.fresh().clone(), requests, inbox)?;
+    author.set_local(local).await;
     Ok(())
 }
 

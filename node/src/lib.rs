@@ -3,6 +3,7 @@
 //! Roles never import each other; they meet through the `store`, `net` and
 //! `chain` handles. See `docs/architecture.md`.
 
+pub mod author;
 pub mod backup;
 pub mod builder;
 pub mod chain;
@@ -25,7 +26,6 @@ pub mod light;
 pub mod metrics;
 pub mod net;
 pub mod operate;
-pub mod publish;
 pub mod relay;
 pub mod shell;
 pub mod store;

@@ -148,7 +148,7 @@ impl RegistryAt {
 impl SharedPlacement {
     /// The placement itself.
     #[must_use]
-    pub fn inner(&self) -> &Placement {
+    pub fn inner(&self) -> &Arc<Placement> {
         &self.placement
     }
 }

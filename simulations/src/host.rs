@@ -32,7 +32,7 @@ mod exchange;
 mod identity;
 mod light;
 
-pub use disk::{Disk, Draft};
+pub use disk::{Disk, Wish};
 
 use exchange::Exchange;
 use identity::Identity;
@@ -98,7 +98,7 @@ struct Gossiped {
 /// What an answer is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pending {
-    Offer(Cid),
+    Author(protocol::author::AskId),
     Blocks(protocol::exchange::FetchId, protocol::exchange::RequestId),
     Content(AskId),
     Entries,
@@ -106,7 +106,7 @@ enum Pending {
     VaultWrite(u64),
     VaultRead(u64),
     VaultRepair,
-    Relay(protocol::id::Hash32),
+    Repeated,
 }
 
 impl Host {
@@ -162,7 +162,7 @@ impl Host {
             self.identity = Some(Identity::new(self.address, &self.disk, ctx));
             ctx.local(self, Duration::ZERO, Local::Chain);
         } else {
-            self.light = Some(Light::default());
+            self.light = Some(Light::new(self.address, &self.disk, ctx));
             self.start_light(ctx);
         }
         self.finish(ctx);
@@ -225,7 +225,8 @@ impl Host {
             Local::Persisted(row) => self.handle_persisted(*row, ctx),
             Local::Simulate(digest) => self.handle_simulate(digest, ctx),
             Local::SendTx(send) => self.handle_send_tx(*send, ctx),
-            Local::Ask(ask) => self.ask(*ask, ctx),
+            Local::Ask(ask) => self.ask_again(*ask, ctx),
+            Local::Stored(id, changes) => self.handle_stored(id, changes, ctx),
         }
         self.finish(ctx);
     }
@@ -260,11 +261,14 @@ impl Host {
         if let Some((root, _)) = self.disk.wanted.first_key_value() {
             return Some(format!("fetch {root}"));
         }
-        if let Some((root, _)) = self.disk.drafts.first_key_value() {
-            return Some(format!("publish {root}"));
+        if let Some((digest, wish)) = self.disk.wishes.first_key_value() {
+            return Some(match &wish.root {
+                Some(root) => format!("publish {}", root.cid),
+                None => format!("relay {digest}"),
+            });
         }
-        let (digest, _) = self.disk.relays.first_key_value()?;
-        Some(format!("relay {digest}"))
+        let is_busy = self.light.as_ref().is_some_and(Light::is_busy);
+        is_busy.then(|| "bring a root to all its holders".to_owned())
     }
 
     fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {
@@ -401,15 +405,14 @@ impl Host {
         ctx: &mut Ctx,
     ) {
         match pending {
-            Pending::Offer(root) => self.handle_offer_answer(peer, &root, data, ctx),
+            Pending::Author(id) => self.handle_author_answer(id, data, ctx),
             Pending::Blocks(id, asked) => self.handle_blocks(id, asked, data, ctx),
             Pending::Content(id) => self.tell_content(Input::Answer { id, body: data }, ctx),
             Pending::Entries => self.handle_entries(peer, data, ctx),
             Pending::Registry => self.handle_registry(data, ctx),
             Pending::VaultWrite(op) => self.handle_vault_written(op, peer, data, ctx),
             Pending::VaultRead(op) => self.handle_vault_read(op, peer, data, ctx),
-            Pending::VaultRepair => {}
-            Pending::Relay(digest) => self.handle_relay_answer(&digest, data, ctx),
+            Pending::VaultRepair | Pending::Repeated => {}
         }
     }
 

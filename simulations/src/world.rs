@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cid::Cid;
 use protocol::action::ActionDomain;
+use protocol::author::{Change, WriteId};
 use protocol::content::{Input, PersistId, Row as ContentRow};
 use protocol::id::{Address, Hash32, Role};
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
@@ -154,8 +156,10 @@ pub enum Local {
     Simulate(Hash32),
     /// A transaction reaches the chain.
     SendTx(Box<SendTx>),
-    /// The resident asks a relayer.
+    /// The resident repeats a question to a relayer.
     Ask(Box<Ask>),
+    /// An author's write is durable.
+    Stored(WriteId, Vec<Change>),
 }
 
 /// A submission to a relayer.
@@ -163,10 +167,8 @@ pub enum Local {
 pub struct Ask {
     /// Which relayer.
     pub to: Address,
-    /// The action's digest.
-    pub digest: Hash32,
     /// The encoded question.
-    pub data: Vec<u8>,
+    pub data: Bytes,
 }
 
 /// A transaction on its way to the chain.
@@ -469,6 +471,7 @@ fn local_kind(local: &Local) -> u8 {
         Local::Simulate(_) => 49,
         Local::SendTx(_) => 50,
         Local::Ask(_) => 51,
+        Local::Stored(..) => 52,
     }
 }
 

@@ -14,7 +14,7 @@ use protocol::records::Page;
 use protocol::relayer::{self, Charge, Kind};
 use protocol::signing::Signed;
 use protocol::time::UnixSeconds;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use storage::backend::{Backend as _, FileBackend, MemoryBackend};
 use storage::blocks::{Holding, Owner};
 use storage::tables::{
@@ -24,15 +24,15 @@ use storage::tables::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::author::{self, AuthorHandle, Imported};
 use crate::backup;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};
-use crate::publish::{self, Imported, PublishHandle, PublishRoot, PublishState};
-use crate::relay;
 use crate::testing::{
     ADA, TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, peer_key,
     until, within,
 };
+use protocol::author::{PublishRoot, PublishState};
 
 mod promises;
 
@@ -52,7 +52,7 @@ struct Village {
     author: Context,
     author_disk: MemoryBackend,
     exchange: ExchangeHandle,
-    publish: PublishHandle,
+    publish: AuthorHandle,
 }
 
 impl Village {
@@ -77,8 +77,7 @@ impl Village {
             apply(context, 1, &[ada_joins(context)]).await;
         }
         let exchange = exchange::spawn(&author).await.unwrap();
-        let relay = relay::spawn(&author).await.unwrap();
-        let publish = publish::spawn(&author, &exchange, &relay).unwrap();
+        let publish = author::spawn(&author).await.unwrap();
         let mut holders = Vec::new();
         for (disk, context) in contexts {
             holders.push(Member::start(disk, context).await);
@@ -119,11 +118,11 @@ impl Village {
         };
         let id = self
             .publish
-            .start(action.clone(), vec![root])
+            .publish(action.clone(), vec![root])
             .await
             .unwrap();
         until(async || {
-            let status = self.publish.status(id).await.unwrap();
+            let status = self.publish.published(id).await.unwrap();
             assert_ne!(status.state, PublishState::Failed, "{:?}", status.error);
             status.roots[0].leases >= leases
         })
@@ -263,9 +262,8 @@ async fn a_holder_that_lies_is_passed_over_and_a_damaged_block_is_fetched_again(
             inbound.respond.send(response.encode());
         }
     });
-    let exchange = exchange::spawn(&honest).await.unwrap();
-    let relay = relay::spawn(&honest).await.unwrap();
-    let publish = publish::spawn(&honest, &exchange, &relay).unwrap();
+    let _exchange = exchange::spawn(&honest).await.unwrap();
+    let publish = author::spawn(&honest).await.unwrap();
     let file = noise(5 << 20);
     let chunks = vec![Ok(Bytes::from(file.clone()))];
     let imported = publish.import(futures::stream::iter(chunks)).await.unwrap();
@@ -561,8 +559,8 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     let mut book = LeaseBook::new(config, context.peer, counters.unwrap(), leases, page);
     assert_eq!(book.draft_page(signed), None, "a second page of {signed:?}");
 
-    let outbox: Table<Hash32, IgnoredAny> = storage::tables::OUTBOX.of();
-    let publications: Table<Hash32, IgnoredAny> = storage::tables::PUBLICATIONS.of();
+    let outbox = storage::tables::OUTBOX;
+    let publications = storage::tables::PUBLICATIONS;
     let author = &village.author.store;
     let waits = async || author.read(|rows| rows.count(outbox)).unwrap_or(0) > 0;
     until(waits).await;

@@ -4,9 +4,8 @@ use storage::backend::MemoryBackend;
 use storage::blocks::Holding;
 
 use super::*;
+use crate::author::{self, ImportError};
 use crate::config::Config;
-use crate::publish::{self, ImportError};
-use crate::relay;
 use crate::testing::{TestChain, address, introduce, noise, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -17,9 +16,8 @@ async fn who_joins_a_fetch_gets_the_owner_and_the_proof_it_asked_for() {
     let disk = MemoryBackend::new();
     let reader = chain.peer(3, &disk, Config::default(), 2).await;
     introduce(&[&author, &reader]).await;
-    let exchange = spawn(&author).await.unwrap();
-    let relay = relay::spawn(&author).await.unwrap();
-    let publish = publish::spawn(&author, &exchange, &relay).unwrap();
+    let _exchange = spawn(&author).await.unwrap();
+    let publish = author::spawn(&author).await.unwrap();
 
     let nothing = publish.import(futures::stream::empty()).await;
     assert!(matches!(nothing, Err(ImportError::Empty)), "{nothing:?}");

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use bytesize::ByteSize;
 use cid::Cid;
 use futures::{StreamExt, TryStreamExt};
+use protocol::author::{PublishError, PublishRoot, PublishStatus};
 use protocol::exchange::Surveyed;
 use protocol::id::{Address, Hash32, Role};
 use protocol::placement::{Placement, REPLICAS_TARGET};
@@ -25,12 +26,10 @@ use storage::tables::{LEASES, LEASES_BY_HOLDER};
 use super::App;
 use super::error::ApiError;
 use super::reads::{self, Pairs};
+use super::relay::ActionBody;
+use crate::author::{AuthorHandle, ImportError, Imported, check_signer};
 use crate::client::ChainAccess;
 use crate::context::Context;
-use crate::publish::{
-    ImportError, Imported, PublishError, PublishHandle, PublishRoot, PublishStatus,
-};
-use crate::relay::{ActionBody, RelayError, check_signer};
 use crate::store::StoreError;
 use crate::survey::ask_holders;
 
@@ -98,8 +97,7 @@ pub(super) async fn publish(
     })?;
     let domain = app.context.contracts.action_domain();
     let (action, _) = body.action.verified(&domain)?;
-    let signer = action.signer(&domain).map_err(RelayError::from)?;
-    check_signer(&app.context, &action, signer)?;
+    check_signer(&app.context, &action)?;
     let roots = body.roots.into_iter().map(|root| {
         Ok(PublishRoot {
             cid: read_cid(&root.cid)?,
@@ -108,7 +106,7 @@ pub(super) async fn publish(
         })
     });
     let roots = roots.collect::<Result<Vec<_>, ApiError>>()?;
-    let id = publisher(&app)?.start(action, roots).await;
+    let id = publisher(&app)?.publish(action, roots).await;
     let id = id.map_err(publish_error)?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
 }
@@ -121,7 +119,7 @@ pub(super) async fn publication(
     let id: Hash32 = id
         .parse()
         .map_err(|error| ApiError::bad_request("bad_id", format!("{error}")))?;
-    let status = publisher(&app)?.status(id).await;
+    let status = publisher(&app)?.published(id).await;
     let unknown = || ApiError::not_found(format!("no publication {id} was started here"));
     Ok(Json(status.ok_or_else(unknown)?))
 }
@@ -351,9 +349,9 @@ async fn on_a_thread<T: Send + 'static>(
     task.await.map_err(|error| ApiError::internal(&error))?
 }
 
-fn publisher(app: &App) -> Result<&PublishHandle, ApiError> {
+fn publisher(app: &App) -> Result<&AuthorHandle, ApiError> {
     let absent = || ApiError::unavailable("starting", "this peer does not publish");
-    app.publish.as_ref().ok_or_else(absent)
+    app.author.as_ref().ok_or_else(absent)
 }
 
 fn read_cid(text: &str) -> Result<Cid, ApiError> {
@@ -380,10 +378,10 @@ fn publish_error(error: PublishError) -> ApiError {
         PublishError::Action(_) => ApiError::bad_request("action", message),
         PublishError::Roots { .. } => ApiError::bad_request("roots", message),
         PublishError::Empty { .. } => ApiError::bad_request("empty", message),
-        PublishError::Busy => ApiError::unavailable("busy", message).with_retry_after(60),
+        PublishError::Busy { .. } => ApiError::unavailable("busy", message).with_retry_after(60),
         PublishError::NotHere { .. } => ApiError::new(StatusCode::CONFLICT, "not_here", message),
         PublishError::NoPeers => ApiError::unavailable("no_peers", message),
-        PublishError::Store(error) => error.into(),
+        PublishError::Store(error) => ApiError::internal(&error),
         PublishError::Stopped => ApiError::unavailable("stopping", message),
     }
 }

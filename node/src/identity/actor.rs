@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::author::{SPELLING, wrong_spelling};
 use protocol::chain::calls;
 use protocol::codec;
 use protocol::id::{Address, Hash32, UserId};
@@ -27,7 +28,7 @@ use crate::chain::{ChainStatus, RpcError, SendError, Wallet};
 use crate::context::Context;
 use crate::index::Height;
 use crate::net::{Inbound, Responder, Topic};
-use crate::relay::{FreshActions, LocalRequest, SPELLING, wrong_spelling};
+use crate::relay::{FreshActions, LocalRequest};
 use crate::store::StoreError;
 
 /// Starts the task.

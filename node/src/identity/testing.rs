@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::amount::Dgc;
+use protocol::author::{RelayState, RelayStatus};
 use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, Role, UserId, Zone};
 use protocol::origin::Origin;
@@ -15,6 +16,7 @@ use protocol::signing::SigningKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::author::{self, AuthorHandle};
 use crate::chain::deploy::ServiceConfig;
 use crate::chain::dev::DevChain;
 use crate::chain::{ChainConfig, ChainHandle, Client, Contracts};
@@ -24,12 +26,11 @@ use crate::context::Context;
 use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
-use crate::relay::{RelayHandle, RelayState, RelayStatus};
 use crate::store::StoreHandle;
 use crate::testing::TestChain;
 pub(crate) use crate::testing::key;
 use crate::vault::VaultHandle;
-use crate::{directory, discovery, light, relay, vault};
+use crate::{directory, discovery, light, vault};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -44,7 +45,7 @@ pub(crate) struct TestNet {
 
 pub(crate) struct TestPeer {
     pub(crate) context: Context,
-    pub(crate) relay: RelayHandle,
+    pub(crate) relay: AuthorHandle,
     pub(crate) vault: VaultHandle,
 }
 
@@ -214,7 +215,7 @@ impl TestPeer {
     pub(crate) async fn start(context: Context) -> Self {
         directory::spawn(&context);
         let roles: Vec<Role> = context.config.roles.iter().copied().collect();
-        let relay = relay::spawn(&context).await.unwrap();
+        let relay = author::spawn(&context).await.unwrap();
         if roles.is_empty() {
             light::spawn(&context).await.unwrap();
         } else {

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::testing::{PATIENCE, TestNet, TestPeer, builder, key};
-use crate::relay::{self, RelayError, RelayState};
+use crate::http::relay;
+use protocol::author::{RelayError, RelayState};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_light_peers_action_is_paid_for_once_and_indexed_everywhere() {

@@ -30,8 +30,12 @@ struct Fresh {
     signer: Address,
 }
 
-/// Starts to listen.
-pub(super) async fn spawn(context: &Context) -> Result<FreshActions, NetError> {
+/// Starts to listen to fresh actions on gossip, as the one place of a peer.
+///
+/// # Errors
+///
+/// [`NetError`] when the topic is taken.
+pub async fn listen(context: &Context) -> Result<FreshActions, NetError> {
     let (pending_in, pending) = watch::channel(Arc::new(Pending::new(PENDING_MAX)));
     let (own, accepted) = mpsc::channel(OWN_MAX);
     let actor = Actor {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{VaultError, VaultHandle};
 use crate::http::error::ApiError;
-use crate::relay::ip_of;
+use crate::http::relay::ip_of;
 
 /// Counts how often clients ask.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cid::Cid;
 use gossip::heads::{CountedHead, HeadBuilder};
 use protocol::action::SignedAction;
-use protocol::author::State;
+use protocol::author::{Change, JobRow, OutboxRow, PublishRoot};
 use protocol::content::{Counters, Row as ContentRow, Stored, Upload};
 use protocol::id::Address;
 use protocol::id::Hash32;
@@ -59,25 +59,29 @@ pub struct Disk {
     pub vault: BTreeMap<Hash32, Vec<vault::Entry>>,
     /// The relayer's rows.
     pub rows: BTreeMap<Hash32, Row>,
-    /// Publications that are under way; light peers.
-    pub drafts: BTreeMap<Cid, Draft>,
-    /// Actions that have to land, and since when; light peers.
-    pub relays: BTreeMap<Hash32, (SignedAction, Moment)>,
+    /// The author's publications.
+    pub jobs: BTreeMap<Hash32, JobRow>,
+    /// The author's actions on their way.
+    pub outbox: BTreeMap<Hash32, OutboxRow>,
+    /// What the resident wants on chain; light peers.
+    pub wishes: BTreeMap<Hash32, Wish>,
     /// Roots that are being fetched, and since when; light peers.
     pub wanted: BTreeMap<Cid, Moment>,
     /// Version of the last vault record that was signed; light peers.
     pub vault_version: u64,
 }
 
-/// A publication that is under way.
+/// What a resident wants on chain, and remembers until it is there.
 #[derive(Debug, Clone)]
-pub struct Draft {
-    /// What the machine stored.
-    pub state: State,
-    /// When it began.
+pub struct Wish {
+    /// Signed by the resident.
+    pub action: SignedAction,
+    /// What it publishes.
+    pub root: Option<PublishRoot>,
+    /// When it was first asked for.
     pub started: Moment,
-    /// True once enough operators hold the root.
-    pub is_durable: bool,
+    /// When it could go to a relayer.
+    pub handed_in: Option<Moment>,
 }
 
 impl Disk {
@@ -123,6 +127,18 @@ impl Disk {
     #[must_use]
     pub fn has_stored(&self, root: &Cid) -> bool {
         is_whole(root, |cid| self.blocks.get(cid).cloned())
+    }
+
+    /// Carries out an author's write.
+    pub fn apply(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Job(digest, Some(row)) => drop(self.jobs.insert(digest, *row)),
+                Change::Job(digest, None) => drop(self.jobs.remove(&digest)),
+                Change::Outbox(digest, Some(row)) => drop(self.outbox.insert(digest, *row)),
+                Change::Outbox(digest, None) => drop(self.outbox.remove(&digest)),
+            }
+        }
     }
 
     /// Stores a block that a root lists.

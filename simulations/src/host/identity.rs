@@ -12,11 +12,10 @@ use protocol::relayer::{
 };
 use protocol::time::UnixSeconds;
 use protocol::vault;
-use protocol::wire::Protocol;
 
 use super::{Disk, Host};
 use crate::chain::{Chain, SubmitError, Tx};
-use crate::world::{Ask, Ctx, Local, SendTx};
+use crate::world::{Ctx, Local, SendTx};
 
 /// The machines of the identity role.
 #[derive(Debug)]
@@ -253,47 +252,6 @@ impl Host {
             relayer.handle_wallet(*wallet, nonces, true);
         }
     }
-
-    /// Asks the relayer whose turn it is.
-    pub(super) fn submit(
-        &mut self,
-        digest: Hash32,
-        action: protocol::action::SignedAction,
-        attempt: usize,
-        ctx: &mut Ctx,
-    ) {
-        let ranked = self
-            .registry
-            .placement
-            .inner()
-            .rank(Purpose::Relayer, &digest.0);
-        if ranked.is_empty() {
-            return;
-        }
-        let request = Request::Submit {
-            action: Box::new(action),
-            proof: None,
-            token: None,
-        };
-        let to = ranked[attempt % ranked.len()];
-        // An impatient client asks again.
-        let times = 1 + u64::from(ctx.rng.chance(0.3));
-        for time in 0..times {
-            let after = IMPATIENCE * u32::try_from(time).unwrap_or(0);
-            let ask = Ask {
-                to,
-                digest,
-                data: request.to_bytes(),
-            };
-            ctx.local(self, after, Local::Ask(Box::new(ask)));
-        }
-    }
-
-    /// Hands a submission to the network.
-    pub(super) fn ask(&mut self, ask: Ask, ctx: &mut Ctx) {
-        let pending = super::Pending::Relay(ask.digest);
-        self.request(ask.to, Protocol::Relayer, ask.data, pending, ctx);
-    }
 }
 
 fn receipt(number: u64, tx_hash: Hash32, chain: &Chain) -> Receipt {
@@ -324,7 +282,4 @@ const GAS: u64 = 100_000;
 const RPC_DELAY: Duration = Duration::from_millis(30);
 
 /// Until a row is durable.
-const DISK_DELAY: Duration = Duration::from_millis(4);
-
-/// Before a client repeats itself.
-const IMPATIENCE: Duration = Duration::from_secs(2);
+pub(super) const DISK_DELAY: Duration = Duration::from_millis(4);

@@ -1,18 +1,21 @@
 //! A resident's peer: publishes, fetches, follows, keeps a vault record.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use protocol::action::{Action, SignedAction};
-use protocol::author::{Candidate, Publication, PublicationConfig, PublicationEvent as Event};
+use protocol::author::{
+    self, AskId, Author, Change, Event, Input, Landing, Output, PublishRoot, Reply, Wanted, WriteId,
+};
 use protocol::entry::Entry;
 use protocol::id::{Address, EntityId, Hash32, UserId};
+use protocol::machine::Machine as _;
+use protocol::origin::RequestId;
 use protocol::placement::{Purpose, REPLICAS_TARGET};
-use protocol::publish::{Offer, Response};
 use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
-use protocol::relayer;
 use protocol::signing::Signed;
 use protocol::time::Moment;
 use protocol::unixfs::{Block, Directory, Profile, raw_cid};
@@ -21,32 +24,51 @@ use protocol::wire::Protocol;
 
 use super::content::{metadata_of, published_root};
 use super::exchange::Goal;
-use super::{Draft, Host, Pending, is_due};
-use crate::world::Ctx;
+use super::identity::DISK_DELAY;
+use super::{Disk, Host, Pending, Wish, is_due};
+use crate::world::{Ask, Ctx, Local};
 
 /// The machines of a light peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Light {
-    publications: BTreeMap<Cid, Publication>,
-    relays: BTreeMap<Hash32, Attempt>,
+    author: Author,
     writes: BTreeMap<u64, (vault::Write, u64)>,
     reads: BTreeMap<u64, (vault::Read, u64)>,
-    retries: BTreeMap<Cid, Moment>,
+    /// When the resident asks again for what did not work out.
+    retries: BTreeMap<Again, Moment>,
+    /// The registry that the author was told of.
+    registry_root: Option<Hash32>,
+    is_chain_away: bool,
 }
 
-/// How often an action was handed to a relayer.
-#[derive(Debug, Clone, Copy)]
-struct Attempt {
-    count: usize,
-    next: Moment,
+/// What a resident asks for again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Again {
+    Wish(Hash32),
+    Fetch(Cid),
 }
 
 impl Light {
+    pub(super) fn new(peer: Address, disk: &Disk, ctx: &Ctx) -> Self {
+        let config = author::Config::new(peer, ctx.params.domain, ctx.params.actions);
+        let jobs = disk.jobs.values().cloned();
+        let rows = disk.outbox.values().cloned();
+        Self {
+            author: Author::restore(config, jobs, rows, ctx.now),
+            writes: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            registry_root: None,
+            is_chain_away: false,
+        }
+    }
+
+    /// True while the author has something to do.
+    pub(super) fn is_busy(&self) -> bool {
+        self.author.is_busy()
+    }
+
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let publications = self
-            .publications
-            .values()
-            .filter_map(|machine| machine.poll_timeout().map(|(at, _)| at));
         let writes = self
             .writes
             .values()
@@ -55,11 +77,10 @@ impl Light {
             .reads
             .values()
             .filter_map(|(machine, _)| machine.poll_timeout().map(|(at, _)| at));
-        let relays = self.relays.values().map(|attempt| attempt.next);
-        publications
-            .chain(writes)
+        let author = self.author.deadline().map(|(at, _)| at);
+        writes
             .chain(reads)
-            .chain(relays)
+            .chain(author)
             .chain(self.retries.values().copied())
             .min()
     }
@@ -67,16 +88,14 @@ impl Light {
 
 impl Host {
     pub(super) fn start_light(&mut self, ctx: &mut Ctx) {
-        for (root, draft) in self.disk.drafts.clone() {
-            let config = PublicationConfig::new(ctx.params.domain);
-            let machine = Publication::restore(config, draft.state, ctx.now);
-            if let Some(light) = &mut self.light {
-                light.publications.insert(root, machine);
+        // What the author did not store before a crash was never promised.
+        let wishes: Vec<Hash32> = self.disk.wishes.keys().copied().collect();
+        for digest in wishes {
+            let is_known =
+                self.disk.jobs.contains_key(&digest) || self.disk.outbox.contains_key(&digest);
+            if !is_known {
+                self.ask_author(digest, ctx);
             }
-        }
-        let digests: Vec<Hash32> = self.disk.relays.keys().copied().collect();
-        for digest in digests {
-            self.schedule_relay(digest, 0, ctx.now);
         }
         let wanted: Vec<Cid> = self.disk.wanted.keys().copied().collect();
         for root in wanted {
@@ -89,10 +108,8 @@ impl Host {
         let Some(light) = &mut self.light else {
             return;
         };
-        for machine in light.publications.values_mut() {
-            if is_due(machine.poll_timeout(), now) {
-                machine.handle_timeout(now);
-            }
+        if is_due(light.author.deadline(), now) {
+            light.author.handle_timeout(now);
         }
         for (machine, _) in light.writes.values_mut() {
             machine.handle_timeout(now);
@@ -100,46 +117,31 @@ impl Host {
         for (machine, _) in light.reads.values_mut() {
             machine.handle_timeout(now);
         }
-        let relays: Vec<(Hash32, usize)> = light
-            .relays
-            .iter()
-            .filter(|(_, attempt)| attempt.next <= now)
-            .map(|(digest, attempt)| (*digest, attempt.count))
-            .collect();
-        let retries: Vec<Cid> = light
+        let retries: Vec<Again> = light
             .retries
             .iter()
             .filter(|(_, at)| **at <= now)
-            .map(|(root, _)| *root)
+            .map(|(again, _)| *again)
             .collect();
-        for root in &retries {
-            light.retries.remove(root);
+        for again in &retries {
+            light.retries.remove(again);
         }
-        for (digest, count) in relays {
-            self.relay(digest, count, ctx);
-        }
-        for root in retries {
-            if self.disk.drafts.contains_key(&root) {
-                self.restart_publication(root, ctx);
-            } else if self.disk.wanted.contains_key(&root) {
-                self.fetch_own(root, ctx);
+        for again in retries {
+            match again {
+                Again::Wish(digest) => self.ask_author(digest, ctx),
+                Again::Fetch(root) if self.disk.wanted.contains_key(&root) => {
+                    self.fetch_own(root, ctx);
+                }
+                Again::Fetch(_) => {}
             }
         }
     }
 
     pub(super) fn drain_light(&mut self, ctx: &mut Ctx) -> bool {
-        let Some(mut light) = self.light.take() else {
+        let is_author_moved = self.drain_author(ctx);
+        let Some(light) = &mut self.light else {
             return false;
         };
-        let (mut offers, mut published) = (Vec::new(), Vec::new());
-        for (root, machine) in &mut light.publications {
-            while let Some(transmit) = machine.poll_transmit() {
-                offers.push((*root, transmit));
-            }
-            while let Some(event) = machine.poll_event() {
-                published.push((*root, event, machine.state().clone()));
-            }
-        }
         let mut puts = Vec::new();
         let mut ends = Vec::new();
         for (op, (machine, version)) in &mut light.writes {
@@ -162,30 +164,151 @@ impl Host {
                 ends.push((*op, *floor, VaultEnd::Read(event)));
             }
         }
-        self.light = Some(light);
-        let moved =
-            !(offers.is_empty() && published.is_empty() && puts.is_empty() && ends.is_empty());
-        for (root, transmit) in offers {
-            let data = transmit.request.to_bytes();
-            self.request(
-                transmit.to,
-                Protocol::Publish,
-                data,
-                Pending::Offer(root),
-                ctx,
-            );
-        }
+        let moved = is_author_moved || !(puts.is_empty() && ends.is_empty());
         for (transmit, pending) in puts {
             let data = transmit.request.to_bytes();
             self.request(transmit.to, Protocol::Vault, data, pending, ctx);
-        }
-        for (root, event, state) in published {
-            self.handle_publication(root, event, state, ctx);
         }
         for (op, version, end) in ends {
             self.handle_vault_end(op, version, end, ctx);
         }
         moved
+    }
+
+    /// Tells the author what has changed around it, and carries out its wishes.
+    fn drain_author(&mut self, ctx: &mut Ctx) -> bool {
+        let Some(light) = &mut self.light else {
+            return false;
+        };
+        if light.registry_root != Some(self.registry.root) {
+            light.registry_root = Some(self.registry.root);
+            let placement = self.registry.placement.inner();
+            for input in [
+                Input::Snapshot(Arc::clone(placement)),
+                Input::Latest(Arc::clone(placement)),
+            ] {
+                light.author.handle(input, ctx.now);
+            }
+        }
+        if light.is_chain_away == ctx.is_chain_up {
+            light.is_chain_away = !ctx.is_chain_up;
+            let is_away = light.is_chain_away;
+            light.author.handle(Input::Chain { is_away }, ctx.now);
+        }
+        let wishes: Vec<Output> = std::iter::from_fn(|| light.author.poll()).collect();
+        let moved = !wishes.is_empty();
+        for wish in wishes {
+            self.carry_author(wish, ctx);
+        }
+        moved
+    }
+
+    fn carry_author(&mut self, wish: Output, ctx: &mut Ctx) {
+        match wish {
+            Output::Ask {
+                id,
+                peer,
+                protocol,
+                body,
+            } => {
+                if protocol == Protocol::Relayer && ctx.rng.chance(0.3) {
+                    // The network delivers it twice.
+                    let (to, data) = (peer, body.clone());
+                    ctx.local(self, IMPATIENCE, Local::Ask(Box::new(Ask { to, data })));
+                }
+                self.request(peer, protocol, body, Pending::Author(id), ctx);
+            }
+            Output::Persist { id, changes } => {
+                ctx.local(self, DISK_DELAY, Local::Stored(id, changes));
+            }
+            Output::Look { id, wanted } => {
+                let found = wanted.iter().filter_map(|wanted| self.landing(wanted, ctx));
+                let found = Ok(found.collect());
+                self.tell_author(Input::Looked { id, found }, ctx);
+            }
+            Output::Reply { reply, .. } => self.handle_reply(reply, ctx),
+            Output::Event(event) => self.handle_author_event(event, ctx),
+            // Blocks stay here, and nobody joins.
+            Output::Hold { .. } | Output::Solve { .. } => {}
+        }
+    }
+
+    /// Where an action is in the entries that were applied here.
+    fn landing(&self, wanted: &Wanted, ctx: &Ctx) -> Option<Landing> {
+        let (block_number, tx_hash) = ctx.chain.burned(&wanted.digest)?;
+        (block_number <= self.disk.followed_block).then_some(Landing {
+            digest: wanted.digest,
+            tx_hash,
+            block_number,
+            rejected: None,
+        })
+    }
+
+    fn tell_author(&mut self, input: Input, ctx: &Ctx) {
+        if let Some(light) = &mut self.light {
+            light.author.handle(input, ctx.now);
+        }
+    }
+
+    /// A write of the author reached the disk.
+    pub(super) fn handle_stored(&mut self, id: WriteId, changes: Vec<Change>, ctx: &Ctx) {
+        self.disk.apply(changes);
+        self.tell_author(Input::Persisted { id, error: None }, ctx);
+    }
+
+    pub(super) fn handle_author_answer(&mut self, id: AskId, body: Option<Bytes>, ctx: &Ctx) {
+        self.tell_author(Input::Answered { id, body }, ctx);
+    }
+
+    /// Delivers a question to a relayer once more.
+    pub(super) fn ask_again(&mut self, ask: Ask, ctx: &mut Ctx) {
+        self.request(ask.to, Protocol::Relayer, ask.data, Pending::Repeated, ctx);
+    }
+
+    fn handle_reply(&mut self, reply: Reply, ctx: &Ctx) {
+        let is_refused = match reply {
+            Reply::Publish(reply) => reply.is_err(),
+            Reply::Relay(reply) => reply.is_err(),
+            Reply::Published(_) => false,
+        };
+        if !is_refused {
+            return;
+        }
+        // The resident asks again for all that is not under way.
+        let wishes: Vec<Hash32> = self.disk.wishes.keys().copied().collect();
+        for digest in wishes {
+            if !self.disk.jobs.contains_key(&digest) && !self.disk.outbox.contains_key(&digest) {
+                self.retry(Again::Wish(digest), ctx);
+            }
+        }
+    }
+
+    fn handle_author_event(&mut self, event: Event, ctx: &mut Ctx) {
+        match event {
+            Event::Durable { digest, roots } => {
+                if let Some(wish) = self.disk.wishes.get_mut(&digest)
+                    && wish.handed_in.is_none()
+                {
+                    wish.handed_in = Some(ctx.now);
+                    ctx.metrics.publish.push(ctx.now - wish.started);
+                    for (root, leases) in roots {
+                        ctx.durable(root, &leases);
+                    }
+                }
+            }
+            Event::Accepted { digest } => ctx.checkers.note_accepted(digest),
+            Event::Confirmed { .. } => {}
+            Event::Failed { digest, .. } => {
+                ctx.metrics.failed_publications += 1;
+                self.retry(Again::Wish(digest), ctx);
+            }
+        }
+    }
+
+    fn retry(&mut self, again: Again, ctx: &Ctx) {
+        if let Some(light) = &mut self.light {
+            light.retries.insert(again, ctx.now + RETRY);
+        }
     }
 
     /// Publishes a directory of a few files that nobody has seen before.
@@ -198,19 +321,6 @@ impl Host {
         let Some(facts) = self.facts(&root) else {
             return;
         };
-        let action = self.action("Track", "Create", metadata_of(&root, &facts), ctx);
-        let offer = Offer {
-            action,
-            root,
-            proof_root: facts.proof_root,
-            size: facts.size,
-            sources: Vec::new(),
-        };
-        self.start_publication(offer, ctx.now, ctx);
-    }
-
-    fn start_publication(&mut self, offer: Offer, started: Moment, ctx: &mut Ctx) {
-        let root = offer.root;
         let placement = self.registry.placement.inner();
         let placed = placement.place(&root, CANDIDATES, &BTreeSet::new());
         ctx.checkers
@@ -218,97 +328,52 @@ impl Host {
         let replicas = placement.place(&root, REPLICAS_TARGET, &BTreeSet::new());
         ctx.checkers
             .note_replica_set(&root, &replicas, &self.registry, ctx.now);
-        let candidates = placed
-            .into_iter()
-            .filter_map(|peer| {
-                let operator = placement.operator_of(&peer)?;
-                Some(Candidate { peer, operator })
-            })
-            .collect();
-        let config = PublicationConfig::new(ctx.params.domain);
-        let machine = Publication::new(config, offer, candidates, ctx.now);
-        let draft = Draft {
-            state: machine.state().clone(),
-            started,
-            is_durable: false,
+        let action = self.action("Track", "Create", metadata_of(&root, &facts), ctx);
+        let root = PublishRoot {
+            cid: root,
+            proof_root: facts.proof_root,
+            dag_size: facts.size,
         };
-        self.disk.drafts.insert(root, draft);
-        if let Some(light) = &mut self.light {
-            light.publications.insert(root, machine);
-        }
-    }
-
-    fn restart_publication(&mut self, root: Cid, ctx: &mut Ctx) {
-        if let Some(draft) = self.disk.drafts.remove(&root) {
-            self.start_publication(draft.state.offer, draft.started, ctx);
-        }
-    }
-
-    fn handle_publication(
-        &mut self,
-        root: Cid,
-        event: Event,
-        state: protocol::author::State,
-        ctx: &mut Ctx,
-    ) {
-        let Some(draft) = self.disk.drafts.get_mut(&root) else {
-            return;
-        };
-        draft.state = state;
-        match event {
-            Event::Progress { .. } => {}
-            Event::Durable { leases } => {
-                if !std::mem::replace(&mut draft.is_durable, true) {
-                    ctx.metrics.publish.push(ctx.now - draft.started);
-                    let action = draft.state.offer.action.clone();
-                    ctx.durable(root, &leases);
-                    self.hand_in(action, ctx);
-                }
-            }
-            Event::Complete { .. } | Event::Partial { .. } => {
-                self.disk.drafts.remove(&root);
-                self.end_publication(&root, None);
-            }
-            Event::Failed { .. } => {
-                ctx.metrics.failed_publications += 1;
-                self.end_publication(&root, Some(ctx.now + RETRY));
-            }
-        }
-    }
-
-    fn end_publication(&mut self, root: &Cid, retry: Option<Moment>) {
-        if let Some(light) = &mut self.light {
-            light.publications.remove(root);
-            if let Some(at) = retry {
-                light.retries.insert(*root, at);
-            }
-        }
-    }
-
-    pub(super) fn handle_offer_answer(
-        &mut self,
-        peer: Address,
-        root: &Cid,
-        data: Option<Bytes>,
-        ctx: &Ctx,
-    ) {
-        let machine = self
-            .light
-            .as_mut()
-            .and_then(|light| light.publications.get_mut(root));
-        let Some(machine) = machine else {
-            return;
-        };
-        match data.and_then(|data| Response::from_bytes(&data).ok()) {
-            Some(response) => machine.handle_response(peer, response, ctx.now),
-            None => machine.handle_failure(peer, ctx.now),
-        }
+        self.want(action, Some(root), ctx);
     }
 
     /// Does something small in public.
     pub(super) fn act(&mut self, ctx: &mut Ctx) {
         let action = self.action("Track", "Save", String::new(), ctx);
-        self.hand_in(action, ctx);
+        self.want(action, None, ctx);
+    }
+
+    fn want(&mut self, action: SignedAction, root: Option<PublishRoot>, ctx: &mut Ctx) {
+        let digest = action.action.digest(&ctx.params.actions);
+        let wish = Wish {
+            action,
+            handed_in: root.is_none().then_some(ctx.now),
+            root,
+            started: ctx.now,
+        };
+        self.disk.wishes.insert(digest, wish);
+        self.ask_author(digest, ctx);
+    }
+
+    fn ask_author(&mut self, digest: Hash32, ctx: &mut Ctx) {
+        let Some(wish) = self.disk.wishes.get(&digest) else {
+            return;
+        };
+        let (request, action) = (RequestId(ctx.next_id()), wish.action.clone());
+        let input = match wish.root {
+            Some(root) => Input::Publish {
+                request,
+                action,
+                roots: vec![root],
+                missing: None,
+            },
+            None => Input::Relay {
+                request,
+                action,
+                proof: None,
+            },
+        };
+        self.tell_author(input, ctx);
     }
 
     fn action(&self, kind: &str, verb: &str, metadata: String, ctx: &mut Ctx) -> SignedAction {
@@ -323,52 +388,13 @@ impl Host {
         .sign(&ctx.params.actions, &self.key)
     }
 
-    fn hand_in(&mut self, action: SignedAction, ctx: &mut Ctx) {
-        let digest = action.action.digest(&ctx.params.actions);
-        self.disk.relays.insert(digest, (action, ctx.now));
-        self.relay(digest, 0, ctx);
-    }
-
-    fn schedule_relay(&mut self, digest: Hash32, count: usize, next: Moment) {
-        if let Some(light) = &mut self.light {
-            light.relays.insert(digest, Attempt { count, next });
-        }
-    }
-
-    fn relay(&mut self, digest: Hash32, count: usize, ctx: &mut Ctx) {
-        let Some((action, _)) = self.disk.relays.get(&digest).cloned() else {
-            if let Some(light) = &mut self.light {
-                light.relays.remove(&digest);
-            }
-            return;
-        };
-        self.schedule_relay(digest, count + 1, ctx.now + RELAY_PATIENCE);
-        self.submit(digest, action, count, ctx);
-    }
-
-    pub(super) fn handle_relay_answer(
-        &mut self,
-        digest: &Hash32,
-        data: Option<Bytes>,
-        ctx: &mut Ctx,
-    ) {
-        let answer = data.and_then(|data| relayer::Response::from_bytes(&data).ok());
-        match answer {
-            Some(relayer::Response::Accepted { .. }) => ctx.checkers.note_accepted(*digest),
-            Some(relayer::Response::Refused(_) | relayer::Response::Unknown) | None => {
-                let light = self.light.as_mut();
-                if let Some(attempt) = light.and_then(|light| light.relays.get_mut(digest)) {
-                    attempt.next = attempt.next.min(ctx.now + RETRY);
-                }
-            }
-        }
-    }
-
     /// Takes entries that a counted head covers.
     pub(super) fn handle_applied(&mut self, entries: &[Entry], ctx: &mut Ctx) {
+        self.tell_author(Input::Index, ctx);
         for entry in entries {
             let digest = entry.action.action.digest(&ctx.params.actions);
-            if let Some((_, since)) = self.disk.relays.remove(&digest) {
+            if let Some(wish) = self.disk.wishes.remove(&digest) {
+                let since = wish.handed_in.unwrap_or(wish.started);
                 ctx.metrics.relay.push(ctx.now - since);
             }
             let Some((root, _)) = published_root(&entry.action.action.metadata) else {
@@ -395,8 +421,8 @@ impl Host {
             if let Some(since) = self.disk.wanted.remove(root) {
                 ctx.metrics.fetch.push(ctx.now - since);
             }
-        } else if let Some(light) = &mut self.light {
-            light.retries.insert(*root, ctx.now + RETRY);
+        } else {
+            self.retry(Again::Fetch(*root), ctx);
         }
     }
 
@@ -541,11 +567,11 @@ fn random_files(ctx: &mut Ctx) -> Vec<Block> {
     blocks
 }
 
-/// Peers that a publication may turn to: the placed ones and substitutes.
-const CANDIDATES: usize = 12;
+/// As many peers of a root as are looked at: the placed ones and substitutes.
+const CANDIDATES: usize = 15;
 
 /// Before a failed publication, fetch or submission is tried again.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// Before another relayer is asked.
-const RELAY_PATIENCE: Duration = Duration::from_secs(30);
+/// Before the network delivers a question again.
+const IMPATIENCE: Duration = Duration::from_secs(2);

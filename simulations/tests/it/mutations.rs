@@ -236,7 +236,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "publish: one lease less is durable",
         scenario: "publish",
-        file: "protocol/src/publish/publication.rs",
+        file: "protocol/src/author/publication.rs",
         from: "if leases >= self.minimum && !self.is_durable {",
         to: "if leases + 1 >= self.minimum && !self.is_durable {",
     },

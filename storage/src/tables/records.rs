@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use cid::Cid;
+use protocol::author::{JobRow, OutboxRow};
 use protocol::content::{Counters, Upload};
 use protocol::id::{Address, Hash32};
 use protocol::records::{Lease, SignedHead, SignedLease, SignedPage};
@@ -46,10 +47,10 @@ tables! {
     ENDED: Cid => Epoch = "ended", BackedUp;
 
     /// Own publications that are under way or over, by the digest of their action.
-    PUBLICATIONS: Hash32 => Unbound = "publications", BackedUp;
+    PUBLICATIONS: Hash32 => JobRow = "publications", BackedUp;
 
     /// Actions that wait for a relayer or for the chain, by digest.
-    OUTBOX: Hash32 => Unbound = "outbox", BackedUp;
+    OUTBOX: Hash32 => OutboxRow = "outbox", BackedUp;
 
     /// Actions that the relayer accepted, by digest.
     RELAYS: Hash32 => relayer::Row = "relays", BackedUp;

@@ -9,15 +9,18 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
 use protocol::action::{Action, ActionDomain, SignedAction};
+use protocol::author::{
+    RelayError, RelayState, RelayStatus, SPELLING, needs_proof, wrong_spelling,
+};
 use protocol::hashid;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::origin::Origin;
-use protocol::relayer::{Refusal, RefusalCode, Request, Response};
+use protocol::relayer::{self, Refusal, RefusalCode, Request, Response};
 use protocol::signing::Signature;
 use serde::{Deserialize, Serialize};
 
-use super::{RelayError, RelayHandle, RelayState, RelayStatus, explain};
-use crate::http::error::ApiError;
+use super::error::ApiError;
+use crate::author::{self, AuthorHandle};
 
 /// The body of `POST /relay`.
 #[derive(Debug, Clone, Deserialize)]
@@ -58,7 +61,7 @@ pub struct RelayAnswer {
 
 /// The public routes: a relayer answers everybody; another peer passes on what
 /// comes from its own machine.
-pub fn routes(relay: RelayHandle) -> Router {
+pub fn routes(relay: AuthorHandle) -> Router {
     Router::new()
         .route("/relay", post(submit))
         .route("/relay/{digest}", get(status))
@@ -68,7 +71,7 @@ pub fn routes(relay: RelayHandle) -> Router {
 
 /// The owner's routes, without the check of the token: actions go to the
 /// relayers in rank order.
-pub fn control_routes(relay: RelayHandle) -> Router {
+pub fn control_routes(relay: AuthorHandle) -> Router {
     Router::new()
         .route("/v1/control/relay", post(send))
         .route("/v1/control/relay/{digest}", get(status))
@@ -77,7 +80,7 @@ pub fn control_routes(relay: RelayHandle) -> Router {
 }
 
 async fn submit(
-    State(relay): State<RelayHandle>,
+    State(relay): State<AuthorHandle>,
     extensions: Extensions,
     body: Bytes,
 ) -> Result<Json<RelayAnswer>, ApiError> {
@@ -91,12 +94,14 @@ async fn submit(
         return answer(relay.send_with_proof(action, proof).await?);
     };
     let domain = relay.context().contracts.action_domain();
-    let signer = action.signer(&domain).map_err(RelayError::from)?;
-    explain::check_signer(relay.context(), &action, signer)?;
+    author::check_signer(relay.context(), &action)?;
     let digest = action.action.digest(&domain);
     let proof = match proof {
         // The machine's owner pays for the gas anyway.
-        None if is_near && super::needs_proof(&action) => Some(relay.solve(digest).await),
+        None if is_near && needs_proof(&action) => {
+            let bits = relayer::Config::new(domain).proof_bits;
+            Some(author::solve(digest, bits).await)
+        }
         proof => proof,
     };
     let request = Request::Submit {
@@ -117,7 +122,7 @@ async fn submit(
 }
 
 async fn send(
-    State(relay): State<RelayHandle>,
+    State(relay): State<AuthorHandle>,
     body: Bytes,
 ) -> Result<Json<RelayAnswer>, ApiError> {
     let (action, proof) = ActionBody::parse(&relay, &body)?;
@@ -125,7 +130,7 @@ async fn send(
 }
 
 async fn status(
-    State(relay): State<RelayHandle>,
+    State(relay): State<AuthorHandle>,
     Path(digest): Path<String>,
 ) -> Result<Json<RelayStatus>, ApiError> {
     let digest: Hash32 = digest
@@ -155,7 +160,7 @@ impl ActionBody {
     ///
     /// [`ApiError`] names the field that is wrong.
     pub fn parse(
-        relay: &RelayHandle,
+        relay: &AuthorHandle,
         body: &[u8],
     ) -> Result<(SignedAction, Option<u64>), ApiError> {
         let body: Self = serde_json::from_slice(body).map_err(|error| {
@@ -186,8 +191,8 @@ impl ActionBody {
             return Ok((action, proof));
         }
         let message = format!("the signature recovers {signer}, `wallet` is {wallet}");
-        let hint = match explain::wrong_spelling(&action, domain, wallet) {
-            true => explain::SPELLING,
+        let hint = match wrong_spelling(&action, domain, wallet) {
+            true => SPELLING,
             false => "",
         };
         Err(ApiError::bad_request("signature", message).with_hint(hint))
@@ -254,7 +259,7 @@ impl From<RelayError> for ApiError {
             RelayError::Unknown { .. } => Self::not_found(message),
             RelayError::Full { .. } => Self::unavailable("busy", message).with_retry_after(15),
             RelayError::Store(error) => Self::internal(&error),
-            RelayError::Index(error) => Self::internal(&error),
+            RelayError::Stopped => Self::unavailable("stopping", message),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! From a stream of bytes to blocks on disk.
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use cid::Cid;
 use futures::{Stream, StreamExt};
+use protocol::author::HOLD;
 use protocol::id::Hash32;
 use protocol::unixfs::{self, ProofError};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use storage::files::{self, ImportOptions};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::PublishHandle;
+use super::AuthorHandle;
 use crate::store::{StoreError, StoreHandle};
 
 /// A file that is stored here and held as an upload for two hours.
@@ -52,7 +52,7 @@ pub enum ImportError {
     Stopped,
 }
 
-impl PublishHandle {
+impl AuthorHandle {
     /// Stores a file as UnixFS blocks (`unixfs-v1-2025`). A stream that yields an
     /// error ends the import.
     ///
@@ -71,7 +71,7 @@ impl PublishHandle {
                 chunks: receiver,
                 current: Bytes::new(),
             };
-            import_blocking(&store, source, now + UPLOAD_HOLD)
+            import_blocking(&store, source, now + HOLD)
         });
         feed(bytes, chunks).await;
         work.await.map_err(|_| ImportError::Stopped)?
@@ -161,6 +161,3 @@ const CHUNKS_MAX: usize = 32;
 
 /// Bytes that are stored at once.
 const BATCH_BYTES: usize = 8 << 20;
-
-/// How long an import waits for its publication, and for what goes on with it.
-pub(super) const UPLOAD_HOLD: Duration = Duration::from_secs(2 * 3600);
