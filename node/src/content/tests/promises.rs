@@ -21,15 +21,15 @@ use storage::backend::MemoryBackend;
 use storage::blocks::Holding;
 use storage::index::{Block, BlockEntry};
 
+use crate::author::{self, AuthorHandle, Imported};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::net::Protocol;
-use crate::publish::{self, Imported, PublishHandle};
 use crate::testing::{
     ADA, CHAIN_ID, TestChain, address, introduce, key, kill, noise, peer_key, until, within,
 };
-use crate::{content, exchange, relay};
+use crate::{content, exchange};
 
 /// A content peer that lives again and again on one disk, and those around it.
 struct Stage {
@@ -46,7 +46,7 @@ struct Stage {
 struct Other {
     seed: u8,
     context: Context,
-    publish: PublishHandle,
+    publish: AuthorHandle,
 }
 
 impl Stage {
@@ -179,9 +179,8 @@ impl Other {
         let context = chain
             .peer(seed, &MemoryBackend::new(), config, confirmed)
             .await;
-        let exchange = exchange::spawn(&context).await.unwrap();
-        let relay = relay::spawn(&context).await.unwrap();
-        let publish = publish::spawn(&context, &exchange, &relay).unwrap();
+        exchange::spawn(&context).await.unwrap();
+        let publish = author::spawn(&context).await.unwrap();
         Self {
             seed,
             context,
