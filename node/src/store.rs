@@ -10,10 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cid::Cid;
 use protocol::time::UnixSeconds;
+use protocol::unixfs::VerifiedBlock;
 use storage::backend::{Backend, FileBackend, MemoryBackend};
 use storage::blocks::{
-    Batch, BlockError, BlockReader, BlockStats, BlockStore, BlockStoreConfig, Compacted, Owner,
-    RootInfo, RootListed, VerifiedBlock, VerifyProgress, VerifyReport,
+    Batch, BlockReader, BlockStats, BlockStore, BlockStoreConfig, BlockStoreError, Compacted,
+    Owner, RootInfo, RootListed, VerifyProgress, VerifyReport,
 };
 use storage::tables::{Tables, TablesError, TablesRead, TablesWrite};
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
@@ -40,7 +41,7 @@ pub struct StoreHandle {
 pub enum StoreError {
     /// The blocks.
     #[error(transparent)]
-    Blocks(#[from] BlockError),
+    Blocks(#[from] BlockStoreError),
     /// The records.
     #[error(transparent)]
     Tables(#[from] TablesError),
@@ -118,19 +119,18 @@ impl StoreHandle {
         })
     }
 
-    /// Checks blocks and puts them, loose: a root has to claim them with
+    /// Puts blocks, loose: a root has to claim them with
     /// [`StoreHandle::add_root`]. Durable when this returns `Ok`.
     ///
     /// # Errors
     ///
-    /// [`BlockError::Mismatch`] and the like for what is no block,
-    /// [`BlockError::Full`] or [`BlockError::DiskFull`] without room; none of
+    /// [`BlockStoreError::Full`] or [`BlockStoreError::DiskFull`] without room; none of
     /// the blocks was put then.
     ///
     /// # Cancel safety
     ///
     /// When dropped, the blocks may have been put or not.
-    pub async fn put_blocks(&self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+    pub async fn put_blocks(&self, blocks: Vec<VerifiedBlock>) -> Result<(), StoreError> {
         self.put(blocks, None).await
     }
 
@@ -147,7 +147,7 @@ impl StoreHandle {
     pub async fn put_blocks_for(
         &self,
         owner: Owner,
-        blocks: Vec<(Cid, Bytes)>,
+        blocks: Vec<VerifiedBlock>,
     ) -> Result<(), StoreError> {
         self.put(blocks, Some(owner)).await
     }
@@ -222,7 +222,7 @@ impl StoreHandle {
     /// What the disk says.
     pub async fn get_block(&self, cid: Cid) -> Result<Option<Bytes>, StoreError> {
         match self.look(move |reader| reader.block(&cid)).await {
-            Err(StoreError::Blocks(BlockError::Corrupt { .. })) => {
+            Err(StoreError::Blocks(BlockStoreError::Corrupt { .. })) => {
                 self.drop_block(cid).await?;
                 Ok(None)
             }
@@ -238,7 +238,7 @@ impl StoreHandle {
     /// What the disk says.
     pub fn read_block(&self, cid: &Cid) -> Result<Option<Bytes>, StoreError> {
         match self.reader.block(cid) {
-            Err(BlockError::Corrupt { .. }) => {
+            Err(BlockStoreError::Corrupt { .. }) => {
                 let (cid, damaged) = (*cid, self.damaged.clone());
                 let task: writer::Task = Box::new(move |blocks| {
                     if let Err(error) = drop_damaged(blocks, &cid, &damaged) {
@@ -397,8 +397,12 @@ impl StoreHandle {
         }
     }
 
-    async fn put(&self, blocks: Vec<(Cid, Bytes)>, owner: Option<Owner>) -> Result<(), StoreError> {
-        let bytes: usize = blocks.iter().map(|(_, data)| data.len()).sum();
+    async fn put(
+        &self,
+        blocks: Vec<VerifiedBlock>,
+        owner: Option<Owner>,
+    ) -> Result<(), StoreError> {
+        let bytes: usize = blocks.iter().map(|block| block.data().len()).sum();
         let permits = bytes
             .div_ceil(PERMIT_BYTES)
             .min(QUEUE_BYTES_MAX / PERMIT_BYTES);
@@ -408,11 +412,6 @@ impl StoreHandle {
             .acquire_many_owned(permits)
             .await
             .map_err(|_| StoreError::Stopped)?;
-        let blocks = run_blocking(move || {
-            let check = |(cid, data)| VerifiedBlock::new(cid, data);
-            Ok(blocks.into_iter().map(check).collect::<Result<_, _>>()?)
-        })
-        .await?;
         let (answer, outcome) = oneshot::channel();
         let put = writer::Put {
             batch: Batch { blocks, owner },
@@ -427,7 +426,7 @@ impl StoreHandle {
     /// Runs `job` on the writer thread.
     async fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut BlockStore) -> Result<T, BlockError> + Send + 'static,
+        job: impl FnOnce(&mut BlockStore) -> Result<T, BlockStoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, outcome) = oneshot::channel();
         let task: writer::Task = Box::new(move |blocks| {
@@ -439,7 +438,7 @@ impl StoreHandle {
 
     async fn look<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&BlockReader) -> Result<T, BlockError> + Send + 'static,
+        read: impl FnOnce(&BlockReader) -> Result<T, BlockStoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reader = self.reader.clone();
         run_blocking(move || Ok(read(&reader)?)).await
@@ -457,9 +456,9 @@ fn drop_damaged(
     blocks: &mut BlockStore,
     cid: &Cid,
     damaged: &broadcast::Sender<Cid>,
-) -> Result<(), BlockError> {
+) -> Result<(), BlockStoreError> {
     match blocks.reader().block(cid) {
-        Err(BlockError::Corrupt { .. }) => {
+        Err(BlockStoreError::Corrupt { .. }) => {
             tracing::warn!(%cid, "a block is damaged on disk and is dropped");
             blocks.drop_block(cid)?;
             // Nobody listens at a peer that promises nothing.

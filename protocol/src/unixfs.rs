@@ -39,13 +39,11 @@ pub enum Profile {
     V0_2015,
 }
 
-/// Bytes and their CID.
+/// A proof that bytes are what a CID names: made by hashing them, once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// The address of the bytes.
-    pub cid: Cid,
-    /// At most [`BLOCK_BYTES_MAX`] bytes.
-    pub data: Bytes,
+pub struct VerifiedBlock {
+    cid: Cid,
+    data: Bytes,
 }
 
 /// Why bytes are not the block that was asked for.
@@ -170,23 +168,47 @@ impl Profile {
         }
     }
 
-    fn node_block(self, data: Vec<u8>) -> Block {
-        Block {
+    fn node_block(self, data: Vec<u8>) -> VerifiedBlock {
+        VerifiedBlock {
             cid: self.node_cid(&data),
             data: Bytes::from(data),
         }
     }
 }
 
-impl Block {
+impl VerifiedBlock {
     /// Checks bytes against the CID they were asked for by.
     ///
     /// # Errors
     ///
     /// As [`verify_block`].
-    pub fn verified(cid: Cid, data: Bytes) -> Result<Self, BlockError> {
+    pub fn new(cid: Cid, data: Bytes) -> Result<Self, BlockError> {
         verify_block(&cid, &data)?;
         Ok(Self { cid, data })
+    }
+
+    /// A leaf of raw bytes, under their [`raw_cid`].
+    fn raw(data: Bytes) -> Self {
+        let cid = raw_cid(&data);
+        Self { cid, data }
+    }
+
+    /// The address of the bytes.
+    #[must_use]
+    pub const fn cid(&self) -> &Cid {
+        &self.cid
+    }
+
+    /// At most [`BLOCK_BYTES_MAX`] bytes.
+    #[must_use]
+    pub const fn data(&self) -> &Bytes {
+        &self.data
+    }
+
+    /// Address and bytes, without the proof.
+    #[must_use]
+    pub fn into_parts(self) -> (Cid, Bytes) {
+        (self.cid, self.data)
     }
 }
 
@@ -205,7 +227,7 @@ pub fn verify_block(cid: &Cid, data: &[u8]) -> Result<(), BlockError> {
     }
     let hash = cid.hash();
     let matches = match hash.code() {
-        SHA2_256 => digest(&SHA256, data).as_ref() == hash.digest(),
+        SHA2_256 => sha256(data).as_ref() == hash.digest(),
         IDENTITY => data == hash.digest(),
         code => return Err(BlockError::UnsupportedHash { cid: *cid, code }),
     };
@@ -230,7 +252,19 @@ pub fn raw_cid(data: &[u8]) -> Cid {
 }
 
 fn sha2_256(data: &[u8]) -> Multihash<64> {
-    Multihash::wrap(SHA2_256, digest(&SHA256, data).as_ref()).expect("32 bytes fit into 64")
+    Multihash::wrap(SHA2_256, sha256(data).as_ref()).expect("32 bytes fit into 64")
+}
+
+fn sha256(data: &[u8]) -> ring::digest::Digest {
+    #[cfg(test)]
+    HASHED.set(HASHED.get() + 1);
+    digest(&SHA256, data)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a block was hashed on this thread.
+    pub(crate) static HASHED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// Largest block that is taken from anyone or stored.

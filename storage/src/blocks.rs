@@ -16,10 +16,10 @@
 
 use std::io;
 
-use bytes::Bytes;
 use cid::Cid;
 use multihash::Multihash;
 use protocol::time::UnixSeconds;
+use protocol::unixfs::{BLOCK_BYTES_MAX, BlockError, VerifiedBlock};
 use serde::{Deserialize, Serialize};
 
 pub use read::{BlockReader, CORRUPT_LISTED_MAX, VerifyProgress, VerifyReport};
@@ -59,13 +59,6 @@ pub struct Owner {
     pub holding: Holding,
     /// When the reason lapses; never without it.
     pub expiry: Option<UnixSeconds>,
-}
-
-/// A block whose bytes were checked against its CID.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedBlock {
-    cid: Cid,
-    data: Bytes,
 }
 
 /// Blocks to put, all for one owner or for none.
@@ -115,29 +108,10 @@ pub struct BlockStats {
 
 /// Why the block store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum BlockError {
-    /// The bytes are not what the CID names.
-    #[error("block {cid} does not match its CID; fetch it from another peer")]
-    Mismatch {
-        /// The CID that was claimed.
-        cid: Cid,
-    },
-    /// Too long for a block.
-    #[error("block {cid} is {size} bytes, at most {BLOCK_BYTES_MAX} are allowed")]
-    TooLarge {
-        /// The CID that was claimed.
-        cid: Cid,
-        /// Length of the bytes.
-        size: usize,
-    },
-    /// A CID with a hash that is not SHA-256.
-    #[error("block {cid} has hash code {code:#x}, only sha2-256 (0x12) is stored")]
-    UnsupportedHash {
-        /// The CID.
-        cid: Cid,
-        /// Its multihash code.
-        code: u64,
-    },
+pub enum BlockStoreError {
+    /// No block is stored under such a CID.
+    #[error(transparent)]
+    Block(#[from] BlockError),
     /// The size cap is reached and nothing can be evicted.
     #[error(
         "block store is full: {needed} bytes are needed, {free} of {cap} are free; raise `storage.capacity` or unpin something"
@@ -194,7 +168,7 @@ pub enum BlockError {
     Closed,
 }
 
-impl BlockError {
+impl BlockStoreError {
     /// True when there is no room and nothing else is wrong.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -204,27 +178,7 @@ impl BlockError {
             Self::Index(error) => {
                 matches!(&**error, redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull)
             }
-            Self::Mismatch { .. }
-            | Self::TooLarge { .. }
-            | Self::UnsupportedHash { .. }
-            | Self::Corrupt { .. }
-            | Self::Format { .. }
-            | Self::Closed => false,
-        }
-    }
-
-    /// True when the caller sent something that is not a block.
-    #[must_use]
-    pub const fn is_offence(&self) -> bool {
-        match self {
-            Self::Mismatch { .. } | Self::TooLarge { .. } | Self::UnsupportedHash { .. } => true,
-            Self::Full { .. }
-            | Self::DiskFull { .. }
-            | Self::Corrupt { .. }
-            | Self::Format { .. }
-            | Self::Io { .. }
-            | Self::Index(_)
-            | Self::Closed => false,
+            Self::Block(_) | Self::Corrupt { .. } | Self::Format { .. } | Self::Closed => false,
         }
     }
 
@@ -233,7 +187,7 @@ impl BlockError {
     }
 }
 
-crate::database::from_redb!(BlockError, Index);
+crate::database::from_redb!(BlockStoreError, Index);
 
 impl Default for BlockStoreConfig {
     fn default() -> Self {
@@ -253,41 +207,6 @@ impl BlockStoreConfig {
             segment_bytes: (store_bytes_max / 16).min(SEGMENT_BYTES_MAX),
             cache_bytes: 16 << 20,
         }
-    }
-}
-
-impl VerifiedBlock {
-    /// Checks the bytes against the CID.
-    ///
-    /// # Errors
-    ///
-    /// [`BlockError::Mismatch`], [`BlockError::TooLarge`] or
-    /// [`BlockError::UnsupportedHash`].
-    pub fn new(cid: Cid, data: Bytes) -> Result<Self, BlockError> {
-        if data.len() > BLOCK_BYTES_MAX {
-            let size = data.len();
-            return Err(BlockError::TooLarge { cid, size });
-        }
-        let matches = match Key::of(&cid)? {
-            Key::Stored(digest) => hash(&data) == digest,
-            Key::Inline => cid.hash().digest() == &data[..],
-        };
-        if !matches {
-            return Err(BlockError::Mismatch { cid });
-        }
-        Ok(Self { cid, data })
-    }
-
-    /// The CID.
-    #[must_use]
-    pub const fn cid(&self) -> &Cid {
-        &self.cid
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub const fn data(&self) -> &Bytes {
-        &self.data
     }
 }
 
@@ -321,9 +240,6 @@ fn cid_of(digest: &Digest, codec: u64) -> Cid {
     let hash = Multihash::wrap(SHA2_256, digest).expect("32 bytes fit a multihash of 64");
     Cid::new_v1(codec, hash)
 }
-
-/// Longest block in bytes.
-pub const BLOCK_BYTES_MAX: usize = 2 << 20;
 
 /// Longest segment in bytes; offsets are 32 bits wide.
 pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;

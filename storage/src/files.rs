@@ -16,7 +16,7 @@ use std::thread;
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::unixfs::{Block, DagError, Importer, Leaf, Profile, Reader, Root, Step};
+use protocol::unixfs::{DagError, Importer, Leaf, Profile, Reader, Root, Step, VerifiedBlock};
 
 /// How an import is done.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ impl Default for ImportOptions {
 pub fn import_file<E>(
     path: &Path,
     options: &ImportOptions,
-    store: impl FnMut(Vec<(Cid, Bytes)>) -> Result<(), E>,
+    store: impl FnMut(Vec<VerifiedBlock>) -> Result<(), E>,
     progress: impl FnMut(u64),
 ) -> Result<Imported, ImportError<E>> {
     let open_error = |source| ImportError::Open {
@@ -171,7 +171,7 @@ pub fn import_file<E>(
 pub fn import<E>(
     source: impl Read + Send,
     options: &ImportOptions,
-    store: impl FnMut(Vec<(Cid, Bytes)>) -> Result<(), E>,
+    store: impl FnMut(Vec<VerifiedBlock>) -> Result<(), E>,
     progress: impl FnMut(u64),
 ) -> Result<Imported, ImportError<E>> {
     let hashers = options.hashers.clamp(1, HASHERS_MAX);
@@ -253,7 +253,7 @@ pub fn export<E>(
 /// The caller's side of an import.
 struct Assembly<S, P> {
     importer: Importer,
-    batch: Vec<(Cid, Bytes)>,
+    batch: Vec<VerifiedBlock>,
     batch_bytes: usize,
     batch_bytes_max: usize,
     blocks: Vec<Cid>,
@@ -264,7 +264,7 @@ struct Assembly<S, P> {
 
 impl<S, P, E> Assembly<S, P>
 where
-    S: FnMut(Vec<(Cid, Bytes)>) -> Result<(), E>,
+    S: FnMut(Vec<VerifiedBlock>) -> Result<(), E>,
     P: FnMut(u64),
 {
     fn push(&mut self, leaf: Leaf) -> Result<(), E> {
@@ -288,10 +288,10 @@ where
         })
     }
 
-    fn keep(&mut self, block: Block) -> Result<(), E> {
-        self.batch_bytes += block.data.len();
-        self.blocks.push(block.cid);
-        self.batch.push((block.cid, block.data));
+    fn keep(&mut self, block: VerifiedBlock) -> Result<(), E> {
+        self.batch_bytes += block.data().len();
+        self.blocks.push(*block.cid());
+        self.batch.push(block);
         if self.batch_bytes >= self.batch_bytes_max {
             self.flush()?;
         }

@@ -1,6 +1,5 @@
 //! The driver of one [`Download`].
 
-use bytes::Bytes;
 use cid::Cid;
 use protocol::exchange::{
     Download, DownloadInput, DownloadOutput, FailReason, Fetched, Local, LocalQuery, Progress,
@@ -8,7 +7,7 @@ use protocol::exchange::{
 };
 use protocol::id::{Address, Hash32};
 use protocol::machine::Machine;
-use protocol::unixfs::{self, Block};
+use protocol::unixfs::{self, VerifiedBlock};
 use storage::blocks::Owner;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -184,12 +183,8 @@ impl Fetcher {
         });
     }
 
-    fn store(&mut self, blocks: Vec<Block>) {
+    fn store(&mut self, blocks: Vec<VerifiedBlock>) {
         let (store, owner) = (self.context.store.clone(), self.owner);
-        let blocks: Vec<(Cid, Bytes)> = blocks
-            .into_iter()
-            .map(|block| (block.cid, block.data))
-            .collect();
         self.tasks.spawn(async move {
             match owner {
                 Some(owner) => store.put_blocks_for(owner, blocks).await?,

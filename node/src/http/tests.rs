@@ -118,11 +118,10 @@ impl Server {
         self.get(path).await.check_error(status, code);
     }
 
-    async fn put(&self, blocks: impl IntoIterator<Item = unixfs::Block>) {
-        let blocks = blocks.into_iter().map(|block| (block.cid, block.data));
+    async fn put(&self, blocks: impl IntoIterator<Item = unixfs::VerifiedBlock>) {
         self.context
             .store
-            .put_blocks(blocks.collect())
+            .put_blocks(blocks.into_iter().collect())
             .await
             .unwrap();
     }
@@ -234,7 +233,7 @@ fn song() -> Target {
 }
 
 /// A file that is several blocks, and its bytes.
-fn song_file() -> (Cid, Vec<u8>, Vec<unixfs::Block>) {
+fn song_file() -> (Cid, Vec<u8>, Vec<unixfs::VerifiedBlock>) {
     let bytes: Vec<u8> = (0..2_500_000_u32)
         .flat_map(|n| n.to_le_bytes())
         .take(2_500_000)
@@ -355,7 +354,7 @@ async fn what_is_not_here_is_named() {
 async fn a_block_comes_raw() {
     let server = Server::start().await;
     let (cid, _, blocks) = song_file();
-    let root = blocks.last().unwrap().data.clone();
+    let root = blocks.last().unwrap().data().clone();
     server.put(blocks).await;
     let accepting =
         ask("GET", &format!("/ipfs/{cid}")).header("accept", "application/vnd.ipld.raw");
@@ -427,11 +426,11 @@ async fn directories_show_their_index_or_a_list() {
 
 /// Has one block, and a holder for everything.
 #[derive(Debug)]
-struct OneBlock(unixfs::Block);
+struct OneBlock(Bytes);
 
 impl Network for OneBlock {
     fn fetch(&self, _: Cid, _: Cid) -> BoxFuture<'_, Result<Bytes, Unfetched>> {
-        Box::pin(async { Ok(self.0.data.clone()) })
+        Box::pin(async { Ok(self.0.clone()) })
     }
 
     fn read(
@@ -439,7 +438,7 @@ impl Network for OneBlock {
         _: Cid,
         _: std::ops::Range<u64>,
     ) -> BoxStream<'static, Result<Bytes, Unfetched>> {
-        let data = self.0.data.clone();
+        let data = self.0.clone();
         futures::stream::once(async move { Ok(data) }).boxed()
     }
 
@@ -452,7 +451,7 @@ impl Network for OneBlock {
 async fn only_the_owner_makes_the_gateway_fetch_and_nothing_unchecked_is_served() {
     let data = Bytes::from_static(b"hello");
     let cid = unixfs::raw_cid(&data);
-    let network = Arc::new(OneBlock(unixfs::Block { cid, data }));
+    let network = Arc::new(OneBlock(data));
     let server = Server::with(Parts {
         network: Some(network),
         ..Parts::default()
@@ -819,7 +818,7 @@ async fn a_socket_is_served_until_the_stop() {
 async fn the_owner_sees_why_roots_are_held_and_who_else_has_them() {
     let server = Server::start().await;
     let (cid, _, blocks) = song_file();
-    let cids = blocks.iter().map(|block| block.cid).collect();
+    let cids = blocks.iter().map(|block| *block.cid()).collect();
     server.put(blocks).await;
     let owner = crate::store::RootOwner {
         root: cid,

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use storage::blocks::{Batch, BlockError, BlockStore};
+use storage::blocks::{Batch, BlockStore, BlockStoreError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Something to do on the writer thread.
@@ -19,7 +19,7 @@ pub(super) enum Command {
 pub(super) struct Put {
     pub(super) batch: Batch,
     pub(super) bytes: usize,
-    pub(super) answer: oneshot::Sender<Result<(), BlockError>>,
+    pub(super) answer: oneshot::Sender<Result<(), BlockStoreError>>,
     pub(super) _permit: OwnedSemaphorePermit,
 }
 
@@ -84,7 +84,7 @@ impl Writer {
             .into_iter()
             .map(|put| (put.batch, (put.answer, put._permit)))
             .unzip();
-        let outcome = self.blocks.put_verified(&batches, now);
+        let outcome = self.blocks.put(&batches, now);
         if is_single || outcome.is_ok() {
             let mut outcome = Some(outcome);
             for (answer, _permit) in waiting {
@@ -94,7 +94,7 @@ impl Writer {
         }
         // One of them did not fit: each gets an answer of its own.
         for (batch, (answer, _permit)) in batches.iter().zip(waiting) {
-            let outcome = self.blocks.put_verified(std::slice::from_ref(batch), now);
+            let outcome = self.blocks.put(std::slice::from_ref(batch), now);
             let _ = answer.send(outcome);
         }
     }

@@ -14,7 +14,7 @@ use super::message::Response;
 use crate::id::{Address, Hash32};
 use crate::machine::Machine;
 use crate::time::Moment;
-use crate::unixfs::Block;
+use crate::unixfs::VerifiedBlock;
 
 /// Fetches one root, or some blocks below it, for whoever waits.
 ///
@@ -33,7 +33,7 @@ pub struct Download {
     with_proof: bool,
     /// Every block of the target that is here.
     seen: BTreeSet<Cid>,
-    batch: Vec<Block>,
+    batch: Vec<VerifiedBlock>,
     /// Blocks handed out and not stored yet.
     storing: usize,
     is_searching: bool,
@@ -115,7 +115,7 @@ pub enum DownloadOutput {
         body: Vec<u8>,
     },
     /// Store these checked blocks; one batch is out at a time.
-    Store(Vec<Block>),
+    Store(Vec<VerifiedBlock>),
     /// List these blocks under the owner that they are kept for.
     List(Vec<Cid>),
     /// Work the proof root out of what is stored.
@@ -257,7 +257,7 @@ impl Download {
             self.outputs.push_back(DownloadOutput::Ask { to, id, body });
         }
         while let Some(block) = self.fetch.poll_block() {
-            self.seen.insert(block.cid);
+            self.seen.insert(*block.cid());
             self.batch.push(block);
         }
         // One batch is stored at a time; what arrives meanwhile is the next.

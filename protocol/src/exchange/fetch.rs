@@ -14,7 +14,7 @@ use super::plan::{Place, Plan};
 use super::{CIDS_MAX, PAYLOAD_BYTES_MAX};
 use crate::id::Address;
 use crate::time::Moment;
-use crate::unixfs::{Block, BlockError, DagError, WALK_BLOCKS_MAX, verify_block};
+use crate::unixfs::{BlockError, DagError, VerifiedBlock, WALK_BLOCKS_MAX, verify_block};
 
 /// Fetches blocks, the first in pre-order first, and checks each.
 ///
@@ -34,7 +34,7 @@ pub struct Fetch {
     asked: BTreeSet<Cid>,
     queries: VecDeque<LocalQuery>,
     transmits: VecDeque<Transmit>,
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<VerifiedBlock>,
     /// Lengths of blocks handed out and not stored yet.
     unstored: VecDeque<u64>,
     buffered_bytes: u64,
@@ -387,9 +387,9 @@ impl Fetch {
     }
 
     /// The next checked block to store; report it with [`Fetch::handle_stored`].
-    pub fn poll_block(&mut self) -> Option<Block> {
+    pub fn poll_block(&mut self) -> Option<VerifiedBlock> {
         let block = self.blocks.pop_front()?;
-        self.unstored.push_back(block.data.len() as u64);
+        self.unstored.push_back(block.data().len() as u64);
         Some(block)
     }
 
@@ -584,20 +584,20 @@ impl Fetch {
         if self.is_over || self.plan.place_of(cid).is_none() {
             return Ok(());
         }
-        match verify_block(cid, &data) {
+        let block = match VerifiedBlock::new(*cid, data) {
             Err(error @ BlockError::UnsupportedHash { .. }) => {
                 self.fail(FailReason::Block(error));
                 return Ok(());
             }
             checked => checked?,
-        }
+        };
         self.starving_since = None;
-        let bytes = data.len() as u64;
+        let bytes = block.data().len() as u64;
         self.note_done(bytes);
         self.progress.received_bytes += bytes;
         self.buffered_bytes += bytes;
-        self.take_data(cid, &data);
-        self.blocks.push_back(Block { cid: *cid, data });
+        self.take_data(cid, block.data());
+        self.blocks.push_back(block);
         Ok(())
     }
 

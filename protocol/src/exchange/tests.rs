@@ -8,13 +8,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::Address;
 use crate::time::Moment;
-use crate::unixfs::{Importer, Profile, raw_cid};
+use crate::unixfs::{HASHED, Importer, Profile, VerifiedBlock, raw_cid};
 use crate::wire::Protocol;
 
 #[test]
 fn a_file_comes_from_one_holder() {
     let mut net = Net::new(7 << 20, &[Peer::Honest]);
     net.run();
+    net.check_done();
+}
+
+#[test]
+fn a_fetch_hashes_each_block_once() {
+    let mut net = Net::new(7 << 20, &[Peer::Honest; 2]);
+    let before = HASHED.get();
+    net.run();
+    assert_eq!(HASHED.get() - before, net.total.len() as u64);
     net.check_done();
 }
 
@@ -444,8 +453,9 @@ impl Net {
         }
         let mut count = 0;
         while let Some(block) = self.fetch.poll_block() {
-            self.order.push(block.cid);
-            self.stored.insert(block.cid, block.data);
+            let (cid, data) = block.into_parts();
+            self.order.push(cid);
+            self.stored.insert(cid, data);
             count += 1;
         }
         if self.is_store_stuck {
@@ -547,7 +557,7 @@ fn file(size: usize) -> (Cid, BTreeMap<Cid, Bytes>) {
     let mut blocks: Vec<_> = std::iter::from_fn(|| importer.poll_block()).collect();
     let (root, rest) = importer.finish();
     blocks.extend(rest);
-    let blocks = blocks.into_iter().map(|block| (block.cid, block.data));
+    let blocks = blocks.into_iter().map(VerifiedBlock::into_parts);
     (root.cid, blocks.collect())
 }
 

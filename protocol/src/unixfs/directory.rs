@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cid::Cid;
 
 use super::node::{self, LINKS_MAX};
-use super::{Block, Link, Profile, Root, murmur3};
+use super::{Link, Profile, Root, VerifiedBlock, murmur3};
 
 /// Builds a directory of files and other directories.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Directory {
     /// Ends the directory and returns its blocks, the root last. Its
     /// [`Root::size`] is 0: a directory has no bytes of a file.
     #[must_use]
-    pub fn finish(self) -> (Root, Vec<Block>) {
+    pub fn finish(self) -> (Root, Vec<VerifiedBlock>) {
         let below = dag_bytes(self.entries.values());
         if self.is_large() {
             let slots: Vec<(u64, Link)> = self
@@ -133,7 +133,7 @@ fn write_shard(
     profile: Profile,
     entries: Vec<(u64, Link)>,
     depth: usize,
-    blocks: &mut Vec<Block>,
+    blocks: &mut Vec<VerifiedBlock>,
 ) -> Link {
     let mut slots: BTreeMap<u8, Vec<(u64, Link)>> = BTreeMap::new();
     for (hash, link) in entries {

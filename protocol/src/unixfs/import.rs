@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
 
-use super::{Block, Link, Profile, node, raw_cid};
+use super::{Link, Profile, VerifiedBlock, node};
 
 /// Cuts a stream of bytes into the blocks of a file.
 ///
@@ -17,13 +17,13 @@ pub struct Importer {
     chunk: BytesMut,
     /// Unfinished nodes, the lowest first.
     levels: Vec<Vec<(Link, u64)>>,
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<VerifiedBlock>,
 }
 
 /// A hashed chunk. Leaves may be made on many threads, and are pushed in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
-    block: Block,
+    block: VerifiedBlock,
     file_bytes: u64,
 }
 
@@ -52,10 +52,7 @@ impl Leaf {
         );
         let file_bytes = chunk.len() as u64;
         let block = match profile {
-            Profile::V1_2025 => Block {
-                cid: raw_cid(&chunk),
-                data: chunk,
-            },
+            Profile::V1_2025 => VerifiedBlock::raw(chunk),
             Profile::V0_2015 => profile.node_block(node::encode_file(&chunk, &[])),
         };
         Self { block, file_bytes }
@@ -104,13 +101,13 @@ impl Importer {
     }
 
     /// The next finished block; children come before their parents.
-    pub fn poll_block(&mut self) -> Option<Block> {
+    pub fn poll_block(&mut self) -> Option<VerifiedBlock> {
         self.blocks.pop_front()
     }
 
     /// Ends the file and returns the blocks that were not yet taken, the root last.
     #[must_use]
-    pub fn finish(mut self) -> (Root, Vec<Block>) {
+    pub fn finish(mut self) -> (Root, Vec<VerifiedBlock>) {
         if !self.chunk.is_empty() || self.levels.is_empty() {
             let chunk = self.chunk.split().freeze();
             self.push_leaf(Leaf::new(self.profile, chunk));
@@ -151,7 +148,7 @@ impl Importer {
     }
 }
 
-fn link_to(block: &Block, below: u64) -> Link {
+fn link_to(block: &VerifiedBlock, below: u64) -> Link {
     Link {
         cid: block.cid,
         name: String::new(),

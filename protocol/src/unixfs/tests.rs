@@ -359,7 +359,7 @@ proptest! {
 type Store = BTreeMap<Cid, Bytes>;
 
 /// Keeps blocks, checking that each is what its CID says.
-fn keep(store: &mut Store, blocks: Vec<Block>) {
+fn keep(store: &mut Store, blocks: Vec<VerifiedBlock>) {
     for block in blocks {
         verify_block(&block.cid, &block.data).unwrap();
         store.insert(block.cid, block.data);
@@ -470,4 +470,16 @@ fn cipher(seed: &str) -> ChaCha20 {
 /// Gigabytes are hashed only in the long runs, which are optimised builds.
 fn is_long() -> bool {
     std::env::var("COLIVING_TESTS").is_ok_and(|tests| tests == "long")
+}
+
+#[test]
+fn an_import_hashes_each_block_once() {
+    for (profile, blocks) in [(Profile::V1_2025, 3 + 1), (Profile::V0_2015, 12 + 1)] {
+        let mut importer = Importer::new(profile);
+        let before = HASHED.get();
+        importer.push(&stream("hash", 3 << 20));
+        let (_, rest) = importer.finish();
+        assert!(!rest.is_empty());
+        assert_eq!(HASHED.get() - before, blocks, "{profile:?}");
+    }
 }

@@ -15,7 +15,7 @@ use protocol::id::{Address, Role};
 use protocol::machine::Machine;
 use protocol::placement::REPLICAS_TARGET;
 use protocol::time::Moment;
-use protocol::unixfs::Block;
+use protocol::unixfs::VerifiedBlock;
 use protocol::wire::Protocol;
 
 use super::{Host, Pending, is_due};
@@ -268,11 +268,11 @@ impl Host {
         DownloadInput::Looked { cid, local }
     }
 
-    fn store(&mut self, root: Cid, blocks: Vec<Block>, ctx: &mut Ctx) -> DownloadInput {
+    fn store(&mut self, root: Cid, blocks: Vec<VerifiedBlock>, ctx: &mut Ctx) -> DownloadInput {
         for block in blocks {
-            ctx.checkers
-                .note_stored(self.idx, &block.cid, &block.data, ctx.now);
-            self.disk.store(root, block.cid, block.data);
+            let (cid, data) = block.into_parts();
+            ctx.checkers.note_stored(self.idx, &cid, &data, ctx.now);
+            self.disk.store(root, cid, data);
         }
         DownloadInput::Stored
     }

@@ -18,7 +18,7 @@ use protocol::placement::{Purpose, REPLICAS_TARGET};
 use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::signing::Signed;
 use protocol::time::Moment;
-use protocol::unixfs::{Block, Directory, Profile, raw_cid};
+use protocol::unixfs::{Directory, Profile, VerifiedBlock, raw_cid};
 use protocol::vault::{self, REPLICAS_MAX, ReadEvent, WriteEvent};
 use protocol::wire::Protocol;
 
@@ -314,9 +314,9 @@ impl Host {
     /// Publishes a directory of a few files that nobody has seen before.
     pub(super) fn publish(&mut self, ctx: &mut Ctx) {
         let blocks = random_files(ctx);
-        let root = blocks.last().expect("a directory has a root").cid;
-        for block in blocks {
-            self.disk.store(root, block.cid, block.data);
+        let root = blocks.last().expect("a directory has a root").0;
+        for (cid, data) in blocks {
+            self.disk.store(root, cid, data);
         }
         let Some(facts) = self.facts(&root) else {
             return;
@@ -550,7 +550,7 @@ enum VaultEnd {
 }
 
 /// A directory of two to six files of up to 4 KiB, its root last.
-fn random_files(ctx: &mut Ctx) -> Vec<Block> {
+fn random_files(ctx: &mut Ctx) -> Vec<(Cid, Bytes)> {
     let mut directory = Directory::new(Profile::V1_2025);
     let mut blocks = Vec::new();
     for number in 0..2 + ctx.rng.below(5) {
@@ -560,10 +560,10 @@ fn random_files(ctx: &mut Ctx) -> Vec<Block> {
         directory
             .insert(&number.to_string(), cid, data.len() as u64)
             .expect("numbers are names");
-        blocks.push(Block { cid, data });
+        blocks.push((cid, data));
     }
     let (_, inner) = directory.finish();
-    blocks.extend(inner);
+    blocks.extend(inner.into_iter().map(VerifiedBlock::into_parts));
     blocks
 }
 

@@ -1,7 +1,7 @@
 //! Making room: evicting cached roots and rewriting segments.
 
 use super::segment::{Found, Location, Scan};
-use super::{BlockError, BlockStore, Compacted, Digest};
+use super::{BlockStore, BlockStoreError, Compacted, Digest};
 
 impl BlockStore {
     /// Copies up to `bytes_max` of what still lives in a segment that is more
@@ -11,7 +11,7 @@ impl BlockStore {
     /// # Errors
     ///
     /// What the disk says; nothing is lost then.
-    pub fn compact_step(&mut self, bytes_max: u64) -> Result<Option<Compacted>, BlockError> {
+    pub fn compact_step(&mut self, bytes_max: u64) -> Result<Option<Compacted>, BlockStoreError> {
         let rewriting = self.rewriting.map(|(number, _)| number);
         let victim = rewriting
             .filter(|number| self.segments.contains_key(number))
@@ -24,7 +24,11 @@ impl BlockStore {
     }
 
     /// Sees to it that `needed` bytes fit under the cap and on the disk.
-    pub(super) fn make_room(&mut self, needed: u64, kept: &[Vec<u8>]) -> Result<(), BlockError> {
+    pub(super) fn make_room(
+        &mut self,
+        needed: u64,
+        kept: &[Vec<u8>],
+    ) -> Result<(), BlockStoreError> {
         let fillable = self.config.store_bytes_max - self.config.segment_bytes;
         loop {
             let stats = self.stats();
@@ -43,7 +47,7 @@ impl BlockStore {
             {
                 self.rewrite_whole(victim)?;
             } else {
-                return Err(BlockError::Full {
+                return Err(BlockStoreError::Full {
                     needed,
                     free: stats.free_bytes,
                     cap: self.config.store_bytes_max,
@@ -53,10 +57,10 @@ impl BlockStore {
         let free = self
             .backend
             .free_bytes()
-            .map_err(BlockError::io("ask the disk for its free space"))?;
+            .map_err(BlockStoreError::io("ask the disk for its free space"))?;
         let reserve = self.config.disk_reserve_bytes;
         if free < needed.saturating_add(reserve) {
-            return Err(BlockError::DiskFull {
+            return Err(BlockStoreError::DiskFull {
                 needed,
                 free,
                 reserve,
@@ -65,7 +69,7 @@ impl BlockStore {
         Ok(())
     }
 
-    fn rewrite_whole(&mut self, victim: u32) -> Result<(), BlockError> {
+    fn rewrite_whole(&mut self, victim: u32) -> Result<(), BlockStoreError> {
         self.seal(victim);
         self.rewriting = None;
         while self.segments.contains_key(&victim) {
@@ -74,7 +78,7 @@ impl BlockStore {
         Ok(())
     }
 
-    fn rewrite(&mut self, victim: u32, bytes_max: u64) -> Result<Compacted, BlockError> {
+    fn rewrite(&mut self, victim: u32, bytes_max: u64) -> Result<Compacted, BlockStoreError> {
         let length = self.segments.get(&victim).map_or(0, |row| row.length);
         let start = match self.rewriting {
             Some((number, offset)) if number == victim => offset,
@@ -121,7 +125,7 @@ impl BlockStore {
         start: u64,
         length: u64,
         bytes_max: u64,
-    ) -> Result<(Vec<Found>, u64), BlockError> {
+    ) -> Result<(Vec<Found>, u64), BlockStoreError> {
         let Some(segment) = self.shared().segments.segment(victim) else {
             return Ok((Vec::new(), length));
         };
@@ -135,7 +139,7 @@ impl BlockStore {
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => None,
                 Err(source) => {
                     let what = "read a segment";
-                    return Err(BlockError::Io { what, source });
+                    return Err(BlockStoreError::Io { what, source });
                 }
             };
             let Some(found) = found else {
@@ -151,7 +155,7 @@ impl BlockStore {
     }
 
     /// Forgets blocks of `victim` that no scan finds: their records are damaged.
-    fn drop_unreadable(&mut self, victim: u32) -> Result<(), BlockError> {
+    fn drop_unreadable(&mut self, victim: u32) -> Result<(), BlockStoreError> {
         let mut after: Option<Digest> = None;
         loop {
             let rows = self.shared().index.rows_after(after.as_ref(), ROWS_MAX)?;

@@ -7,7 +7,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _, Table, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::segment::Location;
-use super::{BlockError, Digest, Holding};
+use super::{BlockStoreError, Digest, Holding};
 use crate::backend::Backend;
 use crate::database::{Database, Source};
 use protocol::time::UnixSeconds;
@@ -65,30 +65,33 @@ pub(super) struct IndexTransaction<'t> {
 }
 
 impl Index {
-    pub(super) fn open(backend: Arc<dyn Backend>, cache_bytes: usize) -> Result<Self, BlockError> {
+    pub(super) fn open(
+        backend: Arc<dyn Backend>,
+        cache_bytes: usize,
+    ) -> Result<Self, BlockStoreError> {
         let source = Source::File(backend, INDEX_NAME);
         Ok(Self(Database::open(source, cache_bytes)?))
     }
 
     /// Opens the database again after an error, so that what it says is what
     /// the disk has; true when there was one.
-    pub(super) fn ensure_sound(&self) -> Result<bool, BlockError> {
+    pub(super) fn ensure_sound(&self) -> Result<bool, BlockStoreError> {
         Ok(self.0.ensure_sound()?)
     }
 
     /// Runs `read` on a snapshot; `None` when nothing was ever committed.
     pub(super) fn read<T>(
         &self,
-        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, BlockError>,
-    ) -> Result<T, BlockError> {
+        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, BlockStoreError>,
+    ) -> Result<T, BlockStoreError> {
         self.0.with(|database| read(&database.begin_read()?))?
     }
 
     /// Runs `change` in one durable transaction; nothing happens when it fails.
     pub(super) fn write<T>(
         &self,
-        change: impl FnOnce(&mut IndexTransaction<'_>) -> Result<T, BlockError>,
-    ) -> Result<(T, Totals, BTreeMap<u32, SegmentRow>), BlockError> {
+        change: impl FnOnce(&mut IndexTransaction<'_>) -> Result<T, BlockStoreError>,
+    ) -> Result<(T, Totals, BTreeMap<u32, SegmentRow>), BlockStoreError> {
         let outcome = self.0.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_quick_repair(true);
@@ -100,13 +103,13 @@ impl Index {
             transaction.commit()?;
             Ok(outcome)
         })?;
-        if matches!(outcome, Err(BlockError::Index(_))) {
+        if matches!(outcome, Err(BlockStoreError::Index(_))) {
             self.0.mark_broken();
         }
         outcome
     }
 
-    pub(super) fn row(&self, digest: &Digest) -> Result<Option<BlockRow>, BlockError> {
+    pub(super) fn row(&self, digest: &Digest) -> Result<Option<BlockRow>, BlockStoreError> {
         self.read(|snapshot| {
             let row = snapshot.open_table(BLOCKS)?.get(digest)?;
             Ok(row.map(|row| BlockRow::decode(row.value())))
@@ -118,7 +121,7 @@ impl Index {
         &self,
         after: Option<&Digest>,
         count_max: usize,
-    ) -> Result<Vec<(Digest, BlockRow)>, BlockError> {
+    ) -> Result<Vec<(Digest, BlockRow)>, BlockStoreError> {
         use std::ops::Bound;
         self.read(|snapshot| {
             let table = snapshot.open_table(BLOCKS)?;
@@ -133,7 +136,7 @@ impl Index {
         })
     }
 
-    pub(super) fn root(&self, root: &[u8]) -> Result<Option<RootRow>, BlockError> {
+    pub(super) fn root(&self, root: &[u8]) -> Result<Option<RootRow>, BlockStoreError> {
         self.read(|snapshot| {
             let row = snapshot.open_table(ROOTS)?.get(root)?;
             Ok(row.and_then(|row| decode_root(row.value())))
@@ -144,7 +147,7 @@ impl Index {
     pub(super) fn for_each_root(
         &self,
         mut visit: impl FnMut(&[u8], RootRow),
-    ) -> Result<(), BlockError> {
+    ) -> Result<(), BlockStoreError> {
         self.read(|snapshot| {
             for row in snapshot.open_table(ROOTS)?.iter()? {
                 let (root, row) = row?;
@@ -162,7 +165,7 @@ impl Index {
         id: u64,
         after: Option<&Digest>,
         count_max: usize,
-    ) -> Result<Vec<(Digest, u64)>, BlockError> {
+    ) -> Result<Vec<(Digest, u64)>, BlockStoreError> {
         use std::ops::Bound;
         self.read(|snapshot| {
             let members = snapshot.open_table(MEMBERS)?;
@@ -183,7 +186,7 @@ impl Index {
     }
 
     /// The root that was used longest ago and may go, and is not `except`.
-    pub(super) fn evictable(&self, except: &[Vec<u8>]) -> Result<Option<Vec<u8>>, BlockError> {
+    pub(super) fn evictable(&self, except: &[Vec<u8>]) -> Result<Option<Vec<u8>>, BlockStoreError> {
         self.read(|snapshot| {
             for row in snapshot.open_table(EVICTABLE)?.iter()? {
                 let (_, root) = row?;
@@ -200,7 +203,7 @@ impl Index {
         &self,
         before: UnixSeconds,
         count_max: usize,
-    ) -> Result<Vec<Digest>, BlockError> {
+    ) -> Result<Vec<Digest>, BlockStoreError> {
         self.read(|snapshot| {
             let mut found = Vec::new();
             for row in snapshot.open_table(LOOSE)?.iter()? {
@@ -218,7 +221,7 @@ impl Index {
 }
 
 impl<'t> IndexTransaction<'t> {
-    fn new(transaction: &'t redb::WriteTransaction) -> Result<Self, BlockError> {
+    fn new(transaction: &'t redb::WriteTransaction) -> Result<Self, BlockStoreError> {
         let segments_table = transaction.open_table(SEGMENTS)?;
         let totals_table = transaction.open_table(TOTALS)?;
         let mut segments = BTreeMap::new();
@@ -227,7 +230,7 @@ impl<'t> IndexTransaction<'t> {
             let (length, live) = row.value();
             segments.insert(number.value(), SegmentRow { length, live });
         }
-        let total = |name| -> Result<u64, BlockError> {
+        let total = |name| -> Result<u64, BlockStoreError> {
             Ok(totals_table.get(name)?.map_or(0, |value| value.value()))
         };
         let totals = Totals {
@@ -248,7 +251,10 @@ impl<'t> IndexTransaction<'t> {
         })
     }
 
-    fn finish<T>(mut self, value: T) -> Result<(T, Totals, BTreeMap<u32, SegmentRow>), BlockError> {
+    fn finish<T>(
+        mut self,
+        value: T,
+    ) -> Result<(T, Totals, BTreeMap<u32, SegmentRow>), BlockStoreError> {
         let mut before = BTreeMap::new();
         for row in self.segments_table.iter()? {
             let (number, row) = row?;
@@ -275,7 +281,7 @@ impl<'t> IndexTransaction<'t> {
         Ok((value, self.totals, self.segments))
     }
 
-    pub(super) fn row(&self, digest: &Digest) -> Result<Option<BlockRow>, BlockError> {
+    pub(super) fn row(&self, digest: &Digest) -> Result<Option<BlockRow>, BlockStoreError> {
         let row = self.blocks.get(digest)?;
         Ok(row.map(|row| BlockRow::decode(row.value())))
     }
@@ -286,7 +292,7 @@ impl<'t> IndexTransaction<'t> {
         digest: &Digest,
         codec: u64,
         location: Location,
-    ) -> Result<(), BlockError> {
+    ) -> Result<(), BlockStoreError> {
         let old = self.row(digest)?;
         if let Some(old) = old.and_then(|old| old.location) {
             self.forget(&old);
@@ -306,7 +312,7 @@ impl<'t> IndexTransaction<'t> {
     }
 
     /// Takes the bytes of a block away; roots go on listing it.
-    pub(super) fn displace(&mut self, digest: &Digest) -> Result<bool, BlockError> {
+    pub(super) fn displace(&mut self, digest: &Digest) -> Result<bool, BlockStoreError> {
         let Some(mut row) = self.row(digest)? else {
             return Ok(false);
         };
@@ -327,7 +333,7 @@ impl<'t> IndexTransaction<'t> {
         &mut self,
         digest: &Digest,
         now: UnixSeconds,
-    ) -> Result<(), BlockError> {
+    ) -> Result<(), BlockStoreError> {
         if self.row(digest)?.is_some_and(|row| row.refs == 0) {
             self.loose.insert(digest, now.0)?;
         }
@@ -340,7 +346,7 @@ impl<'t> IndexTransaction<'t> {
         id: u64,
         digest: &Digest,
         codec: u64,
-    ) -> Result<bool, BlockError> {
+    ) -> Result<bool, BlockStoreError> {
         if self.members.insert((id, digest), ())?.is_some() {
             return Ok(false);
         }
@@ -358,7 +364,7 @@ impl<'t> IndexTransaction<'t> {
     }
 
     /// Unlists all blocks of root `id` and drops those that nobody else lists.
-    pub(super) fn unlist_all(&mut self, id: u64) -> Result<(), BlockError> {
+    pub(super) fn unlist_all(&mut self, id: u64) -> Result<(), BlockStoreError> {
         let members: Vec<Digest> = self
             .members
             .range::<(u64, &Digest)>((id, &FIRST)..=(id, &LAST))?
@@ -382,13 +388,13 @@ impl<'t> IndexTransaction<'t> {
         Ok(())
     }
 
-    pub(super) fn root(&self, root: &[u8]) -> Result<Option<RootRow>, BlockError> {
+    pub(super) fn root(&self, root: &[u8]) -> Result<Option<RootRow>, BlockStoreError> {
         let row = self.roots.get(root)?;
         Ok(row.and_then(|row| decode_root(row.value())))
     }
 
     /// Writes a root's row and keeps the order of eviction in step.
-    pub(super) fn put_root(&mut self, root: &[u8], row: &RootRow) -> Result<(), BlockError> {
+    pub(super) fn put_root(&mut self, root: &[u8], row: &RootRow) -> Result<(), BlockStoreError> {
         if let Some(old) = self.root(root)? {
             self.evictable.remove((old.used.0, old.id))?;
         }
@@ -404,7 +410,7 @@ impl<'t> IndexTransaction<'t> {
         Ok(())
     }
 
-    pub(super) fn remove_root(&mut self, root: &[u8]) -> Result<(), BlockError> {
+    pub(super) fn remove_root(&mut self, root: &[u8]) -> Result<(), BlockStoreError> {
         if let Some(old) = self.root(root)? {
             self.evictable.remove((old.used.0, old.id))?;
             self.roots.remove(root)?;
@@ -424,7 +430,7 @@ impl<'t> IndexTransaction<'t> {
         }
     }
 
-    fn put_row(&mut self, digest: &Digest, row: &BlockRow) -> Result<(), BlockError> {
+    fn put_row(&mut self, digest: &Digest, row: &BlockRow) -> Result<(), BlockStoreError> {
         self.blocks.insert(digest, &row.encode())?;
         Ok(())
     }

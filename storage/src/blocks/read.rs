@@ -7,7 +7,7 @@ use cid::Cid;
 
 use super::index::{BlockRow, Index};
 use super::segment::Segments;
-use super::{BlockError, BlockStats, Digest, Key, cid_of, hash};
+use super::{BlockStats, BlockStoreError, Digest, Key, cid_of, hash};
 
 /// A view of the block store; clones are cheap.
 #[derive(Debug, Clone)]
@@ -52,8 +52,8 @@ impl BlockReader {
     ///
     /// # Errors
     ///
-    /// [`BlockError::Corrupt`] when the record on disk is damaged.
-    pub fn block(&self, cid: &Cid) -> Result<Option<Bytes>, BlockError> {
+    /// [`BlockStoreError::Corrupt`] when the record on disk is damaged.
+    pub fn block(&self, cid: &Cid) -> Result<Option<Bytes>, BlockStoreError> {
         let digest = match Key::of(cid) {
             Ok(Key::Stored(digest)) => digest,
             Ok(Key::Inline) => return Ok(Some(Bytes::copy_from_slice(cid.hash().digest()))),
@@ -67,7 +67,7 @@ impl BlockReader {
     /// # Errors
     ///
     /// What the index says.
-    pub fn has(&self, cid: &Cid) -> Result<bool, BlockError> {
+    pub fn has(&self, cid: &Cid) -> Result<bool, BlockStoreError> {
         Ok(self.size(cid)?.is_some())
     }
 
@@ -76,7 +76,7 @@ impl BlockReader {
     /// # Errors
     ///
     /// What the index says.
-    pub fn size(&self, cid: &Cid) -> Result<Option<u64>, BlockError> {
+    pub fn size(&self, cid: &Cid) -> Result<Option<u64>, BlockStoreError> {
         match Key::of(cid) {
             Ok(Key::Stored(digest)) => {
                 let location = self.shared.index.row(&digest)?.and_then(|row| row.location);
@@ -107,7 +107,7 @@ impl BlockReader {
         &self,
         after: Option<&Cid>,
         count_max: usize,
-    ) -> Result<Vec<Cid>, BlockError> {
+    ) -> Result<Vec<Cid>, BlockStoreError> {
         let after = match after.map(Key::of) {
             Some(Ok(Key::Stored(digest))) => Some(digest),
             _ => None,
@@ -128,7 +128,7 @@ impl BlockReader {
     pub fn verify(
         &self,
         mut progress: impl FnMut(VerifyProgress) -> bool,
-    ) -> Result<VerifyReport, BlockError> {
+    ) -> Result<VerifyReport, BlockStoreError> {
         let blocks_total = self.stats().blocks;
         let mut report = VerifyReport::default();
         let mut after = None;
@@ -160,7 +160,7 @@ impl BlockReader {
         digest: &Digest,
         row: &BlockRow,
         report: &mut VerifyReport,
-    ) -> Result<(), BlockError> {
+    ) -> Result<(), BlockStoreError> {
         if row.location.is_none() {
             return Ok(());
         }
@@ -171,7 +171,7 @@ impl BlockReader {
                 report.bytes += data.len() as u64;
                 hash(&data) == *digest
             }
-            Err(BlockError::Corrupt { .. }) => false,
+            Err(BlockStoreError::Corrupt { .. }) => false,
             Err(error) => return Err(error),
         };
         report.blocks += 1;
@@ -184,7 +184,7 @@ impl BlockReader {
         Ok(())
     }
 
-    fn read(&self, digest: &Digest, cid: &Cid) -> Result<Option<Bytes>, BlockError> {
+    fn read(&self, digest: &Digest, cid: &Cid) -> Result<Option<Bytes>, BlockStoreError> {
         // A rewrite may move the record between look-up and read.
         for _ in 0..READ_TRIES_MAX {
             let row = self.shared.index.row(digest)?;
@@ -194,11 +194,11 @@ impl BlockReader {
             if let Some(segment) = self.shared.segments.segment(location.segment) {
                 let data = segment
                     .read(&location, digest)
-                    .map_err(BlockError::io("read a block"))?;
-                return data.map(Some).ok_or(BlockError::Corrupt { cid: *cid });
+                    .map_err(BlockStoreError::io("read a block"))?;
+                return data.map(Some).ok_or(BlockStoreError::Corrupt { cid: *cid });
             }
         }
-        Err(BlockError::Corrupt { cid: *cid })
+        Err(BlockStoreError::Corrupt { cid: *cid })
     }
 }
 

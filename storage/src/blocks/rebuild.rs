@@ -9,20 +9,22 @@ use protocol::time::UnixSeconds;
 
 use super::index::SegmentRow;
 use super::segment::{self, Found, SEGMENT_HEADER_BYTES, Scan};
-use super::{BlockError, BlockStore};
+use super::{BlockStore, BlockStoreError};
 
 impl BlockStore {
     /// Fills an empty index from the segments with `numbers`.
-    pub(super) fn rebuild(&mut self, numbers: &BTreeSet<u32>) -> Result<(), BlockError> {
+    pub(super) fn rebuild(&mut self, numbers: &BTreeSet<u32>) -> Result<(), BlockStoreError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = UnixSeconds(since.map_or(0, |since| since.as_secs()));
         for number in numbers {
             let file = self
                 .backend
                 .open(&segment::file_name(*number))
-                .map_err(BlockError::io("open a segment"))?;
+                .map_err(BlockStoreError::io("open a segment"))?;
             segment::check_header(&*file, &self.backend.name())?;
-            let end = file.size().map_err(BlockError::io("measure a segment"))?;
+            let end = file
+                .size()
+                .map_err(BlockStoreError::io("measure a segment"))?;
             self.shared().segments.insert(*number, Arc::clone(&file));
             let mut scan = Scan::new(*number, file, 0, end);
             loop {
@@ -44,7 +46,7 @@ impl BlockStore {
     }
 
     /// Counts all bytes of a segment, or removes one without blocks.
-    fn cover(&mut self, number: u32, end: u64) -> Result<(), BlockError> {
+    fn cover(&mut self, number: u32, end: u64) -> Result<(), BlockStoreError> {
         self.transact(|index| {
             // Without a row yet, `transact` would not see that it is gone.
             if let Some(row) = index.segments.get_mut(&number) {
@@ -63,11 +65,11 @@ impl BlockStore {
     }
 }
 
-fn next_batch(scan: &mut Scan) -> Result<Vec<Found>, BlockError> {
+fn next_batch(scan: &mut Scan) -> Result<Vec<Found>, BlockStoreError> {
     let mut batch = Vec::new();
     let mut bytes = 0;
     while bytes < BATCH_BYTES_MAX {
-        let found = scan.next().map_err(BlockError::io("read a segment"))?;
+        let found = scan.next().map_err(BlockStoreError::io("read a segment"))?;
         let Some(mut found) = found else { break };
         bytes += found.location.record_bytes();
         found.bytes.clear(); // Only its place is needed.

@@ -6,7 +6,7 @@ use cid::Cid;
 use protocol::time::UnixSeconds;
 
 use super::index::{IndexTransaction, RootRow};
-use super::{BlockError, BlockReader, BlockStore, Digest, Holding, Key, Owner, cid_of};
+use super::{BlockReader, BlockStore, BlockStoreError, Digest, Holding, Key, Owner, cid_of};
 
 /// What is known of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl BlockReader {
     /// # Errors
     ///
     /// What the index says.
-    pub fn root(&self, root: &Cid) -> Result<Option<RootInfo>, BlockError> {
+    pub fn root(&self, root: &Cid) -> Result<Option<RootInfo>, BlockStoreError> {
         let row = self.shared.index.root(&root_key(root))?;
         Ok(row.map(|row| info(*root, row)))
     }
@@ -46,7 +46,7 @@ impl BlockReader {
     /// # Errors
     ///
     /// What the index says.
-    pub fn roots(&self, holding: Option<Holding>) -> Result<Vec<RootInfo>, BlockError> {
+    pub fn roots(&self, holding: Option<Holding>) -> Result<Vec<RootInfo>, BlockStoreError> {
         let mut roots = Vec::new();
         self.shared.index.for_each_root(|root, row| {
             let wanted = holding.is_none_or(|holding| row.holdings.contains_key(&holding));
@@ -68,7 +68,7 @@ impl BlockReader {
         root: &Cid,
         after: Option<&Cid>,
         count_max: usize,
-    ) -> Result<Vec<Cid>, BlockError> {
+    ) -> Result<Vec<Cid>, BlockStoreError> {
         let Some(row) = self.shared.index.root(&root_key(root))? else {
             return Ok(Vec::new());
         };
@@ -100,7 +100,7 @@ impl BlockStore {
         owner: &Owner,
         cids: &[Cid],
         now: UnixSeconds,
-    ) -> Result<RootListed, BlockError> {
+    ) -> Result<RootListed, BlockStoreError> {
         let members = stored(cids)?;
         self.transact(|index| {
             let mut row = hold(index, owner, now)?;
@@ -125,7 +125,7 @@ impl BlockStore {
     /// # Errors
     ///
     /// What the index says; then nothing has changed.
-    pub fn remove_root(&mut self, root: &Cid, holding: Holding) -> Result<bool, BlockError> {
+    pub fn remove_root(&mut self, root: &Cid, holding: Holding) -> Result<bool, BlockStoreError> {
         let key = root_key(root);
         if !self
             .reader()
@@ -143,7 +143,7 @@ impl BlockStore {
     /// # Errors
     ///
     /// What the index says.
-    pub fn touch_root(&mut self, root: &Cid, now: UnixSeconds) -> Result<(), BlockError> {
+    pub fn touch_root(&mut self, root: &Cid, now: UnixSeconds) -> Result<(), BlockStoreError> {
         let key = root_key(root);
         let used = self.reader().root(root)?.map(|info| info.used);
         // Often enough for an order of eviction, seldom enough for a disk.
@@ -164,7 +164,7 @@ impl BlockStore {
     /// # Errors
     ///
     /// What the index says.
-    pub fn expire_roots(&mut self, now: UnixSeconds) -> Result<usize, BlockError> {
+    pub fn expire_roots(&mut self, now: UnixSeconds) -> Result<usize, BlockStoreError> {
         let mut lapsed = Vec::new();
         self.shared().index.for_each_root(|root, row| {
             let any = row.holdings.values().flatten().any(|expiry| *expiry < now);
@@ -188,7 +188,7 @@ impl BlockStore {
     /// # Errors
     ///
     /// What the index says.
-    pub fn sweep_loose(&mut self, before: UnixSeconds) -> Result<usize, BlockError> {
+    pub fn sweep_loose(&mut self, before: UnixSeconds) -> Result<usize, BlockStoreError> {
         let loose = self.shared().index.loose(before, SWEPT_AT_ONCE_MAX)?;
         if loose.is_empty() {
             return Ok(0);
@@ -207,7 +207,7 @@ pub(super) fn hold(
     index: &mut IndexTransaction<'_>,
     owner: &Owner,
     now: UnixSeconds,
-) -> Result<RootRow, BlockError> {
+) -> Result<RootRow, BlockStoreError> {
     let mut row = match index.root(&root_key(&owner.root))? {
         Some(row) => row,
         None => {
@@ -228,7 +228,7 @@ pub(super) fn release(
     index: &mut IndexTransaction<'_>,
     root: &[u8],
     goes: impl Fn(Holding, Option<UnixSeconds>) -> bool,
-) -> Result<(), BlockError> {
+) -> Result<(), BlockStoreError> {
     let Some(mut row) = index.root(root)? else {
         return Ok(());
     };
@@ -246,7 +246,7 @@ pub(super) fn root_key(root: &Cid) -> Vec<u8> {
     Cid::new_v1(root.codec(), *root.hash()).to_bytes()
 }
 
-fn stored(cids: &[Cid]) -> Result<Vec<(Digest, u64)>, BlockError> {
+fn stored(cids: &[Cid]) -> Result<Vec<(Digest, u64)>, BlockStoreError> {
     let mut members = Vec::with_capacity(cids.len());
     for cid in cids {
         if let Key::Stored(digest) = Key::of(cid)? {

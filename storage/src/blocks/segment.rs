@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use bytes::Bytes;
 use cid::Cid;
 
-use super::{BLOCK_BYTES_MAX, BlockError, Digest, FORMAT_VERSION, Key, SEGMENT_BYTES_MAX, cid_of};
+use protocol::unixfs::BLOCK_BYTES_MAX;
+
+use super::{BlockStoreError, Digest, FORMAT_VERSION, Key, SEGMENT_BYTES_MAX, cid_of};
 use crate::backend::{Backend, BackendFile};
 
 /// Where a record lies.
@@ -295,7 +297,7 @@ pub(super) fn create(backend: &dyn Backend, number: u32) -> std::io::Result<Arc<
 }
 
 /// Fails when the segment says that it was written in another format.
-pub(super) fn check_header(file: &dyn BackendFile, folder: &str) -> Result<(), BlockError> {
+pub(super) fn check_header(file: &dyn BackendFile, folder: &str) -> Result<(), BlockStoreError> {
     let mut header = [0; HEADER_LENGTH];
     if file.read_at(0, &mut header).is_err() || header[..8] != *b"coliving" {
         return Ok(()); // Damaged, not foreign: its records are looked for one by one.
@@ -304,7 +306,7 @@ pub(super) fn check_header(file: &dyn BackendFile, folder: &str) -> Result<(), B
     if version == FORMAT_VERSION {
         return Ok(());
     }
-    Err(BlockError::Format {
+    Err(BlockStoreError::Format {
         folder: folder.to_owned(),
         found: version.to_string(),
     })

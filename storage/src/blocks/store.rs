@@ -3,18 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use cid::Cid;
 use protocol::time::UnixSeconds;
+use protocol::unixfs::VerifiedBlock;
 
 use super::index::{INDEX_NAME, Index, IndexTransaction, SegmentRow, Totals};
 use super::read::{BlockReader, Shared};
 use super::roots::{hold, root_key};
 use super::segment::{self, Location, SEGMENT_HEADER_BYTES, Segments};
-use super::{
-    Batch, BlockError, BlockStats, BlockStoreConfig, Digest, FORMAT_VERSION, Key, Owner,
-    VerifiedBlock,
-};
+use super::{Batch, BlockStats, BlockStoreConfig, BlockStoreError, Digest, FORMAT_VERSION, Key};
 use crate::backend::{Backend, BackendFile};
 
 /// The one writer of a block store.
@@ -62,18 +59,21 @@ impl BlockStore {
     ///
     /// # Errors
     ///
-    /// [`BlockError::Format`] for a store of another version; otherwise what
+    /// [`BlockStoreError::Format`] for a store of another version; otherwise what
     /// the disk says.
-    pub fn open(backend: Arc<dyn Backend>, config: BlockStoreConfig) -> Result<Self, BlockError> {
+    pub fn open(
+        backend: Arc<dyn Backend>,
+        config: BlockStoreConfig,
+    ) -> Result<Self, BlockStoreError> {
         let names = backend
             .list()
-            .map_err(BlockError::io("list the blocks' folder"))?;
+            .map_err(BlockStoreError::io("list the blocks' folder"))?;
         let complete = check_format(&*backend, &names)?;
         if !complete && names.iter().any(|name| name == INDEX_NAME) {
             // Creation did not get as far as the `FORMAT` file.
             backend
                 .remove(INDEX_NAME)
-                .map_err(BlockError::io("remove a half-made index"))?;
+                .map_err(BlockStoreError::io("remove a half-made index"))?;
         }
         let has_index = complete && names.iter().any(|name| name == INDEX_NAME);
         let shared = Arc::new(Shared {
@@ -119,15 +119,15 @@ impl BlockStore {
     pub fn rebuild_index(
         backend: Arc<dyn Backend>,
         config: BlockStoreConfig,
-    ) -> Result<Self, BlockError> {
+    ) -> Result<Self, BlockStoreError> {
         let names = backend
             .list()
-            .map_err(BlockError::io("list the blocks' folder"))?;
+            .map_err(BlockStoreError::io("list the blocks' folder"))?;
         check_format(&*backend, &names)?;
         if names.iter().any(|name| name == INDEX_NAME) {
             backend
                 .remove(INDEX_NAME)
-                .map_err(BlockError::io("remove the index"))?;
+                .map_err(BlockStoreError::io("remove the index"))?;
         }
         Self::open(backend, config)
     }
@@ -146,33 +146,14 @@ impl BlockStore {
         self.reader().stats()
     }
 
-    /// Checks blocks against their CIDs and puts them durably.
-    ///
-    /// # Errors
-    ///
-    /// As [`VerifiedBlock::new`] and [`BlockStore::put_verified`]; then none
-    /// of the blocks was put.
-    pub fn put_many(
-        &mut self,
-        blocks: Vec<(Cid, Bytes)>,
-        owner: Option<Owner>,
-        now: UnixSeconds,
-    ) -> Result<(), BlockError> {
-        let blocks = blocks
-            .into_iter()
-            .map(|(cid, data)| VerifiedBlock::new(cid, data))
-            .collect::<Result<_, _>>()?;
-        self.put_verified(&[Batch { blocks, owner }], now)
-    }
-
     /// Puts batches in one group commit: all of them are durable when this
     /// returns. Cached roots are evicted when room is needed.
     ///
     /// # Errors
     ///
-    /// [`BlockError::Full`] or [`BlockError::DiskFull`] before anything is
+    /// [`BlockStoreError::Full`] or [`BlockStoreError::DiskFull`] before anything is
     /// written; otherwise what the disk says. None of the blocks was put then.
-    pub fn put_verified(&mut self, batches: &[Batch], now: UnixSeconds) -> Result<(), BlockError> {
+    pub fn put(&mut self, batches: &[Batch], now: UnixSeconds) -> Result<(), BlockStoreError> {
         self.ensure_sound()?;
         let new = self.new_blocks(batches)?;
         let has_owner = batches.iter().any(|batch| batch.owner.is_some());
@@ -181,7 +162,7 @@ impl BlockStore {
         }
         if !new.is_empty() {
             let needed = new.iter().map(|(digest, block)| {
-                segment::head_length(digest, block.cid.codec()) + block.data.len() as u64
+                segment::head_length(digest, block.cid().codec()) + block.data().len() as u64
             });
             let owners = batches.iter().filter_map(|batch| batch.owner.as_ref());
             let kept: Vec<_> = owners.map(|owner| root_key(&owner.root)).collect();
@@ -189,7 +170,7 @@ impl BlockStore {
         }
         let records = new
             .iter()
-            .map(|(digest, block)| (*digest, block.cid.codec(), &block.data[..]));
+            .map(|(digest, block)| (*digest, block.cid().codec(), &block.data()[..]));
         let placed = self.append_all(records)?;
         self.transact(|index| {
             for (digest, codec, location) in &placed {
@@ -208,7 +189,7 @@ impl BlockStore {
     /// # Errors
     ///
     /// What the index says.
-    pub fn drop_block(&mut self, cid: &Cid) -> Result<bool, BlockError> {
+    pub fn drop_block(&mut self, cid: &Cid) -> Result<bool, BlockStoreError> {
         match Key::of(cid)? {
             Key::Stored(digest) => self.transact(|index| index.displace(&digest)),
             Key::Inline => Ok(false),
@@ -219,8 +200,8 @@ impl BlockStore {
     /// are gone.
     pub(super) fn transact<T>(
         &mut self,
-        change: impl FnOnce(&mut IndexTransaction<'_>) -> Result<T, BlockError>,
-    ) -> Result<T, BlockError> {
+        change: impl FnOnce(&mut IndexTransaction<'_>) -> Result<T, BlockStoreError>,
+    ) -> Result<T, BlockStoreError> {
         self.ensure_sound()?;
         let active = self.active.as_ref().map(|active| active.number);
         let outcome = self.shared.index.write(|index| {
@@ -243,7 +224,7 @@ impl BlockStore {
                 Ok(value)
             }
             Err(error) => {
-                if !matches!(error, BlockError::Index(_) | BlockError::Closed) {
+                if !matches!(error, BlockStoreError::Index(_) | BlockStoreError::Closed) {
                     self.reset_active();
                 }
                 Err(error)
@@ -255,7 +236,7 @@ impl BlockStore {
     pub(super) fn append_all<'r>(
         &mut self,
         records: impl Iterator<Item = (Digest, u64, &'r [u8])>,
-    ) -> Result<Vec<(Digest, u64, Location)>, BlockError> {
+    ) -> Result<Vec<(Digest, u64, Location)>, BlockStoreError> {
         let mut pending = Pending::default();
         let mut placed = Vec::new();
         let outcome = (|| {
@@ -269,7 +250,7 @@ impl BlockStore {
         if let Err(source) = outcome {
             self.reset_active();
             let what = "append to a segment";
-            return Err(BlockError::Io { what, source });
+            return Err(BlockStoreError::Io { what, source });
         }
         Ok(placed)
     }
@@ -357,11 +338,11 @@ impl BlockStore {
     fn new_blocks<'b>(
         &self,
         batches: &'b [Batch],
-    ) -> Result<Vec<(Digest, &'b VerifiedBlock)>, BlockError> {
+    ) -> Result<Vec<(Digest, &'b VerifiedBlock)>, BlockStoreError> {
         let mut seen = BTreeSet::new();
         let mut new = Vec::new();
         for block in batches.iter().flat_map(|batch| &batch.blocks) {
-            let Key::Stored(digest) = Key::of(&block.cid)? else {
+            let Key::Stored(digest) = Key::of(block.cid())? else {
                 continue;
             };
             let row = self.shared.index.row(&digest)?;
@@ -373,7 +354,7 @@ impl BlockStore {
     }
 
     /// Opens the index again after an error and takes over what it says.
-    fn ensure_sound(&mut self) -> Result<(), BlockError> {
+    fn ensure_sound(&mut self) -> Result<(), BlockStoreError> {
         if self.shared.index.ensure_sound()? {
             self.reload()?;
             self.reset_active();
@@ -382,7 +363,7 @@ impl BlockStore {
         Ok(())
     }
 
-    fn reload(&mut self) -> Result<(), BlockError> {
+    fn reload(&mut self) -> Result<(), BlockStoreError> {
         let ((), totals, segments) = self.shared.index.write(|_| Ok(()))?;
         self.totals = totals;
         self.segments = segments;
@@ -411,7 +392,7 @@ impl BlockStore {
         }
     }
 
-    fn open_segments(&mut self, numbers: &BTreeSet<u32>) -> Result<(), BlockError> {
+    fn open_segments(&mut self, numbers: &BTreeSet<u32>) -> Result<(), BlockStoreError> {
         for number in numbers {
             let Some(row) = self.segments.get(number) else {
                 self.remove_segment(*number);
@@ -424,7 +405,7 @@ impl BlockStore {
                 }
                 Ok(file)
             };
-            let file = open().map_err(BlockError::io("open a segment"))?;
+            let file = open().map_err(BlockStoreError::io("open a segment"))?;
             self.shared.segments.insert(*number, Arc::clone(&file));
             let is_last = self.segments.keys().next_back() == Some(number);
             if is_last && row.length < self.config.segment_bytes {
@@ -477,18 +458,18 @@ fn list_batch(
     index: &mut IndexTransaction<'_>,
     batch: &Batch,
     now: UnixSeconds,
-) -> Result<(), BlockError> {
+) -> Result<(), BlockStoreError> {
     let mut root = match &batch.owner {
         Some(owner) => Some((root_key(&owner.root), hold(index, owner, now)?)),
         None => None,
     };
     for block in &batch.blocks {
-        let Key::Stored(digest) = Key::of(&block.cid)? else {
+        let Key::Stored(digest) = Key::of(block.cid())? else {
             continue;
         };
         match &mut root {
             Some((_, row)) => {
-                row.blocks += u64::from(index.list(row.id, &digest, block.cid.codec())?);
+                row.blocks += u64::from(index.list(row.id, &digest, block.cid().codec())?);
             }
             None => index.set_loose(&digest, now)?,
         }
@@ -500,8 +481,8 @@ fn list_batch(
 }
 
 /// True when the folder holds a finished store of this version.
-fn check_format(backend: &dyn Backend, names: &[String]) -> Result<bool, BlockError> {
-    let what = BlockError::io("read the store's format");
+fn check_format(backend: &dyn Backend, names: &[String]) -> Result<bool, BlockStoreError> {
+    let what = BlockStoreError::io("read the store's format");
     if !names.iter().any(|name| name == FORMAT_NAME) {
         return Ok(false);
     }
@@ -525,20 +506,20 @@ fn check_format(backend: &dyn Backend, names: &[String]) -> Result<bool, BlockEr
     }
     let found = String::from_utf8_lossy(&bytes);
     let found = found.trim().trim_start_matches(FORMAT_PREFIX).to_owned();
-    Err(BlockError::Format {
+    Err(BlockStoreError::Format {
         folder: backend.name(),
         found,
     })
 }
 
-fn write_format(backend: &dyn Backend) -> Result<(), BlockError> {
+fn write_format(backend: &dyn Backend) -> Result<(), BlockStoreError> {
     let write = || {
         let file = backend.open(FORMAT_NAME)?;
         file.truncate(0)?;
         file.write_at(0, format_text().as_bytes())?;
         file.sync()
     };
-    write().map_err(BlockError::io("write the store's format"))
+    write().map_err(BlockStoreError::io("write the store's format"))
 }
 
 fn format_text() -> String {

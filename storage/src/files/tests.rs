@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 
-use protocol::unixfs::{proof_root, verify_block};
+use protocol::unixfs::proof_root;
 
 use super::*;
 
@@ -155,11 +155,8 @@ fn stored(profile: Profile, bytes: &[u8]) -> (Imported, Store) {
         batch_bytes: 1 << 20,
         ..ImportOptions::default()
     };
-    let put = |batch: Vec<(Cid, Bytes)>| {
-        for (cid, data) in batch {
-            verify_block(&cid, &data).unwrap();
-            store.insert(cid, data);
-        }
+    let put = |batch: Vec<VerifiedBlock>| {
+        store.extend(batch.into_iter().map(VerifiedBlock::into_parts));
         ok()
     };
     let imported = import(bytes, &options, put, |_| ()).unwrap();

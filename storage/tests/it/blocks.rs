@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use cid::Cid;
 use protocol::time::UnixSeconds;
+use protocol::unixfs::{BLOCK_BYTES_MAX, BlockError};
 use storage::backend::MemoryBackend;
-use storage::blocks::{BLOCK_BYTES_MAX, BlockError, Holding, Owner};
+use storage::blocks::{BlockStoreError, Holding, Owner};
 
 use crate::support::{
-    DAG_PB, NOW, RAW, SMALL, block, blocks, check_gone, check_there, cid, open, owner,
+    DAG_PB, NOW, RAW, SMALL, block, blocks, check_gone, check_there, cid, open, owner, put_many,
 };
 
 #[test]
@@ -15,7 +16,7 @@ fn what_was_put_is_there_after_reopening() {
     let disk = MemoryBackend::new();
     let put = blocks(0..40, 5000);
     let mut store = open(&disk).unwrap();
-    store.put_many(put.clone(), None, NOW).unwrap();
+    put_many(&mut store, put.clone(), None, NOW).unwrap();
     check_there(&store, &put);
     let stats = store.stats();
     assert_eq!((stats.blocks, stats.block_bytes), (40, 200_000));
@@ -31,13 +32,17 @@ fn what_was_put_is_there_after_reopening() {
 fn a_block_is_its_multihash_whatever_the_codec_and_the_version() {
     let mut store = open(&MemoryBackend::new()).unwrap();
     let data = Bytes::from_static(b"\x0a\x00");
-    store
-        .put_many(vec![(cid(DAG_PB, &data), data.clone())], None, NOW)
-        .unwrap();
+    put_many(
+        &mut store,
+        vec![(cid(DAG_PB, &data), data.clone())],
+        None,
+        NOW,
+    )
+    .unwrap();
     let raw = cid(RAW, &data);
     let version_0 = Cid::new_v0(*raw.hash()).unwrap();
     check_there(&store, &[(raw, data.clone()), (version_0, data.clone())]);
-    store.put_many(vec![(raw, data)], None, NOW).unwrap();
+    put_many(&mut store, vec![(raw, data)], None, NOW).unwrap();
     assert_eq!(store.stats().blocks, 1);
 }
 
@@ -46,12 +51,21 @@ fn bytes_that_do_not_match_their_cid_are_refused_with_all_that_came_along() {
     let mut store = open(&MemoryBackend::new()).unwrap();
     let good = block(1, 100);
     let (other, _) = block(2, 100);
-    let refused = store.put_many(vec![good.clone(), (other, good.1.clone())], None, NOW);
-    assert!(matches!(refused, Err(BlockError::Mismatch { cid }) if cid == other));
+    let refused = put_many(
+        &mut store,
+        vec![good.clone(), (other, good.1.clone())],
+        None,
+        NOW,
+    );
+    let mismatch = BlockError::Mismatch { cid: other };
+    assert!(matches!(refused, Err(BlockStoreError::Block(error)) if error == mismatch));
     check_gone(&store, &[good]);
     let (cid, data) = block(3, BLOCK_BYTES_MAX + 1);
-    let refused = store.put_many(vec![(cid, data)], None, NOW);
-    assert!(refused.unwrap_err().is_offence());
+    let refused = put_many(&mut store, vec![(cid, data)], None, NOW);
+    let too_large = |error: &BlockStoreError| {
+        matches!(error, BlockStoreError::Block(BlockError::TooLarge { .. }))
+    };
+    assert!(refused.is_err_and(|error| too_large(&error)));
 }
 
 #[test]
@@ -60,7 +74,7 @@ fn an_identity_cid_carries_its_bytes_itself() {
     let hash = multihash::Multihash::wrap(0, b"inline").unwrap();
     let inline = (Cid::new_v1(RAW, hash), Bytes::from_static(b"inline"));
     check_there(&store, std::slice::from_ref(&inline));
-    store.put_many(vec![inline], None, NOW).unwrap();
+    put_many(&mut store, vec![inline], None, NOW).unwrap();
     assert_eq!(store.stats().blocks, 0);
 }
 
@@ -70,9 +84,7 @@ fn a_block_stays_while_any_root_lists_it() {
     let (shared, own) = (blocks(0..4, 300), blocks(4..8, 300));
     let (root_a, root_b) = (shared[0].0, own[0].0);
     let all = [shared.clone(), own.clone()].concat();
-    store
-        .put_many(all, Some(owner(root_a, Holding::Upload)), NOW)
-        .unwrap();
+    put_many(&mut store, all, Some(owner(root_a, Holding::Upload)), NOW).unwrap();
     let cids: Vec<Cid> = shared.iter().map(|(cid, _)| *cid).collect();
     let listed = store
         .add_root(&owner(root_b, Holding::Lease), &cids, NOW)
@@ -104,7 +116,7 @@ fn a_root_may_list_blocks_before_they_come() {
         .unwrap();
     assert_eq!((listed.blocks, listed.missing), (3, 3));
     check_gone(&store, &put);
-    store.put_many(put.clone(), None, NOW).unwrap();
+    put_many(&mut store, put.clone(), None, NOW).unwrap();
     assert_eq!(store.sweep_loose(UnixSeconds(u64::MAX)).unwrap(), 0);
     check_there(&store, &put);
     store.remove_root(&cids[0], Holding::Cache).unwrap();
@@ -115,10 +127,8 @@ fn a_root_may_list_blocks_before_they_come() {
 fn loose_blocks_go_when_nobody_claims_them_in_time() {
     let mut store = open(&MemoryBackend::new()).unwrap();
     let (early, late) = (blocks(0..2, 200), blocks(2..4, 200));
-    store.put_many(early.clone(), None, NOW).unwrap();
-    store
-        .put_many(late.clone(), None, UnixSeconds(NOW.0 + 10))
-        .unwrap();
+    put_many(&mut store, early.clone(), None, NOW).unwrap();
+    put_many(&mut store, late.clone(), None, UnixSeconds(NOW.0 + 10)).unwrap();
     let claimed = owner(early[0].0, Holding::Pin);
     store.add_root(&claimed, &[early[0].0], NOW).unwrap();
     assert_eq!(store.sweep_loose(UnixSeconds(NOW.0 + 5)).unwrap(), 1);
@@ -136,7 +146,7 @@ fn a_reason_lapses_at_its_expiry() {
         expiry,
         ..owner(put[0].0, Holding::Upload)
     };
-    store.put_many(put.clone(), Some(lapsing), NOW).unwrap();
+    put_many(&mut store, put.clone(), Some(lapsing), NOW).unwrap();
     assert_eq!(store.expire_roots(NOW).unwrap(), 0);
     check_there(&store, &put);
     assert_eq!(store.expire_roots(UnixSeconds(NOW.0 + 61)).unwrap(), 1);
@@ -149,12 +159,12 @@ fn the_cap_is_kept_and_the_oldest_cached_root_goes_first() {
     let mut store = open(&disk).unwrap();
     let pinned = blocks(0..10, 10_000);
     let pin = owner(pinned[0].0, Holding::Pin);
-    store.put_many(pinned.clone(), Some(pin), NOW).unwrap();
+    put_many(&mut store, pinned.clone(), Some(pin), NOW).unwrap();
     for number in 1..40 {
         let put = blocks(number * 10..number * 10 + 10, 10_000);
         let cache = owner(put[0].0, Holding::Cache);
         let now = UnixSeconds(NOW.0 + number);
-        store.put_many(put.clone(), Some(cache), now).unwrap();
+        put_many(&mut store, put.clone(), Some(cache), now).unwrap();
         assert!(store.stats().disk_bytes <= SMALL.store_bytes_max);
         check_there(&store, &put);
     }
@@ -166,7 +176,7 @@ fn the_cap_is_kept_and_the_oldest_cached_root_goes_first() {
     let refused = loop {
         let put = blocks(number..number + 5, 10_000);
         let pin = owner(put[0].0, Holding::Pin);
-        match store.put_many(put.clone(), Some(pin), NOW) {
+        match put_many(&mut store, put.clone(), Some(pin), NOW) {
             Ok(()) => check_there(&store, &put),
             Err(error) => break error,
         }
@@ -177,9 +187,7 @@ fn the_cap_is_kept_and_the_oldest_cached_root_goes_first() {
     assert!(store.stats().disk_bytes > SMALL.store_bytes_max * 8 / 10);
     check_there(&store, &pinned);
     store.remove_root(&pin.root, Holding::Pin).unwrap();
-    store
-        .put_many(blocks(2000..2005, 10_000), None, NOW)
-        .unwrap();
+    put_many(&mut store, blocks(2000..2005, 10_000), None, NOW).unwrap();
 }
 
 #[test]
@@ -198,8 +206,8 @@ fn a_segment_more_than_half_dead_is_rewritten_step_by_step() {
         owner(dropped[0].0, Holding::Pin),
     );
     for (a, b) in kept.iter().zip(dropped.chunks(2)) {
-        store.put_many(vec![a.clone()], Some(keep), NOW).unwrap();
-        store.put_many(b.to_vec(), Some(drop_), NOW).unwrap();
+        put_many(&mut store, vec![a.clone()], Some(keep), NOW).unwrap();
+        put_many(&mut store, b.to_vec(), Some(drop_), NOW).unwrap();
     }
     store.remove_root(&drop_.root, Holding::Pin).unwrap();
     let before = store.stats();
@@ -227,12 +235,10 @@ fn readers_on_other_threads_see_every_block_while_segments_are_rewritten() {
     let kept = blocks(0..20, 5000);
     let keep = owner(kept[0].0, Holding::Pin);
     for (number, block) in (0..).zip(&kept) {
-        store
-            .put_many(vec![block.clone()], Some(keep), NOW)
-            .unwrap();
+        put_many(&mut store, vec![block.clone()], Some(keep), NOW).unwrap();
         let fill = blocks(100 + number * 3..103 + number * 3, 5000);
         let cache = owner(fill[0].0, Holding::Cache);
-        store.put_many(fill, Some(cache), NOW).unwrap();
+        put_many(&mut store, fill, Some(cache), NOW).unwrap();
     }
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -261,7 +267,7 @@ fn cids_are_listed_page_by_page() {
     let mut store = open(&MemoryBackend::new()).unwrap();
     let put = blocks(0..25, 100);
     let root = owner(put[0].0, Holding::Pin);
-    store.put_many(put.clone(), Some(root), NOW).unwrap();
+    put_many(&mut store, put.clone(), Some(root), NOW).unwrap();
     let mut expected: Vec<Cid> = put.iter().map(|(cid, _)| *cid).collect();
     expected.sort_by_key(|cid| cid.hash().digest().to_vec());
     let reader = store.reader();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use storage::backend::{Backend as _, FileBackend};
 use storage::blocks::BlockStore;
 
-use crate::support::{NOW, SMALL, blocks, check_there};
+use crate::support::{NOW, SMALL, blocks, check_there, put_many};
 
 #[test]
 fn a_folder_serves_one_process_and_keeps_what_was_put() {
@@ -13,7 +13,7 @@ fn a_folder_serves_one_process_and_keeps_what_was_put() {
     let put = blocks(0..30, 5000);
     let backend = Arc::new(FileBackend::open(folder.path()).unwrap());
     let mut store = BlockStore::open(backend.clone(), SMALL).unwrap();
-    store.put_many(put.clone(), None, NOW).unwrap();
+    put_many(&mut store, put.clone(), None, NOW).unwrap();
     let second = FileBackend::open(folder.path()).unwrap_err();
     assert!(
         second

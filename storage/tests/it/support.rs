@@ -6,8 +6,9 @@ use bytes::Bytes;
 use cid::Cid;
 use multihash::Multihash;
 use protocol::time::UnixSeconds;
+use protocol::unixfs::VerifiedBlock;
 use storage::backend::{Backend, MemoryBackend};
-use storage::blocks::{BlockError, BlockStore, BlockStoreConfig, Holding, Owner};
+use storage::blocks::{Batch, BlockStore, BlockStoreConfig, BlockStoreError, Holding, Owner};
 
 pub(crate) const NOW: UnixSeconds = UnixSeconds(1_000_000);
 
@@ -55,9 +56,21 @@ pub(crate) const SMALL: BlockStoreConfig = BlockStoreConfig {
     cache_bytes: 1 << 20,
 };
 
-pub(crate) fn open(disk: &MemoryBackend) -> Result<BlockStore, BlockError> {
+pub(crate) fn open(disk: &MemoryBackend) -> Result<BlockStore, BlockStoreError> {
     let backend: Arc<dyn Backend> = Arc::new(disk.clone());
     BlockStore::open(backend, SMALL)
+}
+
+/// Checks blocks and puts them.
+pub(crate) fn put_many(
+    store: &mut BlockStore,
+    blocks: Vec<(Cid, Bytes)>,
+    owner: Option<Owner>,
+    now: UnixSeconds,
+) -> Result<(), BlockStoreError> {
+    let check = |(cid, data)| VerifiedBlock::new(cid, data);
+    let blocks = blocks.into_iter().map(check).collect::<Result<_, _>>()?;
+    store.put(&[Batch { blocks, owner }], now)
 }
 
 /// Every block is there with its bytes.

@@ -128,7 +128,7 @@ impl Shell {
                 DownloadInput::Answered { id, answer }
             }
             DownloadOutput::Store(blocks) => {
-                assert!(blocks.iter().all(|block| block.cid == root()));
+                assert!(blocks.iter().all(|block| *block.cid() == root()));
                 DownloadInput::Stored
             }
             DownloadOutput::List(cids) => {
