@@ -569,3 +569,34 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     check_restored(&both, outbox);
     check_restored(&both, publications);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_holder_fetches_what_it_promised_without_being_asked() {
+    let mut village = Village::new(3).await;
+    let imported = village.import(&noise(3 << 20)).await;
+    let root: Cid = imported.cid.parse().unwrap();
+    village.publish(&imported, 3).await;
+    let Member { disk, context, .. } = village.holders.remove(0);
+    kill(&context).await;
+    let folder = restored(&context, &disk);
+    drop(context);
+
+    let disk = MemoryBackend::new();
+    let records = std::fs::read(folder.path().join("new").join(TABLES_NAME)).unwrap();
+    let file = disk.open(TABLES_NAME).unwrap();
+    file.write_at(0, &records).unwrap();
+    file.sync().unwrap();
+    let chain = village.chain.as_ref().expect("it runs");
+    let context = peer(chain, 2, &disk, 3).await;
+    assert_eq!(context.store.stats().blocks, 0);
+    let others: Vec<&Context> = village.holders.iter().map(|one| &one.context).collect();
+    introduce(&[&[&context], &others[..]].concat()).await;
+    let member = Member::start(disk, context).await;
+    until(async || {
+        let report = member.context.store.verify(|_| true).await.unwrap();
+        report.blocks == imported.blocks
+    })
+    .await;
+    let held = member.context.store.root(root).await.unwrap().unwrap();
+    assert!(held.holdings.contains_key(&Holding::Lease));
+}

@@ -139,6 +139,25 @@ fn a_root_without_live_holders_is_starved_once() {
 }
 
 #[test]
+fn a_root_is_not_called_starved_before_its_holders_could_be_heard() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    hold(&mut repair, ME, root(1), FACTS);
+    repair.handle_corrupt(&root(1));
+    step(&mut repair, start() + Duration::from_secs(1));
+    let is_starved = |event: &Event| matches!(event, Event::Starved { .. });
+    assert!(
+        !drain(&mut repair).iter().any(is_starved),
+        "nobody was asked yet"
+    );
+    hold(&mut repair, peer(2), root(1), FACTS);
+    step(&mut repair, start() + Duration::from_secs(11));
+    assert!(
+        !drain(&mut repair).iter().any(is_starved),
+        "it has a holder"
+    );
+}
+
+#[test]
 fn bandwidth_and_fetches_are_bounded() {
     let mut repair = one(&[ME, peer(2), peer(3)], 3);
     for number in 0..10 {
