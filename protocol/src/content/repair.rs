@@ -40,6 +40,10 @@ pub struct Repair {
     /// When each peer that is not lost will be, unless it is heard of.
     deadlines: BTreeSet<(Moment, Address)>,
     lost: BTreeSet<Address>,
+    /// When every peer that lives was heard of.
+    heard_at: Moment,
+    /// True from then on; before, a root without known holders may have some.
+    has_heard: bool,
     work: Work,
     /// Roots to fetch, those with the fewest live holders first.
     queue: Queue,
@@ -140,7 +144,8 @@ pub enum Event {
         /// What.
         root: Cid,
     },
-    /// No live peer is known to hold the root.
+    /// No live peer is known to hold the root, after each had [`Config::lost_after`]
+    /// to be heard.
     Starved {
         /// Which.
         root: Cid,
@@ -279,6 +284,8 @@ impl Repair {
                 pass_at: now + config.pass_interval,
                 step_at: now,
             },
+            heard_at: now + config.lost_after,
+            has_heard: false,
             config,
             me,
             placement: Arc::clone(&placement),
@@ -550,6 +557,7 @@ impl Repair {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Moment) {
+        self.has_heard |= now >= self.heard_at;
         self.find_lost(now);
         while let Some(&(at, root)) = self.retries.first()
             && at <= now
@@ -755,7 +763,7 @@ impl Repair {
         let live = self.claims(root).count();
         if live > 0 || !known.is_required {
             self.starved.remove(root);
-        } else if self.starved.insert(*root) {
+        } else if self.has_heard && self.starved.insert(*root) {
             self.events.push_back(Event::Starved {
                 root: *root,
                 lost_holders: known.claims.iter().map(|(holder, _)| *holder).collect(),
