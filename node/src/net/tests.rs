@@ -605,7 +605,7 @@ async fn bad_frames_end_their_stream_and_nothing_else() {
         // A length of 4 GiB and nothing more.
         (vec![0xff; 4], false),
         // A length within the limit that lies: less comes.
-        ([&[0, 0, 0xff, 0][..], &[1; 10]].concat(), false),
+        ([&[0, 0, 0x0f, 0][..], &[1; 10]].concat(), false),
         // Not even a length.
         (vec![1], false),
         // An oversized frame that never ends.
