@@ -180,16 +180,16 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "repair: a wanted peer does not fetch",
         scenario: "repair",
-        file: "protocol/src/repair.rs",
-        from: "&& (known.is_owed || self.is_wanted(root))",
+        file: "protocol/src/content/repair.rs",
+        from: "&& (known.is_owed || (known.is_required && self.is_wanted(root)))",
         to: "&& known.is_owed",
     },
     Mutation {
         name: "exchange: received blocks are not checked",
         scenario: "publish",
         file: "protocol/src/unixfs.rs",
-        from: "        verify_block(&cid, &data)?;\n",
-        to: "        let _ = verify_block(&cid, &data);\n",
+        from: "verify_block(&cid, &data)?;",
+        to: "let _ = verify_block(&cid, &data);",
     },
     Mutation {
         name: "blocks: every hash fits",
@@ -229,7 +229,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "leases: the serial does not rise",
         scenario: "publish",
-        file: "protocol/src/lease/book.rs",
+        file: "protocol/src/content/book.rs",
         from: "self.counters.lease_serial += 1;",
         to: "self.counters.lease_serial = self.counters.lease_serial.max(1);",
     },
