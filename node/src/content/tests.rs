@@ -6,14 +6,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use protocol::action::SignedAction;
-use protocol::content::{BookConfig, LeaseBook};
+use protocol::content::{BookConfig, LeaseBook, Upload, UploadState};
 use protocol::entity::build::ContentFields;
 use protocol::exchange::{Answer, Request, Response};
 use protocol::id::{EntityId, Hash32, Role};
+use protocol::publish::Offer;
 use protocol::records::Page;
 use protocol::relayer::{self, Charge, Kind};
 use protocol::signing::Signed;
 use protocol::time::UnixSeconds;
+use protocol::unixfs::raw_cid;
 use serde::de::DeserializeOwned;
 use storage::backend::{Backend as _, FileBackend, MemoryBackend};
 use storage::blocks::{Holding, Owner};
@@ -501,6 +503,19 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
     let Member { disk, context, .. } = village.holders.remove(0);
     let has_page = |rows: &TablesRead<'_>| rows.count(OWN_PAGE);
     until(async || context.store.read(has_page).unwrap() > 0).await;
+    // One that the holder has done with is gone.
+    let upload = Upload {
+        offer: Offer {
+            action: action.clone(),
+            root: raw_cid(b"another"),
+            proof_root: Hash32([4; 32]),
+            size: 7,
+            sources: Vec::new(),
+        },
+        author: village.author.peer,
+        accepted: UnixSeconds(1),
+        state: UploadState::Queued,
+    };
     let row = relayer::Row {
         digest: Hash32([1; 32]),
         revision: 1,
@@ -525,6 +540,7 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
                 &Bytes::from_static(b"kept"),
             )?;
             tables.put(ENDED, &root, &protocol::time::Epoch(1))?;
+            tables.put(UPLOADS, &upload.offer.root, &upload)?;
             Ok(tables.put(RELAYS, &row.digest, &row)?)
         })
         .await;
