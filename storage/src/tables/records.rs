@@ -72,10 +72,6 @@ tables! {
     FORMAT: String => u64 = "format", Derived;
 }
 
-/// Stands for rows whose type a crate above this one has; [`Table::of`] binds them.
-#[derive(Debug, Clone, Copy)]
-pub enum Unbound {}
-
 /// When a folder was made of a backup: what was signed after the backup was
 /// written is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,14 +98,6 @@ impl Restoration {
 #[must_use]
 pub fn newest() -> String {
     "newest".to_owned()
-}
-
-impl<K> Table<K, Unbound> {
-    /// The same table with rows of type `V`; each table is bound to one type.
-    #[must_use]
-    pub const fn of<V>(self) -> Table<K, V> {
-        Table::new(self.name, self.class)
-    }
 }
 
 impl TablesWrite<'_> {
