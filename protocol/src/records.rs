@@ -27,7 +27,7 @@ pub use confirm::Confirm;
 pub use endpoint::Endpoint;
 pub use head::{Head, SignedHead, check_head};
 pub use lease::{LEASE_EPOCHS_MAX, Lease, SignedLease};
-pub use page::{LEASES_MAX, PAGE_EPOCHS_MAX, Page, SignedPage, check_page};
+pub use page::{PAGE_EPOCHS_MAX, Page, SignedPage, check_page};
 pub use pending_action::{ENVELOPE_SKEW_SECONDS_MAX, Envelope, PendingAction, check_envelope};
 pub use presence::{PRESENCE_SKEW_SECONDS_MAX, Presence, SignedPresence, check_presence};
 pub use reply::Reply;

@@ -3,10 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lease, PRESENCE_SKEW_SECONDS_MAX, RecordError, require_role};
+use super::{PRESENCE_SKEW_SECONDS_MAX, RecordError, require_role};
 use crate::codec;
 use crate::id::{Address, Hash32, Role};
-use crate::merkle;
 use crate::registry::Registry;
 use crate::signing::{Domain, Record, Signed, StructEncoder};
 use crate::time::{EPOCH_SECONDS, Epoch, Moment};
@@ -32,29 +31,6 @@ pub struct Page {
 
 /// A signed page as it travels.
 pub type SignedPage = Signed<Page>;
-
-impl Page {
-    /// Makes the page that renews `leases`, which may come in any order but
-    /// hold each root once.
-    #[must_use]
-    pub fn new<'a>(
-        holder: Address,
-        serial: u64,
-        epoch: Epoch,
-        leases: impl IntoIterator<Item = &'a Lease>,
-    ) -> Self {
-        let mut leases: Vec<&Lease> = leases.into_iter().collect();
-        leases.sort_by_key(|lease| lease.root.to_bytes());
-        Self {
-            holder,
-            serial,
-            epoch,
-            count: leases.len() as u64,
-            size: leases.iter().map(|lease| lease.size).sum(),
-            leases_root: merkle::root(leases.iter().map(|lease| lease.struct_hash())),
-        }
-    }
-}
 
 impl Record for Page {
     const TYPE: &'static str = "Page(address holder,uint64 serial,uint64 epoch,uint64 count,uint64 size,bytes32 leasesRoot)";
@@ -122,9 +98,6 @@ fn require_page_epoch(epoch: Epoch, now: Moment) -> Result<(), RecordError> {
 
 /// A lease binds while its holder's newest page is at most this old.
 pub const PAGE_EPOCHS_MAX: u64 = 24;
-
-/// Most leases that one holder may list in a page.
-pub const LEASES_MAX: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ fn page(epoch: Epoch, serial: u64) -> Vec<u8> {
         epoch,
         count: 0,
         size: 0,
-        leases_root: merkle::root([]),
+        leases_root: crate::merkle::root([]),
     };
     codec::to_bytes(&Signed::new(page, &DOMAIN, &key()))
 }
