@@ -198,9 +198,10 @@ impl Node {
         let exchange = exchange::spawn(context).await?;
         // The exchange serves what is published: it stands before publications go on.
         let author = author::spawn(context).await?;
-        if roles.contains(&Role::Content) {
-            content::spawn(context, &exchange).await?;
-        }
+        let content = match roles.contains(&Role::Content) {
+            true => Some(content::spawn(context, &exchange).await?),
+            false => None,
+        };
         if roles.contains(&Role::Identity) {
             identity::spawn(context, &author).await?;
         }
@@ -209,6 +210,7 @@ impl Node {
         let parts = http::Parts {
             routers: vec![http::relay::routes(author.clone()), vault::routes(vault)],
             owner_routers: vec![http::relay::control_routes(author.clone())],
+            content,
             author: Some(author),
             network: Some(Arc::new(exchange)),
         };

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::author::AuthorHandle;
+use crate::content::ContentHandle;
 use crate::context::Context;
 
 mod access;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub routers: Vec<Router>,
     /// Routes below `/v1/control` that wait for the check of the token.
     pub owner_routers: Vec<Router>,
+    /// How the content role is.
+    pub content: Option<ContentHandle>,
     /// Imports and publishes.
     pub author: Option<AuthorHandle>,
     /// Finds blocks that are not in the store.
@@ -56,6 +59,7 @@ struct App {
     url: String,
     network: Option<Arc<dyn Network>>,
     author: Option<AuthorHandle>,
+    content: Option<ContentHandle>,
     balance: status::Balance,
 }
 
@@ -98,6 +102,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         url: url.unwrap_or_else(|| format!("http://{address}")),
         network: parts.network,
         author: parts.author,
+        content: parts.content,
         balance: status::Balance::default(),
     });
     let (mut public, mut reads, mut owner) = (Router::new(), Router::new(), Router::new());

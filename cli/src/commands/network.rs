@@ -69,12 +69,31 @@ pub(crate) async fn status(context: &Context) -> anyhow::Result<()> {
             ("index lag", nested("index", "lag_blocks")),
             ("used", used.unwrap_or_default()),
             ("capacity", capacity.unwrap_or_default()),
-            ("roots", nested("storage", "roots")),
+            ("promised roots", nested("content", "promised")),
+            ("uploads", nested("content", "uploads")),
+            ("ended roots", nested("content", "ended")),
+            ("repair", repair(&value["content"]["repair"])),
+            ("returning", text(&value["content"]["returning"], "text")),
             ("peers", text(&value, "peers")),
             ("stake", text(&value, "stake")),
             ("balance", text(&value, "balance")),
         ])
     })
+}
+
+/// How far repair is; nothing where nobody repairs.
+fn repair(value: &Value) -> String {
+    let Some(roots) = value["roots"].as_u64() else {
+        return String::new();
+    };
+    let part = |field: &str| text(value, field);
+    format!(
+        "{roots} roots known, {} queued, {} fetching, {} without a live holder, {} peers lost",
+        part("queued"),
+        part("fetching"),
+        part("starved"),
+        part("lost"),
+    )
 }
 
 pub(crate) async fn peers(context: &Context) -> anyhow::Result<()> {

@@ -1,22 +1,22 @@
 //! How the peer is doing and who it is.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::amount::Dgc;
+use protocol::content::{Returning, Status};
 use protocol::time::Moment;
 use serde_json::{Value, json};
 
 use super::App;
-use super::error::ApiError;
 use crate::{directory, metrics};
 
 /// `GET /health`
-pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
+pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
     let context = &app.context;
     let chain = context.chain.status().borrow().clone();
     let height = *context.index.height().borrow();
@@ -24,8 +24,6 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
     let is_light = context.config.is_light();
     let ready = !context.stop.is_cancelled() && (is_light || chain.followed.is_some());
     let stats = context.store.stats();
-    let roots = context.store.roots(None).await;
-    let roots = roots.map_err(|error| ApiError::internal(&error))?;
     let final_block = chain.final_block.map(|block| block.number);
     let stake = registry
         .peer(&context.peer)
@@ -56,8 +54,10 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
         "storage": {
             "used": stats.live_bytes,
             "capacity": stats.store_bytes_max,
-            "roots": roots.len(),
         },
+        "content": app.content.as_ref().map(|content| {
+            content_json(&content.status().borrow(), context.clock.now())
+        }),
         "peers": context.net.connected().borrow().len(),
         "stake": stake,
         "balance": balance(&app).await,
@@ -66,7 +66,48 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Result<Response, ApiE
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    Ok((status, Json(body)).into_response())
+    (status, Json(body)).into_response()
+}
+
+/// How the content role is.
+fn content_json(status: &Status, now: Moment) -> Value {
+    let repair = &status.repair;
+    json!({
+        "promised": status.promised,
+        "uploads": status.uploads,
+        "ended": status.ended,
+        "repair": {
+            "roots": repair.roots,
+            "queued": repair.queued,
+            "fetching": repair.fetching,
+            "starved": repair.starved,
+            "lost": repair.lost,
+        },
+        "returning": status.returning.as_ref().map(|returning| json!({
+            "promised": returning.promised,
+            "missing": returning.missing.len(),
+            "signs_from": returning.signs_from(),
+            "text": returning_text(returning, now),
+        })),
+    })
+}
+
+/// The return from a backup, for people.
+fn returning_text(returning: &Returning, now: Moment) -> String {
+    let (promised, missing) = (returning.promised, returning.missing.len());
+    let roots = match returning.is_inspecting {
+        true => format!("it looks up which of {promised} promised roots are whole"),
+        false => {
+            format!("{missing} of {promised} promised roots are to be fetched and promised anew")
+        }
+    };
+    let from = returning.signs_from();
+    if now.unix() >= from {
+        return format!("restored from a backup: {roots}");
+    }
+    let at = UNIX_EPOCH + Duration::from_secs(from.0);
+    let at = humantime::format_rfc3339_seconds(at);
+    format!("restored from a backup: {roots}; no lease and no page is signed before {at}")
 }
 
 /// `GET /metrics`
@@ -137,3 +178,6 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

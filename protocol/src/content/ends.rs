@@ -210,8 +210,7 @@ impl Content {
     /// Until when nothing is signed.
     pub(super) fn silent_until(&self, epoch: Epoch) -> Option<Moment> {
         let returning = self.returning.as_ref()?;
-        let end = returning.silent.plus(1);
-        (epoch < end).then(|| Moment::from_unix(end.start()))
+        (epoch <= returning.silent).then(|| Moment::from_unix(returning.signs_from()))
     }
 
     pub(super) fn is_inspecting(&self) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Content;
 use super::repair::Progress;
 use crate::id::UserId;
-use crate::time::Epoch;
+use crate::time::{Epoch, UnixSeconds};
 use cid::Cid;
 
 /// Where a root stands.
@@ -49,6 +49,14 @@ pub struct Status {
     pub repair: Progress,
     /// The return from a backup, until it is over.
     pub returning: Option<Returning>,
+}
+
+impl Returning {
+    /// When leases and pages are signed again.
+    #[must_use]
+    pub const fn signs_from(&self) -> UnixSeconds {
+        self.silent.plus(1).start()
+    }
 }
 
 impl Content {
