@@ -8,6 +8,7 @@ use crate::id::{EntityId, UserId};
 use crate::machine::Machine;
 use crate::origin::{Origin, RequestId};
 use crate::publish::{Offer, Request, Response};
+use crate::records::LEASE_EPOCHS_MAX;
 use crate::registry::Registry;
 use crate::time::UnixSeconds;
 use crate::wire::{Protocol, Topic};
@@ -200,6 +201,70 @@ fn a_peer_that_returns_from_a_backup_signs_nothing_twice_and_fetches_what_it_los
     );
     assert!(!peer.disk.is_restored);
     assert_eq!(peer.content.status().returning, None);
+}
+
+#[test]
+fn nothing_is_renewed_in_the_epoch_of_a_return_from_a_backup() {
+    let mut peer = Peer::new(10);
+    peer.offer(root(1));
+    peer.run();
+    peer.config.book.renewal_epochs = LEASE_EPOCHS_MAX + 1;
+    let leases = peer.signed.len();
+    peer.disk.is_restored = true;
+    peer.restart();
+    peer.wait(Duration::from_secs(1800));
+    assert_eq!(peer.signed.len(), leases, "the epoch is silent");
+    peer.wait(Duration::from_secs(3600));
+    assert!(peer.signed.len() > leases, "it is due");
+}
+
+#[test]
+fn an_upload_that_comes_from_a_backup_is_pulled_again_before_it_is_promised() {
+    for is_held in [false, true] {
+        let mut peer = Peer::new(11);
+        peer.offer(root(1));
+        peer.run();
+        let first = peer.signed[0].record.serial;
+        if is_held {
+            let upload = peer.disk.uploads.get_mut(&root(1)).unwrap();
+            upload.state = UploadState::Held;
+            peer.disk.leases.clear();
+        }
+        peer.disk.blocks.clear();
+        peer.disk.is_restored = true;
+        peer.restart();
+        let upload = &peer.disk.uploads[&root(1)];
+        assert_eq!(
+            upload.state,
+            UploadState::Held,
+            "it waits for the silent epoch"
+        );
+        assert!(peer.disk.blocks.contains(&root(1)));
+        assert_eq!(peer.signed.len(), 1);
+        peer.wait(Duration::from_secs(3600));
+        let lease = &peer.disk.leases[&root(1)];
+        assert!(lease.record.serial > first + 1_000);
+        assert_eq!(peer.content.standing(&root(1)), Standing::Pending);
+        assert_eq!(peer.content.status().returning, None);
+    }
+}
+
+#[test]
+fn a_return_from_a_backup_ends_although_a_root_is_not_wanted_any_more() {
+    let mut peer = Peer::new(12);
+    peer.promise(root(1), &[7]);
+    peer.promise(root(2), &[7]);
+    peer.claim(root(1));
+    peer.claim(root(2));
+    peer.index.remove(&root(2));
+    peer.disk.blocks.clear();
+    peer.disk.is_restored = true;
+    peer.restart();
+    let missing = |peer: &Peer| peer.content.status().returning.unwrap().missing.len();
+    assert_eq!(missing(&peer), 2);
+    peer.wait(Duration::from_secs(2 * 3600));
+    assert_eq!(peer.content.status().returning, None);
+    assert!(peer.disk.leases.keys().eq([&root(1)]));
 }
 
 #[test]
