@@ -191,10 +191,17 @@ impl Content {
             repair.handle_holding(lease.holder, lease.root, RootFacts::of(&lease));
             view.restore(lease);
         }
+        let is_restored = stored.is_restored;
+        let uploads = stored.uploads.into_iter().map(|mut upload| {
+            if is_restored {
+                upload.state = UploadState::Queued;
+            }
+            upload
+        });
         let mut content = Self {
             rng: StdRng::seed_from_u64(seed),
             connected: BTreeSet::new(),
-            holder: Holder::new(config.holder.clone(), stored.uploads, now),
+            holder: Holder::new(config.holder.clone(), uploads, now),
             book,
             view,
             repair,
@@ -224,7 +231,7 @@ impl Content {
             registry,
             config,
         };
-        content.open(stored.is_restored, now);
+        content.open(is_restored, now);
         content.settle(now);
         content
     }

@@ -182,8 +182,11 @@ impl Content {
         match &mut self.returning {
             Some(returning) if returning.is_inspecting => {
                 returning.is_inspecting = false;
-                returning.missing = lacking.iter().copied().collect();
-                for root in lacking {
+                let promises = &self.promises;
+                // What was pulled meanwhile is whole, and waits for its lease.
+                let is_lacking = |root: &Cid| !promises.contains_key(root);
+                returning.missing = lacking.into_iter().filter(is_lacking).collect();
+                for root in returning.missing.clone() {
                     self.strike(root);
                 }
             }
@@ -195,10 +198,14 @@ impl Content {
 
     /// A backup does not know what was signed after it was made: the serials
     /// jump, and nothing is signed in the epoch in which the former self may
-    /// have signed.
+    /// have signed. Uploads are pulled again, for a backup has no blocks.
     pub(super) fn begin_return(&mut self, promised: &[Cid], now: Moment) {
         let counters = self.book.return_from_backup(now.epoch());
-        self.persist(vec![Row::Counters(counters)], After::Nothing);
+        let uploads = self.holder.uploads();
+        let uploads =
+            uploads.map(|upload| Row::Upload(upload.offer.root, Some(upload.clone().into())));
+        let rows = uploads.chain([Row::Counters(counters)]).collect();
+        self.persist(rows, After::Nothing);
         self.returning = Some(Returning {
             silent: now.epoch(),
             promised: promised.len(),
@@ -220,9 +227,15 @@ impl Content {
 
     /// Notes a page of this life; true when it is the first after a return.
     pub(super) fn end_silence(&mut self, epoch: Epoch) -> bool {
-        let Some(returning) = &self.returning else {
+        let Some(returning) = &mut self.returning else {
             return false;
         };
+        if self.is_current {
+            let (repair, holder) = (&self.repair, &self.holder);
+            // Others hold the rest, or nobody has to.
+            let is_kept = |root: &Cid| repair.is_wanted_here(root) || holder.upload(root).is_some();
+            returning.missing.retain(is_kept);
+        }
         let is_over = epoch > returning.silent;
         if is_over && returning.missing.is_empty() {
             self.returning = None;
@@ -230,10 +243,15 @@ impl Content {
         is_over
     }
 
-    /// Notes that a root is promised again.
-    pub(super) fn note_returned(&mut self, root: &Cid) {
-        if let Some(returning) = &mut self.returning {
-            returning.missing.remove(root);
+    /// Notes that a root is promised again; the last one ends the return.
+    pub(super) fn note_returned(&mut self, root: &Cid, epoch: Epoch) {
+        let Some(returning) = &mut self.returning else {
+            return;
+        };
+        returning.missing.remove(root);
+        if epoch > returning.silent && returning.missing.is_empty() {
+            self.returning = None;
+            self.persist(vec![Row::Returned], After::Nothing);
         }
     }
 }

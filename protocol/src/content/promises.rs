@@ -95,7 +95,7 @@ impl Content {
         self.book.handle_signed(lease.clone());
         self.enter_lease(lease.clone());
         self.announce(&lease);
-        self.note_returned(&root);
+        self.note_returned(&root, now.epoch());
         if !self.references.contains(&root) && self.holder.upload(&root).is_none() {
             self.begin_end(root, now);
         }

@@ -389,6 +389,13 @@ impl Repair {
         self.roots.get(root).is_some_and(|known| known.is_required)
     }
 
+    /// True when the root is required and this peer is among those that should
+    /// hold it.
+    #[must_use]
+    pub fn is_wanted_here(&self, root: &Cid) -> bool {
+        self.is_required(root) && self.is_wanted(root)
+    }
+
     /// Notes that a peer (or this one) holds a root: a binding lease was seen.
     pub fn handle_holding(&mut self, peer: Address, root: Cid, facts: RootFacts) {
         let me = self.me;

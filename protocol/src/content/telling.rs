@@ -32,9 +32,11 @@ impl Content {
         self.draft_page(now);
     }
 
-    /// Drafts the page of the epoch, once it is known what is whole here.
+    /// Drafts the page of the epoch, once it is known what is whole here and
+    /// unless nothing is signed in it.
     pub(super) fn draft_page(&mut self, now: Moment) {
-        if !self.is_page_due || self.is_inspecting() {
+        let is_silent = self.silent_until(now.epoch()).is_some();
+        if !self.is_page_due || self.is_inspecting() || is_silent {
             return;
         }
         self.is_page_due = false;
