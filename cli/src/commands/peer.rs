@@ -76,6 +76,7 @@ pub(crate) struct RunArgs {
 #[command(after_help = "\
 Keys, vault records, the relayer's ledger, leases and serial numbers go into one file;
 blocks and the index do not: the network has them. The peer must not run.
+What the peer signs after the backup is not in it: make a new one before you move.
 
 Examples:
   coliving backup peer.backup --data /srv/coliving/coliving-data")]
@@ -316,6 +317,9 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> anyhow::Result<(
     context
         .output
         .hint("never run the same peer twice: its leases and heads would contradict each other");
+    context.output.hint(
+        "a content peer signs no lease and no page until the next full hour and fetches its roots again; `coliving status` shows how far it is",
+    );
     Ok(())
 }
 
