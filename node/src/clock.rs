@@ -1,5 +1,9 @@
 //! The real clock: the wall clock read once, then the monotonic clock.
 
+#[cfg(test)]
+use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(test)]
+use std::time::Duration;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::time::Moment;
@@ -9,6 +13,9 @@ use protocol::time::Moment;
 pub struct Clock {
     anchor: Moment,
     started: Instant,
+    /// Seconds by which a test has set it forward.
+    #[cfg(test)]
+    forward: Option<&'static AtomicU64>,
 }
 
 impl Clock {
@@ -21,6 +28,8 @@ impl Clock {
         Self {
             anchor: Moment::ZERO + wall,
             started: Instant::now(),
+            #[cfg(test)]
+            forward: None,
         }
     }
 
@@ -29,14 +38,32 @@ impl Clock {
     pub(crate) fn at(anchor: Moment) -> Self {
         Self {
             anchor,
-            started: Instant::now(),
+            ..Self::system()
+        }
+    }
+
+    /// Is ahead by the seconds that `forward` holds, at each moment.
+    #[cfg(test)]
+    pub(crate) fn set_by(self, forward: &'static AtomicU64) -> Self {
+        Self {
+            forward: Some(forward),
+            ..self
         }
     }
 
     /// The present moment; never goes back.
     #[must_use]
     pub fn now(&self) -> Moment {
-        self.anchor + self.started.elapsed()
+        let now = self.anchor + self.started.elapsed();
+        #[cfg(test)]
+        let now = now + self.forward();
+        now
+    }
+
+    #[cfg(test)]
+    fn forward(&self) -> Duration {
+        let seconds = self.forward.map(|seconds| seconds.load(Ordering::SeqCst));
+        Duration::from_secs(seconds.unwrap_or(0))
     }
 
     /// Sleeps until a machine's deadline, for ever when it has none.

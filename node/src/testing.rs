@@ -113,7 +113,20 @@ impl TestChain {
         config: Config,
         confirmed: usize,
     ) -> Context {
-        let (clock, metrics, key) = (Clock::system(), Metrics::new(), peer_key(seed));
+        self.peer_by(Clock::system(), seed, disk, config, confirmed)
+            .await
+    }
+
+    /// As [`TestChain::peer`], with another clock.
+    pub(crate) async fn peer_by(
+        &self,
+        clock: Clock,
+        seed: u8,
+        disk: &MemoryBackend,
+        config: Config,
+        confirmed: usize,
+    ) -> Context {
+        let (metrics, key) = (Metrics::new(), peer_key(seed));
         let store_config = BlockStoreConfig {
             disk_reserve_bytes: 0,
             ..BlockStoreConfig::with_size(1 << 30)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
-use protocol::action::SignedAction;
+use protocol::action::{Action, SignedAction};
 use protocol::entity::build::ContentFields;
 use protocol::exchange::{Answer, Request, Response};
 use protocol::id::{EntityId, Role};
@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::author::{self, AuthorHandle, Imported};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};
 use crate::testing::{
@@ -37,8 +38,16 @@ struct Member {
     content: ContentHandle,
 }
 
+/// Whose time it is, and how patient peers are.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    clock: Clock,
+    lost_after: Duration,
+}
+
 /// Several content peers and one light peer that publishes.
 struct Village {
+    terms: Terms,
     chain: Option<TestChain>,
     holders: Vec<Member>,
     author: Context,
@@ -49,16 +58,20 @@ struct Village {
 
 impl Village {
     async fn new(holders: u8) -> Self {
+        Self::on(Terms::default(), holders).await
+    }
+
+    async fn on(terms: Terms, holders: u8) -> Self {
         let seeds: Vec<u8> = (2..2 + holders).collect();
         let chain = TestChain::with_peers(&seeds, Role::Content).await;
         let mut contexts = Vec::new();
         for seed in seeds {
             let disk = MemoryBackend::new();
-            let context = peer(&chain, seed, &disk, usize::from(holders)).await;
+            let context = peer_on(terms, &chain, seed, &disk, usize::from(holders)).await;
             contexts.push((disk, context));
         }
         let author_disk = MemoryBackend::new();
-        let author = peer(&chain, LIGHT, &author_disk, usize::from(holders)).await;
+        let author = peer_on(terms, &chain, LIGHT, &author_disk, usize::from(holders)).await;
         let all: Vec<&Context> = contexts
             .iter()
             .map(|(_, context)| context)
@@ -75,6 +88,7 @@ impl Village {
             holders.push(Member::start(disk, context).await);
         }
         Self {
+            terms,
             chain: Some(chain),
             holders,
             author,
@@ -85,40 +99,13 @@ impl Village {
     }
 
     async fn import(&self, bytes: &[u8]) -> Imported {
-        let chunks: Vec<_> = bytes
-            .chunks(100_000)
-            .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
-            .collect();
-        let imported = self.publish.import(futures::stream::iter(chunks)).await;
-        imported.unwrap()
+        import(&self.publish, bytes).await
     }
 
     /// Publishes until `leases` leases are there; answers the action.
     async fn publish(&self, imported: &Imported, leases: usize) -> SignedAction {
-        let fields = ContentFields {
-            title: Some("Night song".to_owned()),
-            cid: Some(imported.cid.clone()),
-            mime: Some("audio/mpeg".to_owned()),
-            ..ContentFields::default()
-        };
-        let action = ada(2).create_digital_content(EntityId(2_000_001), &fields);
-        let action = by_ada(&self.author, action);
-        let root = PublishRoot {
-            cid: imported.cid.parse().unwrap(),
-            proof_root: imported.proof_root,
-            dag_size: imported.dag_size,
-        };
-        let id = self
-            .publish
-            .publish(action.clone(), vec![root])
-            .await
-            .unwrap();
-        until(async || {
-            let status = self.publish.published(id).await.unwrap();
-            assert_ne!(status.state, PublishState::Failed, "{:?}", status.error);
-            status.roots[0].leases >= leases
-        })
-        .await;
+        let action = by_ada(&self.author, song(2, imported));
+        publish_until(&self.publish, &action, imported, leases).await;
         action
     }
 
@@ -146,15 +133,78 @@ impl Member {
     }
 }
 
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            clock: Clock::system(),
+            lost_after: Duration::from_secs(4),
+        }
+    }
+}
+
+async fn import(author: &AuthorHandle, bytes: &[u8]) -> Imported {
+    let chunks: Vec<_> = bytes
+        .chunks(100_000)
+        .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+        .collect();
+    let imported = author.import(futures::stream::iter(chunks)).await;
+    imported.unwrap()
+}
+
+/// The action that publishes a file, different for each `nonce`.
+fn song(nonce: u8, imported: &Imported) -> Action {
+    let fields = ContentFields {
+        title: Some("Night song".to_owned()),
+        cid: Some(imported.cid.clone()),
+        mime: Some("audio/mpeg".to_owned()),
+        ..ContentFields::default()
+    };
+    let id = EntityId(1_999_999 + u64::from(nonce));
+    ada(nonce).create_digital_content(id, &fields)
+}
+
+/// Publishes until `leases` leases are there.
+async fn publish_until(
+    author: &AuthorHandle,
+    action: &SignedAction,
+    imported: &Imported,
+    leases: usize,
+) {
+    let root = PublishRoot {
+        cid: imported.cid.parse().unwrap(),
+        proof_root: imported.proof_root,
+        dag_size: imported.dag_size,
+    };
+    let id = author.publish(action.clone(), vec![root]).await.unwrap();
+    until(async || {
+        let status = author.published(id).await.unwrap();
+        assert_ne!(status.state, PublishState::Failed, "{:?}", status.error);
+        status.roots[0].leases >= leases
+    })
+    .await;
+}
+
 async fn peer(chain: &TestChain, seed: u8, disk: &MemoryBackend, confirmed: usize) -> Context {
+    peer_on(Terms::default(), chain, seed, disk, confirmed).await
+}
+
+async fn peer_on(
+    terms: Terms,
+    chain: &TestChain,
+    seed: u8,
+    disk: &MemoryBackend,
+    confirmed: usize,
+) -> Context {
     let mut config = Config::default();
     if seed != LIGHT {
         config.roles.insert(Role::Content);
     }
     config.content.presence_interval = Duration::from_millis(300);
-    config.content.lost_after = Duration::from_secs(4);
+    config.content.lost_after = terms.lost_after;
     config.content.unlimited_uploads = true;
-    chain.peer(seed, disk, config, confirmed).await
+    chain
+        .peer_by(terms.clock, seed, disk, config, confirmed)
+        .await
 }
 
 async fn read_all(exchange: &ExchangeHandle, root: Cid) -> Vec<u8> {
