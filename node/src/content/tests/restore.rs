@@ -495,7 +495,7 @@ impl Story {
     }
 
     /// Nobody holds a root who is not placed, and whoever else is placed does.
-    async fn check_others(&self) {
+    fn check_others(&self) {
         for (root, _) in &self.files {
             let mut others = placed(&self.village, *root);
             others.remove(&self.peer);
@@ -540,7 +540,7 @@ async fn a_used_peer_that_is_restored_signs_nothing_twice_and_has_everything_aga
     let (serials, epochs) = story.signatures.once();
     assert_eq!(serials.last(), Some(&last), "the epoch is silent");
     assert_eq!(epochs.last(), Some(&story.silent));
-    story.check_others().await;
+    story.check_others();
 
     FORWARD.store(7200, Ordering::SeqCst);
     for (root, _) in &story.files {
@@ -551,7 +551,7 @@ async fn a_used_peer_that_is_restored_signs_nothing_twice_and_has_everything_aga
     let next = story.silent.plus(1);
     until(async || story.signatures.once().1.last() == Some(&next)).await;
     story.until_counted(known, true).await;
-    story.check_others().await;
+    story.check_others();
 
     for id in keys(&old, PUBLICATIONS) {
         let status = restored.author.published(id).await;
