@@ -14,11 +14,13 @@ mod gossip;
 mod leases;
 mod placement;
 mod relayer;
+mod uploads;
 mod vault;
 
 use gossip::Gossip;
 use leases::Leases;
 use relayer::RelayerChecker;
+use uploads::Uploads;
 use vault::VaultChecker;
 
 /// All checkers and what they found.
@@ -27,6 +29,7 @@ pub struct Checkers {
     gossip: Gossip,
     leases: Leases,
     relayer: RelayerChecker,
+    uploads: Uploads,
     vault: VaultChecker,
     findings: Findings,
 }

@@ -13,7 +13,7 @@ use cid::Cid;
 use gossip::spread::{self, HeldEntries, Spread, Token, Verdict};
 use protocol::content::repair::RootFacts;
 use protocol::content::{AskId, Content, Input, Purpose};
-use protocol::id::Address;
+use protocol::id::{Address, Hash32};
 use protocol::machine::Machine as _;
 use protocol::origin::RequestId;
 use protocol::signing::SigningKey;
@@ -255,20 +255,24 @@ impl Host {
         self.disk.peaks.count
     }
 
-    /// What a light peer still has to do, for people.
+    /// What a light peer still has to do, for people; without relayers its actions
+    /// have nowhere to go.
     #[must_use]
-    pub fn unfinished(&self) -> Option<String> {
+    pub fn unfinished(&self, has_relayers: bool) -> Option<String> {
         if let Some((root, _)) = self.disk.wanted.first_key_value() {
             return Some(format!("fetch {root}"));
         }
-        if let Some((digest, wish)) = self.disk.wishes.first_key_value() {
+        let can_be_done = |(_, wish): &(&Hash32, &Wish)| {
+            has_relayers || (wish.root.is_some() && wish.handed_in.is_none())
+        };
+        if let Some((digest, wish)) = self.disk.wishes.iter().find(can_be_done) {
             return Some(match &wish.root {
                 Some(root) => format!("publish {}", root.cid),
                 None => format!("relay {digest}"),
             });
         }
         let is_busy = self.light.as_ref().is_some_and(Light::is_busy);
-        is_busy.then(|| "bring a root to all its holders".to_owned())
+        (has_relayers && is_busy).then(|| "bring a root to all its holders".to_owned())
     }
 
     fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {

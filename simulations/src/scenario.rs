@@ -266,6 +266,8 @@ const PRESETS: &[(&str, &str)] = &[
     ("gossip", include_str!("../presets/gossip.toml")),
     ("vault", include_str!("../presets/vault.toml")),
     ("relayer", include_str!("../presets/relayer.toml")),
+    ("orphan", include_str!("../presets/orphan.toml")),
+    ("halt", include_str!("../presets/halt.toml")),
     ("reorg", include_str!("../presets/reorg.toml")),
 ];
 

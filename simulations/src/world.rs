@@ -380,6 +380,21 @@ impl World {
             .len()
     }
 
+    /// Staked peers that are up and have promised a root, or have its first block.
+    fn disks(&self, root: &Cid) -> usize {
+        let hosts = self.hosts[..self.staked].iter().filter(|host| host.is_up);
+        let has = |host: &&Host| {
+            host.disk.leases.contains_key(root) || host.disk.blocks.contains_key(root)
+        };
+        hosts.filter(has).count()
+    }
+
+    /// Durable roots whose action landed: only they have to stay.
+    fn published(&self) -> Vec<Cid> {
+        let is_landed = |root: &&Cid| self.ctx.checkers.is_landed(root, &self.ctx.chain);
+        self.roots.iter().filter(is_landed).copied().collect()
+    }
+
     fn effective_target(&self) -> usize {
         let down: BTreeSet<Address> = self.hosts[..self.staked]
             .iter()
@@ -393,7 +408,7 @@ impl World {
     /// Measures how long roots are short of replicas.
     fn measure_repair(&mut self) {
         let target = self.effective_target();
-        for root in self.roots.clone() {
+        for root in self.published() {
             let is_short = self.replicas(&root, false) < target;
             match (is_short, self.short_since.contains_key(&root)) {
                 (true, false) => {
@@ -413,14 +428,23 @@ impl World {
     fn unfinished(&self, is_exact: bool) -> Vec<(&'static str, String)> {
         let mut missing = Vec::new();
         let target = self.effective_target();
-        for root in &self.roots {
-            let replicas = self.replicas(root, is_exact);
+        let (checkers, chain) = (&self.ctx.checkers, &self.ctx.chain);
+        let abandoned = checkers.abandoned(chain, self.ctx.now);
+        for root in abandoned {
+            let disks = self.disks(&root);
+            if disks > 0 {
+                missing.push((UPLOADS, format!("{root} is on {disks} disks")));
+            }
+        }
+        for root in self.published() {
+            let replicas = self.replicas(&root, is_exact);
             if replicas < target {
                 let text = format!("{root} has {replicas} of {target} replicas");
                 missing.push((ROOTS, text));
             }
         }
         let all = self.ctx.chain.entries().len() as u64;
+        let has_relayers = self.scenario.population.identity_max > 0;
         for host in &self.hosts[self.staked..] {
             if host.entry_count() != all {
                 let text = format!(
@@ -430,7 +454,7 @@ impl World {
                 );
                 missing.push((ENTRIES, text));
             }
-            if let Some(what) = host.unfinished() {
+            if let Some(what) = host.unfinished(has_relayers) {
                 missing.push((RESIDENTS, format!("peer {} has to {what}", host.idx)));
             }
         }
@@ -444,7 +468,7 @@ impl World {
     fn judge(&mut self) {
         let now = self.ctx.now;
         let missing = self.unfinished(true);
-        for rule in [ROOTS, ENTRIES, RESIDENTS, ACTIONS] {
+        for rule in [ROOTS, UPLOADS, ENTRIES, RESIDENTS, ACTIONS] {
             let mut of_rule = missing.iter().filter(|(broken, _)| *broken == rule);
             let first = of_rule.next().map(|(_, text)| text.clone());
             self.ctx.checkers.observe(rule, first.is_none(), now, || {
@@ -476,6 +500,7 @@ fn local_kind(local: &Local) -> u8 {
 }
 
 const ROOTS: &str = "in the end every root is back at its effective target";
+const UPLOADS: &str = "an upload whose action never lands is gone from every disk in the end";
 const ENTRIES: &str = "in the end every light peer has every entry";
 const RESIDENTS: &str = "in the end every fetch, publication and action is done";
 const ACTIONS: &str = "in the end every accepted action has landed";

@@ -286,6 +286,9 @@ impl Host {
     fn handle_author_event(&mut self, event: Event, ctx: &mut Ctx) {
         match event {
             Event::Durable { digest, roots } => {
+                for (root, _) in &roots {
+                    ctx.checkers.note_durable(*root, digest, ctx.now);
+                }
                 if let Some(wish) = self.disk.wishes.get_mut(&digest)
                     && wish.handed_in.is_none()
                 {

@@ -77,3 +77,13 @@ fn accepted_actions_land_once() {
 fn what_deep_reorganisations_undo_lands_again() {
     check("reorg");
 }
+
+#[test]
+fn what_is_never_published_is_gone_from_every_disk() {
+    check("orphan");
+}
+
+#[test]
+fn uploads_outlive_a_halt_of_the_chain() {
+    check("halt");
+}
