@@ -4,7 +4,7 @@
 //! machines, network, disk and chain as `node` does, with a disk and a chain
 //! that a crash and a seed can reach.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::engine::digest64;
 use crate::wire::{Message, Protocol, Topic};
 use crate::world::{Ctx, Local};
 
+mod adversary;
 mod content;
 mod discovery;
 mod disk;
@@ -32,8 +33,11 @@ mod exchange;
 mod identity;
 mod light;
 
+pub use adversary::Kind;
+pub(crate) use content::published_root;
 pub use disk::{Disk, Wish};
 
+use adversary::Adversary;
 use exchange::Exchange;
 use identity::Identity;
 use light::Light;
@@ -55,9 +59,17 @@ pub struct Host {
     pub is_up: bool,
     /// Rises with each start; events of an earlier life are void.
     pub life: u32,
+    /// When it started last.
+    pub started: Moment,
+    /// Peers that its content role counts as lost.
+    pub lost: BTreeSet<Address>,
     key: SigningKey,
     registry: Arc<RegistryAt>,
-    seen: HashSet<u64>,
+    adversary: Option<Adversary>,
+    /// Roots that the content role releases after checked reads.
+    released: BTreeSet<Cid>,
+    /// Gossiped messages by their hash, and when each was seen first.
+    seen: HashMap<u64, Moment>,
     tokens: BTreeMap<Token, Gossiped>,
     next_token: u64,
     pending: BTreeMap<u64, (Address, Pending)>,
@@ -84,6 +96,8 @@ pub struct Character {
     pub is_staked: bool,
     /// True for a peer that breaks the rules.
     pub is_liar: bool,
+    /// What it does against the others.
+    pub adversary: Option<Kind>,
 }
 
 /// A gossiped message whose verdict is open.
@@ -101,6 +115,8 @@ enum Pending {
     Author(protocol::author::AskId),
     Blocks(protocol::exchange::FetchId, protocol::exchange::RequestId),
     Content(AskId),
+    /// Nothing depends on it.
+    Told,
     Entries,
     Registry,
     VaultWrite(u64),
@@ -125,9 +141,13 @@ impl Host {
             is_staked: character.is_staked,
             is_up: false,
             life: 0,
+            started: ctx.now,
+            lost: BTreeSet::new(),
             key: character.key,
             registry,
-            seen: HashSet::new(),
+            adversary: character.adversary.map(Adversary::new),
+            released: BTreeSet::new(),
+            seen: HashMap::new(),
             tokens: BTreeMap::new(),
             next_token: 0,
             pending: BTreeMap::new(),
@@ -150,6 +170,7 @@ impl Host {
         self.is_up = true;
         ctx.up[self.idx as usize] = true;
         self.life += 1;
+        self.started = ctx.now;
         let block = self.disk.chain_block;
         let block = ctx.chain.block(block).expect("the disk follows the chain");
         self.registry = Arc::clone(&block.registry);
@@ -165,6 +186,7 @@ impl Host {
             self.light = Some(Light::new(self.address, &self.disk, ctx));
             self.start_light(ctx);
         }
+        self.start_adversary(ctx);
         self.finish(ctx);
     }
 
@@ -178,6 +200,8 @@ impl Host {
         self.pending.clear();
         self.wake_at = None;
         self.content = None;
+        self.lost.clear();
+        self.released.clear();
         self.asked.clear();
         self.fetching.clear();
         self.identity = None;
@@ -188,7 +212,7 @@ impl Host {
     /// Takes a message from another peer.
     pub fn handle_message(&mut self, from: u32, message: Message, ctx: &mut Ctx) {
         match message {
-            Message::Gossip { id, .. } if self.seen.contains(&id) => {
+            Message::Gossip { id, .. } if self.has_seen(id, ctx.now) => {
                 ctx.metrics.duplicates += 1;
                 return;
             }
@@ -221,6 +245,7 @@ impl Host {
             Local::Scrub(root) => self.scrub(&root, ctx),
             Local::Publish => self.publish(ctx),
             Local::Act => self.act(ctx),
+            Local::Adversary => self.act_against(ctx),
             Local::Vault => self.use_vault(ctx),
             Local::Persisted(row) => self.handle_persisted(*row, ctx),
             Local::Simulate(digest) => self.handle_simulate(digest, ctx),
@@ -276,7 +301,8 @@ impl Host {
     }
 
     fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {
-        self.seen.insert(id);
+        self.seen.insert(id, ctx.now);
+        self.overhear(topic, &data);
         ctx.metrics.gossip_deliveries += 1;
         let token = Token(self.next_token);
         self.next_token += 1;
@@ -299,6 +325,11 @@ impl Host {
             // Nobody publishes pending actions here.
             Topic::Actions => self.decide(token, Verdict::Ignore, ctx),
         }
+    }
+
+    fn has_seen(&self, id: u64, now: Moment) -> bool {
+        let seen = self.seen.get(&id);
+        seen.is_some_and(|seen| now < *seen + SEEN_TIME)
     }
 
     fn decide(&mut self, token: Token, verdict: Verdict, ctx: &mut Ctx) {
@@ -328,7 +359,7 @@ impl Host {
     /// Publishes on a topic.
     fn gossip(&mut self, topic: impl Into<Topic>, data: Vec<u8>, ctx: &mut Ctx) {
         let id = digest64(&data);
-        self.seen.insert(id);
+        self.seen.insert(id, ctx.now);
         self.forward(topic.into(), id, &Bytes::from(data), self.idx, ctx);
     }
 
@@ -386,6 +417,11 @@ impl Host {
         data: &Bytes,
         ctx: &mut Ctx,
     ) {
+        if let Protocol::Known(protocol) = protocol
+            && self.answer_falsely(from, id, protocol, ctx)
+        {
+            return;
+        }
         match protocol {
             Protocol::Known(protocol @ (Known::Publish | Known::Leases)) => {
                 self.handle_content_request(from, id, protocol, data, ctx);
@@ -416,7 +452,7 @@ impl Host {
             Pending::Registry => self.handle_registry(data, ctx),
             Pending::VaultWrite(op) => self.handle_vault_written(op, peer, data, ctx),
             Pending::VaultRead(op) => self.handle_vault_read(op, peer, data, ctx),
-            Pending::VaultRepair | Pending::Repeated => {}
+            Pending::VaultRepair | Pending::Told | Pending::Repeated => {}
         }
     }
 
@@ -523,6 +559,9 @@ fn is_due(deadline: Option<(Moment, &'static str)>, now: Moment) -> bool {
 
 /// A question without an answer for this long has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A copy of a message is recognised for this long, as by the node's gossip.
+const SEEN_TIME: Duration = Duration::from_secs(300);
 
 /// A machine is not woken more often.
 const WAKE_STEP: Duration = Duration::from_millis(1);

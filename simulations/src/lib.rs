@@ -8,6 +8,7 @@ pub mod chain;
 pub mod checkers;
 pub mod engine;
 pub mod host;
+pub mod index;
 pub mod metrics;
 pub mod net;
 pub mod scenario;

@@ -49,6 +49,9 @@ pub struct Scenario {
     /// What residents do.
     #[serde(default)]
     pub workload: Workload,
+    /// Who works against the others.
+    #[serde(default)]
+    pub adversaries: Adversaries,
 }
 
 /// Who takes part.
@@ -93,6 +96,9 @@ pub struct ContentConfig {
     pub presence_seconds: u64,
     /// Silence after which a peer counts as lost.
     pub lost_after_seconds: u64,
+    /// Within how many seconds after that a root is back at its target; 0 when a
+    /// scenario says nothing of it.
+    pub repair_seconds: u64,
 }
 
 /// How often what goes wrong during the fault phase.
@@ -135,6 +141,18 @@ pub struct Workload {
     pub vault_users: usize,
 }
 
+/// How many peers of each kind work against the others.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Adversaries {
+    /// Light peers that publish others' lease pages again.
+    pub replays: usize,
+    /// Staked peers that promise what they do not have.
+    pub promises: usize,
+    /// Users that publish what others published, and delete it.
+    pub squats: usize,
+}
+
 /// What a caller chooses.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -174,6 +192,7 @@ impl Default for ContentConfig {
         Self {
             presence_seconds: 20,
             lost_after_seconds: 90,
+            repair_seconds: 0,
         }
     }
 }
@@ -268,6 +287,7 @@ const PRESETS: &[(&str, &str)] = &[
     ("relayer", include_str!("../presets/relayer.toml")),
     ("orphan", include_str!("../presets/orphan.toml")),
     ("halt", include_str!("../presets/halt.toml")),
+    ("hostile", include_str!("../presets/hostile.toml")),
     ("reorg", include_str!("../presets/reorg.toml")),
 ];
 

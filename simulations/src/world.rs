@@ -20,6 +20,7 @@ use crate::chain::{Chain, Tx};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, TraceHash, TraceRecord};
 use crate::host::Host;
+use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
@@ -46,6 +47,9 @@ pub struct World {
     short_since: BTreeMap<Cid, Moment>,
     killed: BTreeSet<u32>,
     left: BTreeSet<u32>,
+    /// Since when staked peers are down.
+    down: BTreeMap<u32, Moment>,
+    adversaries: BTreeSet<u32>,
     joined: usize,
     started: Moment,
     calm_at: Moment,
@@ -148,6 +152,8 @@ pub enum Local {
     Publish,
     /// The resident saves something.
     Act,
+    /// The adversary acts.
+    Adversary,
     /// The resident writes or reads the vault.
     Vault,
     /// A relayer's row is durable.
@@ -389,26 +395,63 @@ impl World {
         hosts.filter(has).count()
     }
 
-    /// Durable roots whose action landed: only they have to stay.
-    fn published(&self) -> Vec<Cid> {
-        let is_landed = |root: &&Cid| self.ctx.checkers.is_landed(root, &self.ctx.chain);
-        self.roots.iter().filter(is_landed).copied().collect()
-    }
-
-    fn effective_target(&self) -> usize {
-        let down: BTreeSet<Address> = self.hosts[..self.staked]
-            .iter()
+    /// Durable roots that something alive names, with their targets: only they have
+    /// to stay. A placed peer that lies about what it has counts as a replica for
+    /// the others, who look only at those that give something up.
+    fn targets(&self) -> BTreeMap<Cid, usize> {
+        let staked = self.hosts[..self.staked].iter();
+        let down: BTreeSet<Address> = staked
+            .clone()
             .filter(|host| !host.is_up)
             .map(|host| host.address)
             .collect();
+        let hollow: BTreeSet<Address> = staked
+            .filter(|host| host.is_hollow())
+            .map(|host| host.address)
+            .collect();
         let placement = self.ctx.chain.tip().registry.placement.inner();
-        placement.effective_target(REPLICAS_TARGET, &down)
+        let target = placement.effective_target(REPLICAS_TARGET, &down);
+        let index = Index::of(self.ctx.chain.entries());
+        let named = self.roots.iter().filter(|root| index.is_named(root));
+        let without = |root: &Cid| {
+            if hollow.is_empty() {
+                return target;
+            }
+            let placed = placement.place(root, REPLICAS_TARGET, &down);
+            let lying = placed.iter().filter(|peer| hollow.contains(peer)).count();
+            target.saturating_sub(lying)
+        };
+        named.map(|root| (*root, without(root))).collect()
+    }
+
+    /// Looks whether peers that are down count as lost at those that are up.
+    fn judge_lost(&mut self) {
+        let now = self.ctx.now;
+        let patience = self.ctx.params.lost_after + LOST_GRACE;
+        for (down, since) in &self.down {
+            let peer = self.hosts[*down as usize].address;
+            let registry = &self.ctx.chain.tip().registry.registry;
+            if !registry.has_role(&peer, Role::Content) {
+                continue;
+            }
+            for host in self.hosts[..self.staked].iter() {
+                let is_asked = host.is_up && !host.is_hollow();
+                if is_asked && now >= host.started.max(*since) + patience {
+                    let is_lost = host.lost.contains(&peer);
+                    self.ctx.checkers.observe(LOST, is_lost, now, || {
+                        format!("peer {} does not count peer {down} as lost", host.idx)
+                    });
+                }
+            }
+        }
     }
 
     /// Measures how long roots are short of replicas.
     fn measure_repair(&mut self) {
-        let target = self.effective_target();
-        for root in self.published() {
+        let targets = self.targets();
+        self.short_since
+            .retain(|root, _| targets.contains_key(root));
+        for (root, target) in targets {
             let is_short = self.replicas(&root, false) < target;
             match (is_short, self.short_since.contains_key(&root)) {
                 (true, false) => {
@@ -422,12 +465,31 @@ impl World {
                 (true, true) | (false, false) => {}
             }
         }
+        self.judge_repair();
+    }
+
+    /// Looks whether roots are short of replicas for too long. Who starts anew has
+    /// everybody's silence before it.
+    fn judge_repair(&mut self) {
+        let seconds = self.scenario.content.repair_seconds;
+        if seconds == 0 {
+            return;
+        }
+        let now = self.ctx.now;
+        let staked = self.hosts[..self.staked].iter();
+        let started = staked.map(|host| host.started).max().unwrap_or(now);
+        let patience = self.ctx.params.lost_after + Duration::from_secs(seconds);
+        for (root, since) in &self.short_since {
+            let is_soon = now <= started.max(*since) + patience;
+            self.ctx.checkers.observe(REPAIR, is_soon, now, || {
+                format!("{root} is short since {} s", (now - *since).as_secs())
+            });
+        }
     }
 
     /// What is still missing of everything that must happen in the end.
     fn unfinished(&self, is_exact: bool) -> Vec<(&'static str, String)> {
         let mut missing = Vec::new();
-        let target = self.effective_target();
         let (checkers, chain) = (&self.ctx.checkers, &self.ctx.chain);
         let abandoned = checkers.abandoned(chain, self.ctx.now);
         for root in abandoned {
@@ -436,7 +498,7 @@ impl World {
                 missing.push((UPLOADS, format!("{root} is on {disks} disks")));
             }
         }
-        for root in self.published() {
+        for (root, target) in self.targets() {
             let replicas = self.replicas(&root, is_exact);
             if replicas < target {
                 let text = format!("{root} has {replicas} of {target} replicas");
@@ -490,6 +552,7 @@ fn local_kind(local: &Local) -> u8 {
         Local::Scrub(_) => 44,
         Local::Publish => 45,
         Local::Act => 46,
+        Local::Adversary => 54,
         Local::Vault => 47,
         Local::Persisted(_) => 48,
         Local::Simulate(_) => 49,
@@ -504,6 +567,14 @@ const UPLOADS: &str = "an upload whose action never lands is gone from every dis
 const ENTRIES: &str = "in the end every light peer has every entry";
 const RESIDENTS: &str = "in the end every fetch, publication and action is done";
 const ACTIONS: &str = "in the end every accepted action has landed";
+
+const LOST: &str =
+    "whoever is down counts as lost everywhere soon after its silence is long enough";
+const REPAIR: &str = "a root is back at its target soon after a holder counts as lost";
+
+/// From the end of the silence to the moment that everybody knows. Chosen: more
+/// than an answer under way takes, and much less than an hour of a page.
+const LOST_GRACE: Duration = Duration::from_secs(30);
 
 /// Virtual time between two looks at the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);

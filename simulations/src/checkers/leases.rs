@@ -45,6 +45,26 @@ impl Checkers {
         );
     }
 
+    /// Notes a promise that is taken back without a release.
+    pub fn note_struck(&mut self, peer: u32, root: &Cid, may_go: bool, now: Moment) {
+        self.findings.observe(
+            "a lease of what is named, or was within a day, ends by a release after checked reads",
+            may_go,
+            now,
+            || format!("peer {peer} took its promise of {root} back"),
+        );
+    }
+
+    /// Notes that a peer wants to fetch a root as a missing replica.
+    pub fn note_repairing(&mut self, peer: u32, root: &Cid, has_reason: bool, now: Moment) {
+        self.findings.observe(
+            "repair looks after no root that nothing published names",
+            has_reason,
+            now,
+            || format!("peer {peer} wants {root}"),
+        );
+    }
+
     /// Notes a page that was signed.
     pub fn note_page(&mut self, page: &SignedPage, now: Moment) {
         let record = &page.record;

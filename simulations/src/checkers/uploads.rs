@@ -23,13 +23,6 @@ impl Checkers {
         self.uploads.offers.insert(root, (digest, now));
     }
 
-    /// True when the action that a root was offered with is in a final block.
-    #[must_use]
-    pub fn is_landed(&self, root: &Cid, chain: &Chain) -> bool {
-        let offer = self.uploads.offers.get(root);
-        offer.is_some_and(|(digest, _)| chain.landed(digest) > 0)
-    }
-
     /// Roots whose action had its time to land and is in no final block.
     pub fn abandoned(&self, chain: &Chain, now: Moment) -> impl Iterator<Item = Cid> {
         let time = HolderConfig::default().unpublished_ttl + GRACE;

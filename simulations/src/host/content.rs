@@ -21,10 +21,14 @@ use protocol::wire;
 
 use super::exchange::Goal;
 use super::{Host, Pending, is_due};
+use crate::index::Index;
 use crate::world::{Ctx, Local};
 
 impl Host {
     pub(super) fn start_content(&mut self, ctx: &mut Ctx) {
+        if self.is_hollow() {
+            return;
+        }
         let config = content_config(self.address, ctx);
         let registry = Arc::clone(&self.registry.at);
         let seed = ctx.rng.below(u64::MAX);
@@ -81,10 +85,14 @@ impl Host {
         self.tell_content(Input::Registry(registry), ctx);
     }
 
-    /// Tells that a final block named roots.
+    /// Tells that a final block changed what names roots.
     pub(super) fn note_entries(&mut self, entries: &[Entry], ctx: &mut Ctx) {
-        let named = entries.iter().flat_map(named_roots);
-        let roots: Vec<Cid> = named.map(|(root, _)| root).collect();
+        if entries.is_empty() {
+            return;
+        }
+        let index = self.index(ctx);
+        let ids = entries.iter().map(|entry| entry.action.action.entity_id);
+        let roots: Vec<Cid> = ids.filter_map(|id| index.root_of(id)).collect();
         if !roots.is_empty() {
             self.tell_content(Input::Renamed(roots), ctx);
         }
@@ -157,6 +165,9 @@ impl Host {
                 let is_whole = self.disk.has_root(root);
                 ctx.checkers.note_promise(self.idx, root, is_whole, ctx.now);
             }
+            if let Row::Lease(root, None) = &row {
+                self.note_struck(root, ctx);
+            }
             self.disk.put(row);
         }
         let is_done = true;
@@ -190,7 +201,8 @@ impl Host {
                 self.later(Input::LookedUp { id, user, capacity }, ctx);
             }
             Output::ReadReferences { roots } => {
-                let references = roots.iter().map(|root| self.reference(*root, ctx));
+                let index = self.index(ctx);
+                let references = roots.iter().map(|root| reference(&index, *root));
                 let references = references.collect();
                 self.later(Input::References(references), ctx);
             }
@@ -237,7 +249,7 @@ impl Host {
                 let lacking = roots.into_iter().filter(lacks).collect();
                 self.later(Input::Inspected { lacking }, ctx);
             }
-            Output::Note(note) => note_metrics(&note, ctx),
+            Output::Note(note) => self.heed(&note, ctx),
         }
     }
 
@@ -270,42 +282,72 @@ impl Host {
         })
     }
 
-    /// What the index of this peer says of a root: the final entries up to its
-    /// block.
-    fn reference(&self, root: Cid, ctx: &Ctx) -> Reference {
-        let names = |entry: &&Entry| named_roots(entry).any(|(named, _)| named == root);
-        let mut users: Vec<UserId> = self
-            .indexed(ctx)
-            .filter(names)
-            .map(|entry| entry.action.action.user_id)
-            .collect();
-        users.dedup();
-        Reference {
-            root,
-            owners: users.into_iter().map(owner).collect(),
-        }
+    /// What this peer's index says: the final entries up to its block.
+    fn index(&self, ctx: &Ctx) -> Index {
+        Index::of(self.indexed(ctx))
     }
 
-    fn indexed<'a>(&self, ctx: &'a Ctx) -> impl Iterator<Item = &'a Entry> {
+    pub(super) fn indexed<'a>(&self, ctx: &'a Ctx) -> impl Iterator<Item = &'a Entry> {
         let last = self.disk.chain_block;
         let entries = ctx.chain.entries().iter();
         entries.take_while(move |entry| entry.position.block_number <= last)
     }
 
     fn scan(&self, after: Option<Cid>, ctx: &mut Ctx) {
-        let mut roots: Vec<Cid> = self
-            .indexed(ctx)
-            .flat_map(named_roots)
-            .map(|(root, _)| root)
+        let index = self.index(ctx);
+        let roots = index.roots().into_keys();
+        let mut roots: Vec<Cid> = roots
             .filter(|root| after.is_none_or(|after| *root > after))
             .collect();
-        roots.sort_unstable();
-        roots.dedup();
         let is_over = roots.len() <= SCANNED_MAX;
         roots.truncate(SCANNED_MAX);
-        let roots = roots.iter().map(|root| self.reference(*root, ctx));
+        let roots = roots.iter().map(|root| reference(&index, *root));
         let roots = roots.collect();
         self.later(Input::Scanned { roots, is_over }, ctx);
+    }
+
+    /// Notes whether a promise that is taken back may be.
+    fn note_struck(&mut self, root: &Cid, ctx: &mut Ctx) {
+        let is_released = self.released.remove(root);
+        if is_released || !self.disk.leases.contains_key(root) {
+            return;
+        }
+        let index = self.index(ctx);
+        let day = index.ended(root).map(|at| at.epoch().plus(ENDED_EPOCHS));
+        let is_over = day.is_none_or(|day| ctx.now.epoch() >= day);
+        let may_go = !index.is_named(root) && is_over;
+        ctx.checkers.note_struck(self.idx, root, may_go, ctx.now);
+    }
+
+    /// What the role tells people, and what the checkers make of it.
+    fn heed(&mut self, note: &Note, ctx: &mut Ctx) {
+        match note {
+            Note::Released(root) => {
+                ctx.metrics.releases += 1;
+                self.released.insert(*root);
+            }
+            Note::Lost(peer) => {
+                ctx.metrics.lost_peers += 1;
+                self.lost.insert(*peer);
+            }
+            Note::Back(peer) => {
+                self.lost.remove(peer);
+            }
+            Note::Repairing(root) | Note::OverQuota(root) => {
+                let has_reason =
+                    self.disk.leases.contains_key(root) || self.index(ctx).was_named(root);
+                ctx.checkers
+                    .note_repairing(self.idx, root, has_reason, ctx.now);
+            }
+            Note::NotPulled(..)
+            | Note::NotRepaired(..)
+            | Note::Damaged(_)
+            | Note::Ended(_)
+            | Note::Starved(_)
+            | Note::BookFull(_)
+            | Note::NotPersisted
+            | Note::Equivocation(..) => {}
+        }
     }
 
     fn draw(&self, id: AskId, root: Cid, points: &[Hash32], ctx: &mut Ctx) {
@@ -342,9 +384,11 @@ fn content_config(peer: Address, ctx: &Ctx) -> Config {
     }
 }
 
-/// The root that an entry's action names, and what it says of it.
-fn named_roots(entry: &Entry) -> impl Iterator<Item = (Cid, RootFacts)> + use<> {
-    published_root(&entry.action.action.metadata).into_iter()
+fn reference(index: &Index, root: Cid) -> Reference {
+    Reference {
+        root,
+        owners: index.owners(&root).into_iter().map(owner).collect(),
+    }
 }
 
 fn owner(user: UserId) -> Owner {
@@ -361,24 +405,6 @@ fn capacity() -> Capacity {
         live_bytes: 0,
         disk_bytes: 0,
         disk_free: None,
-    }
-}
-
-fn note_metrics(note: &Note, ctx: &mut Ctx) {
-    match note {
-        Note::Released(_) => ctx.metrics.releases += 1,
-        Note::Lost(_) => ctx.metrics.lost_peers += 1,
-        Note::NotPulled(..)
-        | Note::Repairing(_)
-        | Note::NotRepaired(..)
-        | Note::Damaged(_)
-        | Note::Ended(_)
-        | Note::OverQuota(_)
-        | Note::Starved(_)
-        | Note::Back(_)
-        | Note::BookFull(_)
-        | Note::NotPersisted
-        | Note::Equivocation(..) => {}
     }
 }
 
@@ -416,6 +442,10 @@ const READ_DELAY: Duration = Duration::from_micros(200);
 
 /// Roots of one step of a whole reading of the index.
 const SCANNED_MAX: usize = 64;
+
+/// Epochs that a promise outlasts the last thing that named its root
+/// (`docs/formats/lease.md`).
+const ENDED_EPOCHS: u64 = 24;
 
 /// The author's offers come before repair for this long.
 const OFFER_GRACE: Duration = Duration::from_secs(20);

@@ -346,7 +346,8 @@ impl Host {
         self.want(action, None, ctx);
     }
 
-    fn want(&mut self, action: SignedAction, root: Option<PublishRoot>, ctx: &mut Ctx) {
+    /// Has the author bring an action, and what it names, to where it belongs.
+    pub(super) fn want(&mut self, action: SignedAction, root: Option<PublishRoot>, ctx: &mut Ctx) {
         let digest = action.action.digest(&ctx.params.actions);
         let wish = Wish {
             action,
@@ -379,11 +380,30 @@ impl Host {
         self.tell_author(input, ctx);
     }
 
-    fn action(&self, kind: &str, verb: &str, metadata: String, ctx: &mut Ctx) -> SignedAction {
+    pub(super) fn action(
+        &self,
+        kind: &str,
+        verb: &str,
+        metadata: String,
+        ctx: &mut Ctx,
+    ) -> SignedAction {
+        let id = EntityId(2_000_000 + ctx.rng.below(1 << 20));
+        self.action_on(id, kind, verb, metadata, ctx)
+    }
+
+    /// Signs an action on a thing.
+    pub(super) fn action_on(
+        &self,
+        entity_id: EntityId,
+        kind: &str,
+        verb: &str,
+        metadata: String,
+        ctx: &mut Ctx,
+    ) -> SignedAction {
         Action {
             user_id: UserId(u64::from(self.idx) + 1),
             entity_type: kind.to_owned(),
-            entity_id: EntityId(2_000_000 + ctx.rng.below(1 << 20)),
+            entity_id,
             action: verb.to_owned(),
             metadata,
             nonce: Hash32(ctx.rng.array()),
@@ -393,6 +413,7 @@ impl Host {
 
     /// Takes entries that a counted head covers.
     pub(super) fn handle_applied(&mut self, entries: &[Entry], ctx: &mut Ctx) {
+        self.hear_entries(entries, ctx);
         self.tell_author(Input::Index, ctx);
         for entry in entries {
             let digest = entry.action.action.digest(&ctx.params.actions);

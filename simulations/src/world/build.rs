@@ -16,7 +16,7 @@ use super::{Ctx, Params, World, WorldEvent};
 use crate::chain::Chain;
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, TraceHash};
-use crate::host::{Character, Host};
+use crate::host::{Character, Host, Kind};
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
@@ -60,6 +60,7 @@ impl World {
             }
         }
         let liars = draw_liars(scenario, &members[..founders], peers, &mut rng);
+        let adversaries = draw_adversaries(scenario, founders, staked, peers);
         let params = params(scenario);
         let users = keys
             .iter()
@@ -76,13 +77,22 @@ impl World {
         );
         let addresses: Vec<Address> = keys.iter().map(SigningKey::address).collect();
         let all: Vec<u32> = (0..count(peers)).collect();
+        // Whoever asks to hears what staked peers gossip.
+        let mut listeners = all[..staked].to_vec();
+        let replays = adversaries
+            .iter()
+            .filter(|(_, kind)| **kind == Kind::Replays);
+        listeners.extend(replays.map(|(idx, _)| count(*idx)));
         let mut mesh_rng = Rng::stream(seed, "mesh");
+        let dishonest = (0..peers)
+            .map(|idx| liars[idx] || adversaries.contains_key(&idx))
+            .collect();
         let mut ctx = Ctx {
             now,
             chain,
             is_chain_up: true,
             is_calm: false,
-            checkers: Checkers::new(liars.clone(), now),
+            checkers: Checkers::new(dishonest, now),
             metrics: Metrics::default(),
             rng: Rng::stream(seed, "peers"),
             up: vec![false; peers],
@@ -94,7 +104,7 @@ impl World {
             addresses,
             staked: members.len(),
             everybody: Arc::new(Mesh::new(peers, &all, MESH_DEGREE, &mut mesh_rng)),
-            staked_only: Arc::new(Mesh::new(peers, &all[..staked], MESH_DEGREE, &mut mesh_rng)),
+            staked_only: Arc::new(Mesh::new(peers, &listeners, MESH_DEGREE, &mut mesh_rng)),
             ids: 0,
             durable: Vec::new(),
         };
@@ -107,6 +117,7 @@ impl World {
                     key,
                     is_staked: idx < staked,
                     is_liar: liars[idx],
+                    adversary: adversaries.get(&idx).copied(),
                 };
                 Host::new(character, &ctx)
             })
@@ -134,6 +145,8 @@ impl World {
             short_since: BTreeMap::new(),
             killed: BTreeSet::new(),
             left: BTreeSet::new(),
+            down: BTreeMap::new(),
+            adversaries: adversaries.into_keys().map(count).collect(),
             joined: founders,
             started: now,
             calm_at,
@@ -308,6 +321,26 @@ fn draw_liars(scenario: &Scenario, members: &[Staked], peers: usize, rng: &mut R
         }
     }
     liars
+}
+
+/// Adversaries are the last of those that may be: staked ones of the founders,
+/// whose first serve the other roles, and users of the light peers.
+fn draw_adversaries(
+    scenario: &Scenario,
+    founders: usize,
+    staked: usize,
+    peers: usize,
+) -> BTreeMap<usize, Kind> {
+    let wanted = &scenario.adversaries;
+    let promises = (0..founders).rev().take(wanted.promises);
+    let mut light = (staked..peers).rev();
+    let replays: Vec<usize> = light.by_ref().take(wanted.replays).collect();
+    let squats = light.take(wanted.squats);
+    promises
+        .map(|idx| (idx, Kind::Promises))
+        .chain(replays.into_iter().map(|idx| (idx, Kind::Replays)))
+        .chain(squats.map(|idx| (idx, Kind::Squats)))
+        .collect()
 }
 
 fn count(len: usize) -> u32 {

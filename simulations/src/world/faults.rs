@@ -147,11 +147,13 @@ impl World {
     fn start(&mut self, idx: u32) {
         if !self.killed.contains(&idx) {
             self.hosts[idx as usize].start(&mut self.ctx);
+            self.down.remove(&idx);
             self.tell_connections(idx);
         }
     }
 
     fn put_down(&mut self, idx: u32) {
+        self.down.insert(idx, self.ctx.now);
         self.hosts[idx as usize].crash(&mut self.ctx);
         self.tell_connections(idx);
     }
@@ -201,6 +203,7 @@ impl World {
     fn victim(&mut self, is_for_good: bool) -> Option<u32> {
         let members: Vec<u32> = (0..number(self.joined))
             .filter(|idx| !self.left.contains(idx) && !self.killed.contains(idx))
+            .filter(|idx| !self.adversaries.contains(idx))
             .collect();
         let up: Vec<u32> = members
             .iter()
@@ -401,6 +404,7 @@ impl World {
     fn probe(&mut self) {
         let now = self.ctx.now;
         self.measure_repair();
+        self.judge_lost();
         let is_settled = now >= self.calm_at + CALM_MIN && self.unfinished(true).is_empty();
         if is_settled || now >= self.end_at {
             self.is_over = true;

@@ -1,4 +1,4 @@
-//! Ten one-line defects in the production machines, each of which the
+//! Thirteen one-line defects in the production machines, each of which the
 //! simulation has to find within a hundred seeds.
 //!
 //! The patches are applied to a copy of the workspace, never to the workspace.
@@ -239,5 +239,26 @@ const MUTATIONS: &[Mutation] = &[
         file: "protocol/src/author/publication.rs",
         from: "if leases >= self.minimum && !self.is_durable {",
         to: "if leases + 1 >= self.minimum && !self.is_durable {",
+    },
+    Mutation {
+        name: "pages: a page that is told again is a sign of life",
+        scenario: "hostile",
+        file: "protocol/src/content/telling.rs",
+        from: "self.lists.note_told(record.holder, record.serial);",
+        to: "self.lists.note_told(record.holder, record.serial); self.repair.handle_presence(record.holder, now);",
+    },
+    Mutation {
+        name: "repair: a root that is only claimed is wanted",
+        scenario: "hostile",
+        file: "protocol/src/content/repair.rs",
+        from: "&& (known.is_owed || (known.is_required && self.is_wanted(root)))",
+        to: "&& (known.is_owed || self.is_wanted(root))",
+    },
+    Mutation {
+        name: "ends: a promise goes with the last thing that named its root",
+        scenario: "hostile",
+        file: "protocol/src/content/ends.rs",
+        from: "fn note_unnamed(&mut self, root: Cid, now: Moment) {",
+        to: "fn note_unnamed(&mut self, root: Cid, now: Moment) { self.strike(root);",
     },
 ];

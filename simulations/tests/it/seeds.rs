@@ -87,3 +87,8 @@ fn what_is_never_published_is_gone_from_every_disk() {
 fn uploads_outlive_a_halt_of_the_chain() {
     check("halt");
 }
+
+#[test]
+fn adversaries_act_in_vain() {
+    check("hostile");
+}
