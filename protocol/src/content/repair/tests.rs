@@ -150,6 +150,7 @@ fn a_root_is_not_called_starved_before_its_holders_could_be_heard() {
         "nobody was asked yet"
     );
     hold(&mut repair, peer(2), root(1), FACTS);
+    repair.handle_presence(peer(2), start() + Duration::from_secs(5));
     step(&mut repair, start() + Duration::from_secs(11));
     assert!(
         !drain(&mut repair).iter().any(is_starved),
