@@ -138,7 +138,7 @@ pub const INBOUND_MAX: usize = {
 /// Longest signed record on a topic in bytes; the largest, a head, has 400.
 pub const RECORD_BYTES_MAX: usize = 1024;
 
-/// Longest message on a topic in bytes: gossipsub's frame less [`KIB`] for author,
+/// Longest message on a topic in bytes: gossipsub's frame less a KiB for author,
 /// signature and topic.
 pub const GOSSIP_BYTES_MAX: usize = GOSSIP_FRAME_BYTES_MAX - KIB;
 

@@ -90,7 +90,7 @@ pub enum HolderEvent {
         /// Who has it in any case.
         author: Address,
     },
-    /// Promise the root: see [`crate::records::LeaseBook::grant`].
+    /// Promise the root: see [`super::LeaseBook::grant`].
     Grant {
         /// What.
         root: Cid,
