@@ -158,9 +158,13 @@ enum After {
 /// How far the index is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scan {
-    /// Nothing is being read; the moment of the next whole reading.
+    /// Nothing is being read.
     Idle,
     Reading,
+    /// Being read, and to be read again: what changed meanwhile is not known.
+    Outdated,
+    /// Reading failed; it is tried again with the next sign of life.
+    Broken,
 }
 
 impl Content {
@@ -350,7 +354,7 @@ impl Machine for Content {
             Input::RenamedUnknown => self.begin_scan(),
             Input::References(changed) => self.handle_references(changed, now),
             Input::Scanned { roots, is_over } => self.handle_scanned(roots, is_over, now),
-            Input::ScanBroken => self.scan = Scan::Idle,
+            Input::ScanBroken => self.scan = Scan::Broken,
             Input::Request {
                 id,
                 protocol,
@@ -397,6 +401,9 @@ impl Machine for Content {
         if now >= self.presence_at {
             self.presence_at = now + self.config.presence_interval;
             self.draft_page(now);
+            if self.scan == Scan::Broken {
+                self.begin_scan();
+            }
             self.outputs.push_back(Output::Measure);
         }
         if now >= self.relist_at {

@@ -125,17 +125,21 @@ impl Content {
         }
     }
 
-    /// Reads what the index names from the beginning.
+    /// Reads what the index names from the beginning; after a reading that is
+    /// under way, which may have passed what changed.
     pub(super) fn begin_scan(&mut self) {
-        if self.scan == Scan::Idle {
-            self.scan = Scan::Reading;
-            self.references.begin_reading();
-            self.outputs.push_back(Output::Scan { after: None });
+        match self.scan {
+            Scan::Idle | Scan::Broken => {
+                self.scan = Scan::Reading;
+                self.references.begin_reading();
+                self.outputs.push_back(Output::Scan { after: None });
+            }
+            Scan::Reading | Scan::Outdated => self.scan = Scan::Outdated,
         }
     }
 
     pub(super) fn handle_scanned(&mut self, roots: Vec<Reference>, is_over: bool, now: Moment) {
-        if self.scan != Scan::Reading {
+        if matches!(self.scan, Scan::Idle | Scan::Broken) {
             return;
         }
         let last = roots.last().map(|reference| reference.root);
@@ -146,7 +150,10 @@ impl Content {
             self.outputs.push_back(Output::Scan { after: last });
             return;
         }
-        self.scan = Scan::Idle;
+        if std::mem::replace(&mut self.scan, Scan::Idle) == Scan::Outdated {
+            self.begin_scan();
+            return;
+        }
         if !self.is_current {
             return;
         }

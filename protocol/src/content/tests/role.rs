@@ -287,6 +287,42 @@ fn a_lost_block_is_fetched_again_under_the_standing_lease() {
 }
 
 #[test]
+fn what_changes_while_the_index_is_read_is_read_afterwards() {
+    let mut peer = Peer::new(10);
+    peer.promise(root(1), &[7]);
+    // The reading began before the change and ends after it, without it.
+    peer.content.handle(Input::RenamedUnknown, peer.now);
+    while peer.content.poll().is_some() {}
+    let before = vec![peer.reference(root(1))];
+    peer.index.clear();
+    peer.content.handle(Input::RenamedUnknown, peer.now);
+    peer.feed(Input::Scanned {
+        roots: before,
+        is_over: true,
+    });
+    assert!(matches!(
+        peer.content.standing(&root(1)),
+        Standing::Ended(_)
+    ));
+}
+
+#[test]
+fn an_index_that_cannot_be_read_is_read_again_soon() {
+    let mut peer = Peer::new(11);
+    peer.promise(root(1), &[7]);
+    peer.content.handle(Input::RenamedUnknown, peer.now);
+    while peer.content.poll().is_some() {}
+    peer.index.clear();
+    peer.feed(Input::ScanBroken);
+    assert_eq!(peer.content.standing(&root(1)), Standing::Published);
+    peer.wait(Duration::from_secs(61));
+    assert!(matches!(
+        peer.content.standing(&root(1)),
+        Standing::Ended(_)
+    ));
+}
+
+#[test]
 fn an_old_page_is_no_sign_of_life() {
     let mut peer = Peer::new(9);
     peer.feed(Input::Connected(BTreeSet::new()));
