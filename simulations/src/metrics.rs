@@ -89,6 +89,17 @@ impl Metrics {
         .collect()
     }
 
+    /// Inputs of role machines by machine and name.
+    #[must_use]
+    pub fn inputs(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for ((machine, name), count) in &self.inputs {
+            let of_machine = all.entry((*machine).to_owned()).or_default();
+            of_machine.insert((*name).to_owned(), *count);
+        }
+        all
+    }
+
     /// The samples by name; empty ones are left out.
     #[must_use]
     pub fn percentiles(&self) -> BTreeMap<String, Percentiles> {

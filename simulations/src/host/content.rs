@@ -98,6 +98,11 @@ impl Host {
         }
     }
 
+    /// Tells that more changed than is remembered.
+    pub(super) fn note_entries_unknown(&mut self, ctx: &mut Ctx) {
+        self.tell_content(Input::RenamedUnknown, ctx);
+    }
+
     pub(super) fn handle_content_request(
         &mut self,
         from: u32,
@@ -130,7 +135,13 @@ impl Host {
             .collect();
         for cid in bad {
             self.disk.drop_block(&cid);
-            self.tell_content(Input::BlockLost(cid), ctx);
+            // The store's news overflow now and then, and names are lost.
+            let is_known = cid.hash().digest().last().is_some_and(|byte| byte & 1 == 0);
+            let lost = match is_known {
+                true => Input::BlockLost(cid),
+                false => Input::BlocksLost,
+            };
+            self.tell_content(lost, ctx);
         }
     }
 

@@ -30,13 +30,19 @@ impl Host {
             }
             return;
         }
+        let has_much_news = ctx.chain.finalized() - self.disk.chain_block > NEWS_BLOCKS_MAX;
         while self.disk.chain_block < ctx.chain.finalized() {
             let number = self.disk.chain_block + 1;
             let block = ctx.chain.block(number).cloned();
             let block = block.expect("final blocks stay");
             self.handle_final_block(&block, ctx);
             self.disk.chain_block = number;
-            self.note_entries(&block.entries, ctx);
+            if !has_much_news {
+                self.note_entries(&block.entries, ctx);
+            }
+        }
+        if has_much_news {
+            self.note_entries_unknown(ctx);
         }
         self.note_height(ctx);
         self.handle_chain_tip(ctx);
@@ -302,6 +308,10 @@ impl Host {
 fn lies_about(block: &Block) -> bool {
     !block.entries.is_empty() && block.hash.0[0] & 1 == 0
 }
+
+/// Blocks whose changes are told one by one; after more of them the news have
+/// overflown, as in the node.
+const NEWS_BLOCKS_MAX: u64 = 4;
 
 /// Entries in one answer.
 const ANSWER_ENTRIES_MAX: usize = 256;

@@ -47,6 +47,8 @@ pub struct Report {
     pub counters: BTreeMap<String, u64>,
     /// Times by name.
     pub times: BTreeMap<String, Percentiles>,
+    /// Inputs that the shells gave, by machine and name.
+    pub inputs: BTreeMap<String, BTreeMap<String, u64>>,
     /// BLAKE3 over every delivered event, 64 hexadecimal digits.
     pub trace_hash: String,
 }
@@ -74,6 +76,7 @@ impl Report {
             checks: ctx.checkers.checks(),
             counters: ctx.metrics.counters(),
             times: ctx.metrics.percentiles(),
+            inputs: ctx.metrics.inputs(),
             trace_hash: world.trace().finish(),
         }
     }
