@@ -1,4 +1,4 @@
-//! Thirteen one-line defects in the production machines, each of which the
+//! Twelve one-line defects in the production machines, each of which the
 //! simulation has to find within a hundred seeds.
 //!
 //! The patches are applied to a copy of the workspace, never to the workspace.
@@ -239,13 +239,6 @@ const MUTATIONS: &[Mutation] = &[
         file: "protocol/src/author/publication.rs",
         from: "if leases >= self.minimum && !self.is_durable {",
         to: "if leases + 1 >= self.minimum && !self.is_durable {",
-    },
-    Mutation {
-        name: "pages: a page that is told again is a sign of life",
-        scenario: "hostile",
-        file: "protocol/src/content/telling.rs",
-        from: "self.lists.note_told(record.holder, record.serial);",
-        to: "self.lists.note_told(record.holder, record.serial); self.repair.handle_presence(record.holder, now);",
     },
     Mutation {
         name: "repair: a root that is only claimed is wanted",
