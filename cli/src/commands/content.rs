@@ -304,7 +304,7 @@ async fn replicate(
                 return fail(
                     "publish_failed",
                     format!("the file was not published: {}", reason.unwrap_or_default()),
-                    "see `coliving status` and `coliving peers`",
+                    "what arrived at others stays there: run it again; `coliving peers` shows who is there",
                 );
             }
             PublicationState::Durable | PublicationState::Relayed if waiting.no_wait => break,

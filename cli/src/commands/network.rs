@@ -166,6 +166,14 @@ pub(crate) async fn show_root(context: &Context, cid: &str) -> anyhow::Result<()
     context.output.result(&value, || root_view(&value))
 }
 
+/// What the peers that did not answer hold is not known.
+fn unanswered(silent: usize) -> String {
+    match silent {
+        0 => String::new(),
+        _ => format!("{silent} peers; what they hold is not known, ask again"),
+    }
+}
+
 /// A root, and a line for each peer that should hold it or does.
 fn root_view(root: &Value) -> String {
     let list = |name: &str| root[name].as_array().map_or(&[][..], Vec::as_slice);
@@ -177,6 +185,7 @@ fn root_view(root: &Value) -> String {
         ("leases", text(root, "leases")),
         ("target", text(root, "target")),
         ("missing", text(root, "missing")),
+        ("without answer", unanswered(list("silent").len())),
     ]);
     let leases = list("lease_list");
     let held = leases.iter().map(|lease| {

@@ -223,7 +223,9 @@ pub(super) async fn root(
             })
         });
         row["lease_list"] = details.collect();
-        // Operators without a live peer cannot hold anything.
+        // Operators without a live peer cannot hold anything; who did not answer is
+        // named, because what it holds is not known.
+        row["silent"] = json!(silent);
         let target = view.placement.effective_target(REPLICAS_TARGET, &silent);
         row["target"] = json!(target);
         row["missing"] = json!(target.saturating_sub(leases.len()));
