@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use protocol::action::{Action, SignedAction};
 use protocol::amount::{Dgc, U256};
 use protocol::entity::build::{Builder, UserFields};
@@ -24,7 +25,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::index::IndexHandle;
 use crate::metrics::Metrics;
-use crate::net::{self, NetConfig};
+use crate::net::{self, NetConfig, Protocol};
 use crate::store::StoreHandle;
 
 /// A development chain with the contracts on it; the wallet with seed 1 holds
@@ -289,6 +290,23 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .expect("it happens within a minute")
+}
+
+/// The answer to a request that is safe to repeat. A connection of two that just
+/// met may be closed for its twin, and one to a former life ends: asked again.
+pub(crate) async fn ask(by: &Context, of: Address, protocol: Protocol, body: Vec<u8>) -> Bytes {
+    within(async {
+        loop {
+            match by.net.request(of, protocol, body.clone()).await {
+                Ok(answer) => return answer,
+                Err(error) if error.is_retryable() => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    })
+    .await
 }
 
 /// Looks again and again until something holds.

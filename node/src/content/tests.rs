@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};
 use crate::testing::{
-    TestChain, ada, ada_joins, address, apply, by_ada, introduce, kill, noise, peer_key, until,
-    within,
+    TestChain, ada, ada_joins, address, apply, ask, by_ada, introduce, kill, noise, peer_key,
+    until, within,
 };
 use protocol::author::{PublishRoot, PublishState};
 
@@ -368,14 +368,14 @@ async fn a_holder_comes_back_with_its_promises_and_mends_its_disk() {
     let others: BTreeSet<Address> = others.iter().map(|other| other.peer).collect();
     assert!(others.is_subset(&claimants(&member.context, root)));
 
-    let asking = &village.holders[0].context.net;
+    let asking = &village.holders[0].context;
     let (mut asked, mut is_hurt) = (cids.clone(), false);
     while !asked.is_empty() {
         let request = Request {
             cids: asked.clone(),
         };
-        let body = asking.request(address(2), Protocol::Blocks, request.encode());
-        let response = Response::decode(&within(body).await.unwrap()).unwrap();
+        let answer = ask(asking, address(2), Protocol::Blocks, request.encode()).await;
+        let response = Response::decode(&answer).unwrap();
         is_hurt |= response.answers.contains(&Answer::Missing);
         asked.drain(..response.answers.len());
     }

@@ -27,7 +27,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::net::Protocol;
 use crate::testing::{
-    ADA, CHAIN_ID, TestChain, address, introduce, key, kill, noise, peer_key, until, within,
+    ADA, CHAIN_ID, TestChain, address, ask, introduce, key, kill, noise, peer_key, until,
 };
 use crate::{content, exchange};
 
@@ -142,9 +142,9 @@ impl Stage {
     }
 
     async fn ask(&self, request: &Request) -> Response {
-        let (net, body) = (&self.author.context.net, request.to_bytes());
-        let answer = net.request(address(HOLDER), Protocol::Publish, body);
-        Response::from_bytes(&within(answer).await.unwrap()).unwrap()
+        let (by, body) = (&self.author.context, request.to_bytes());
+        let answer = ask(by, address(HOLDER), Protocol::Publish, body).await;
+        Response::from_bytes(&answer).unwrap()
     }
 
     /// Offers a file of the author's with its action; answers the first answer.
@@ -208,9 +208,8 @@ impl Other {
         let domain = self.context.contracts.domain();
         let lease = Box::new(Signed::new(lease, &domain, &peer_key(self.seed)));
         let request = listing::Request::Announce { lease }.to_bytes();
-        let net = &self.context.net;
-        let answer = within(net.request(address(HOLDER), Protocol::Leases, request)).await;
-        let answer = listing::Response::from_bytes(&answer.unwrap()).unwrap();
+        let answer = ask(&self.context, address(HOLDER), Protocol::Leases, request).await;
+        let answer = listing::Response::from_bytes(&answer).unwrap();
         assert_eq!(answer, listing::Response::Noted);
     }
 
