@@ -450,7 +450,7 @@ async fn neighbours_are_dialled_held_and_dialled_again() {
         ada.net.connect(other.address()).await.unwrap();
     }
     ada.until_connected(cyd.address(), false).await;
-    assert!(ada.net.connected().borrow().contains(&ben.address()));
+    ada.until_connected(ben.address(), true).await;
     let infos = ada.net.peers_info().await;
     let neighbours = infos.iter().filter(|info| info.neighbour);
     assert_eq!(
