@@ -44,7 +44,7 @@ pub struct AddressBook {
 pub enum Wish {
     /// Free a peer, which is staked, from the limits on connections.
     Exempt(PeerKey),
-    /// Hold a peer, which is staked no longer, to the limits again.
+    /// Hold a peer that has left the stake to the limits again.
     Limit(PeerKey),
 }
 

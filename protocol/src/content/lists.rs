@@ -177,7 +177,7 @@ impl Content {
         });
     }
 
-    /// Drops what no longer binds its holders, once an epoch.
+    /// Drops what has ceased to bind its holders, once an epoch.
     pub(super) fn expire_claims(&mut self, epoch: Epoch) {
         let mut rows = Vec::new();
         let holders: Vec<Address> = self.view.holders().collect();

@@ -21,10 +21,12 @@ use crate::records::Lease;
 use crate::time::Moment;
 
 mod bucket;
+mod liveness;
 mod queue;
 
 pub use bucket::TokenBucket;
 
+use liveness::Liveness;
 use queue::{Line, Queue};
 
 /// Decides what this peer should fetch and what it may release.
@@ -36,10 +38,7 @@ pub struct Repair {
     roots: BTreeMap<Cid, Root>,
     /// The roots of each holder, for when it is lost.
     holdings: BTreeMap<Address, BTreeSet<Cid>>,
-    seen: BTreeMap<Address, Moment>,
-    /// When each peer that is not lost will be, unless it is heard of.
-    deadlines: BTreeSet<(Moment, Address)>,
-    lost: BTreeSet<Address>,
+    liveness: Liveness,
     /// When every peer that lives was heard of.
     heard_at: Moment,
     /// True from then on; before, a root without known holders may have some.
@@ -285,15 +284,13 @@ impl Repair {
                 step_at: now,
             },
             heard_at: now + config.lost_after,
+            liveness: Liveness::new(config.lost_after),
             has_heard: false,
             config,
             me,
             placement: Arc::clone(&placement),
             roots: BTreeMap::new(),
             holdings: BTreeMap::new(),
-            seen: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
-            lost: BTreeSet::new(),
             queue: Queue::default(),
             fetching: BTreeMap::new(),
             claimed_count: 0,
@@ -311,28 +308,11 @@ impl Repair {
 
     /// Takes another registry snapshot; every root is looked at again.
     pub fn handle_placement(&mut self, placement: Arc<dyn Place>, now: Moment) {
-        let peers: BTreeSet<Address> = placement.peers().into_iter().collect();
-        let gone: Vec<Address> = self
-            .seen
-            .keys()
-            .filter(|peer| !peers.contains(*peer))
-            .copied()
-            .collect();
-        for peer in gone {
-            if let Some(seen) = self.seen.remove(&peer) {
-                self.deadlines
-                    .remove(&(seen + self.config.lost_after, peer));
-            }
-            self.lost.remove(&peer);
-        }
+        let mut peers: BTreeSet<Address> = placement.peers().into_iter().collect();
         self.queue.retain(|peer| peers.contains(peer));
         self.placement = placement;
-        for peer in peers {
-            if peer != self.me && !self.seen.contains_key(&peer) {
-                self.seen.insert(peer, now);
-                self.deadlines.insert((now + self.config.lost_after, peer));
-            }
-        }
+        peers.remove(&self.me);
+        self.liveness.watch(&peers, now);
         self.start_pass();
     }
 
@@ -340,18 +320,7 @@ impl Repair {
     /// or an answer; `at` is not in the future. Strangers to the registry are
     /// ignored.
     pub fn handle_presence(&mut self, peer: Address, at: Moment) {
-        let Some(seen) = self.seen.get_mut(&peer) else {
-            return;
-        };
-        if *seen >= at {
-            return;
-        }
-        self.deadlines
-            .remove(&(*seen + self.config.lost_after, peer));
-        *seen = at;
-        self.deadlines
-            .insert((*seen + self.config.lost_after, peer));
-        if self.lost.remove(&peer) {
+        if self.liveness.hear(peer, at) {
             self.events.push_back(Event::Returned { peer });
             self.work.holders.push_front((peer, None));
             self.start_pass();
@@ -593,8 +562,8 @@ impl Repair {
         if self.has_work() {
             next = next.min((self.work.step_at, "repair step"));
         }
-        if let Some((at, _)) = self.deadlines.first() {
-            next = next.min((*at, "peer counts as lost"));
+        if let Some(at) = self.liveness.deadline() {
+            next = next.min((at, "peer counts as lost"));
         }
         if let Some((at, _)) = self.retries.first() {
             next = next.min((*at, "repair retry"));
@@ -619,7 +588,7 @@ impl Repair {
             queued: self.queue.len(),
             fetching: self.fetching.len(),
             starved: self.starved.len(),
-            lost: self.lost.len(),
+            lost: self.liveness.lost().len(),
             is_scanning: self.has_work(),
         }
     }
@@ -627,7 +596,7 @@ impl Repair {
     /// The peers that count as lost.
     #[must_use]
     pub fn lost(&self) -> &BTreeSet<Address> {
-        &self.lost
+        self.liveness.lost()
     }
 
     /// The live holders of a root as far as known, this peer among them. Claims
@@ -698,15 +667,11 @@ impl Repair {
     }
 
     fn is_live(&self, peer: &Address) -> bool {
-        !self.lost.contains(peer) && self.placement.operator_of(peer).is_some()
+        !self.lost().contains(peer) && self.placement.operator_of(peer).is_some()
     }
 
     fn find_lost(&mut self, now: Moment) {
-        while let Some(&(at, peer)) = self.deadlines.first()
-            && at <= now
-        {
-            self.deadlines.pop_first();
-            self.lost.insert(peer);
+        while let Some(peer) = self.liveness.pop_lost(now) {
             self.events.push_back(Event::Lost { peer });
             // Its own roots first; the pass then finds where it was wanted.
             self.work.holders.push_back((peer, None));
@@ -803,7 +768,7 @@ impl Repair {
     }
 
     fn wanted(&self, root: &Cid) -> Vec<Address> {
-        self.placement.place(root, self.config.target, &self.lost)
+        self.placement.place(root, self.config.target, self.lost())
     }
 
     fn enqueue(&mut self, place: queue::Place, root: Cid) {

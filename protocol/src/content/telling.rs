@@ -17,7 +17,7 @@ use super::listing::{Request, Response};
 
 impl Content {
     /// Does what is due once an epoch: claims end first, so that nothing is
-    /// decided by what binds no longer.
+    /// decided by what has ended.
     pub(super) fn note_epoch(&mut self, now: Moment) {
         let epoch = now.epoch();
         if epoch == self.epoch {

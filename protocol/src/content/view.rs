@@ -280,7 +280,7 @@ impl<L: Leaf> View<L> {
         Ok(change)
     }
 
-    /// Drops what no longer binds its holder in `epoch`: leaves that ended, and
+    /// Drops what does not bind its holder in `epoch`: leaves that ended, and
     /// all that were not renewed for [`PAGE_EPOCHS_MAX`] epochs.
     ///
     /// [`PAGE_EPOCHS_MAX`]: crate::records::PAGE_EPOCHS_MAX

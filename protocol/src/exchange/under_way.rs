@@ -68,7 +68,7 @@ pub struct Order<O> {
 pub enum ExchangeInput<O> {
     /// Somebody wants what is below a root.
     Fetch(Box<Order<O>>),
-    /// Somebody waits no longer.
+    /// One of those who wait has given up.
     Gone {
         /// Who.
         ticket: Ticket,
