@@ -132,6 +132,8 @@ impl TestChain {
             disk_reserve_bytes: 0,
             ..BlockStoreConfig::with_size(1 << 30)
         };
+        // Whoever still has the store of a former life open closes it in its own time.
+        disk.end_process();
         let store = StoreHandle::with_backend(Arc::new(disk.clone()), store_config).unwrap();
         let chain_config = ChainConfig {
             rpc: vec![self.chain.url()],

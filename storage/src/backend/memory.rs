@@ -31,7 +31,7 @@ struct Fault {
 }
 
 /// What a program sees, and what a power cut leaves.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
@@ -132,6 +132,19 @@ impl MemoryBackend {
             files,
             ..Disk::default()
         })))
+    }
+
+    /// Ends the process that has files open: what it wrote stays, and what its
+    /// handles write from now on reaches nobody else.
+    pub fn end_process(&self) {
+        // A writer locks its file before the disk: not both at the same time here.
+        let files = self.disk().files.clone();
+        let copies = files.into_iter().map(|(name, content)| {
+            let copy = lock(&content).clone();
+            (name, Arc::new(Mutex::new(copy)))
+        });
+        let copies = copies.collect();
+        self.disk().files = copies;
     }
 
     /// Flips one bit of a file, as a failing disk does.

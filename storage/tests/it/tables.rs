@@ -75,3 +75,21 @@ fn after_a_write_that_failed_the_same_process_goes_on() {
         check_serials(&tables, done);
     }
 }
+
+#[test]
+fn a_process_that_ended_writes_nothing_into_the_folder_of_the_next() {
+    let disk = MemoryBackend::new();
+    let former = open(&disk).unwrap();
+    assert_eq!(step(&former).unwrap(), 1);
+    disk.end_process();
+    let next = open(&disk).unwrap();
+    for serial in 2..40 {
+        assert_eq!(step(&next).unwrap(), serial);
+    }
+    step(&former).unwrap();
+    drop(former);
+    drop(next);
+    let next = open(&disk).unwrap();
+    check_serials(&next, 39);
+    assert_eq!(step(&next).unwrap(), 40);
+}
