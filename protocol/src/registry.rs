@@ -408,4 +408,6 @@ pub const WEIGHT_STAKE_MAX_DGC: u64 = 3_000_000;
 pub const WEIGHT_UNIT_DGC: u64 = 1_000;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 pub(crate) mod tests;

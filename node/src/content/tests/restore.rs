@@ -80,35 +80,15 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
         accepted: UnixSeconds(1),
         state: UploadState::Queued,
     };
-    let row = relayer::Row {
-        digest: Hash32([1; 32]),
-        revision: 1,
-        charge: Charge {
-            kind: Kind::Social,
-            owner: address(3),
-            user: ADA,
-            prefix: None,
-            gas: 1,
-        },
-        action,
-        accepted: UnixSeconds(1),
-        is_simulated: true,
-        stage: relayer::Stage::Pending,
-    };
     let written: Result<(), StoreError> = context
         .store
         .write(move |tables| {
-            tables.put(
-                VAULT,
-                &(Hash32([2; 32]), address(3)),
-                &Bytes::from_static(b"kept"),
-            )?;
             tables.put(ENDED, &root, &Epoch(1))?;
-            tables.put(UPLOADS, &upload.offer.root, &upload)?;
-            Ok(tables.put(RELAYS, &row.digest, &row)?)
+            Ok(tables.put(UPLOADS, &upload.offer.root, &upload)?)
         })
         .await;
     written.unwrap();
+    entrust(&context, action).await;
     kill(&context).await;
 
     let folder = restored(&context, &disk);

@@ -10,12 +10,13 @@ use super::super::*;
 use crate::action::Action;
 use crate::amount::Dgc;
 use crate::entry::sha256;
-use crate::id::{EntityId, OperatorNumber, Role, ServiceId, UserId, Zone};
+use crate::id::{EntityId, Role, UserId};
 use crate::placement::Purpose;
 use crate::publish;
 use crate::records::Lease;
 use crate::refusal::Refusal;
-use crate::registry::{Confirmation, Registry, RegistryEvent};
+use crate::registry::Registry;
+use crate::registry::testing::{Enrolment, registry_of};
 use crate::relayer::{Receipt, RefusalCode, Request, Response, Status};
 use crate::signing::{Signed, SigningKey};
 use crate::time::Epoch;
@@ -532,39 +533,13 @@ fn config() -> Config {
 }
 
 fn registry(keys: &[SigningKey]) -> Registry {
-    let mut registry = Registry::default();
-    for (number, key) in (1..).zip(keys) {
-        let operator = Address([u8::try_from(number).unwrap(); 20]);
-        registry.apply(&RegistryEvent::OperatorNumbered {
-            operator,
-            number: OperatorNumber(number),
-        });
-        registry.apply(&RegistryEvent::StakeChanged {
-            operator,
-            active: Dgc::whole(1000),
-        });
-        for role in Role::ALL {
-            let (id, wallet) = (ServiceId(number), key.address());
-            registry.apply(&RegistryEvent::Registered {
-                role,
-                id,
-                operator,
-                endpoint: format!("http://127.0.0.1:{number}"),
-                wallet,
-            });
-            registry.apply(&RegistryEvent::Confirmed {
-                role,
-                id,
-                wallet,
-                confirmation: Confirmation {
-                    public_key: vec![4; 64],
-                    zone: Zone::new("a"),
-                    block_number: 1,
-                },
-            });
-        }
-    }
-    registry
+    registry_of((1..).zip(keys).map(|(number, key)| Enrolment {
+        number,
+        roles: &Role::ALL,
+        wallet: key.address(),
+        public_key: key.public_key().to_vec(),
+        stake: Dgc::whole(1000),
+    }))
 }
 
 fn key(number: u8) -> SigningKey {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::amount::Dgc;
-use crate::id::{Role, ServiceId, Zone};
-use crate::registry::{BlockRef, Confirmation, Registry, RegistryEvent};
+use crate::id::Role;
+use crate::registry::Registry;
+use crate::registry::testing::{Enrolment, registry_of};
 use crate::time::UnixSeconds;
 
 #[test]
@@ -697,51 +698,18 @@ fn drain(repair: &mut Repair) -> Vec<Event> {
 }
 
 fn registry(peers: u8) -> Registry {
-    let mut registry = Registry::default();
-    for number in 1..=peers {
-        enrol(&mut registry, number, peer(number));
-    }
-    registry
+    registry_of((1..=peers).map(|number| holder(number, peer(number))))
 }
 
-/// Stakes for a content peer as an operator of its own.
-pub(in crate::content) fn enrol(registry: &mut Registry, number: u8, wallet: Address) {
-    let (operator, id) = (Address([100 + number; 20]), ServiceId(u64::from(number)));
-    let role = Role::Content;
-    let confirmation = Confirmation {
+/// A content peer as an operator of its own.
+pub(in crate::content) fn holder(number: u8, wallet: Address) -> Enrolment<'static> {
+    Enrolment {
+        number,
+        roles: &[Role::Content],
+        wallet,
         public_key: vec![number; 64],
-        zone: Zone::new(&format!("zone-{number}")),
-        block_number: 1,
-    };
-    for event in [
-        RegistryEvent::StakeChanged {
-            operator,
-            active: Dgc::whole(200_000 * u64::from(number)),
-        },
-        RegistryEvent::OperatorNumbered {
-            operator,
-            number: OperatorNumber(u64::from(number)),
-        },
-        RegistryEvent::Registered {
-            role,
-            id,
-            operator,
-            endpoint: format!("https://peer-{number}"),
-            wallet,
-        },
-        RegistryEvent::Confirmed {
-            role,
-            id,
-            wallet,
-            confirmation,
-        },
-    ] {
-        registry.apply(&event);
+        stake: Dgc::whole(200_000 * u64::from(number)),
     }
-    registry.set_block(BlockRef {
-        number: 1,
-        hash: Hash32::ZERO,
-    });
 }
 
 fn peer(number: u8) -> Address {

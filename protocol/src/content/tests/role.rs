@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::origin::{Origin, RequestId};
 use crate::publish::{Offer, Request, Response};
 use crate::records::LEASE_EPOCHS_MAX;
-use crate::registry::Registry;
+use crate::registry::testing::registry_of;
 use crate::time::UnixSeconds;
 use crate::wire::{Protocol, Topic};
 
@@ -713,10 +713,9 @@ impl Disk {
 
 /// This peer and the other one, both of which every root is placed on.
 fn registry() -> Arc<RegistryAt> {
-    let mut registry = Registry::default();
-    for (number, wallet) in [(1, key().address()), (2, other().address())] {
-        repair::tests::enrol(&mut registry, number, wallet);
-    }
+    let holders = [(1, key().address()), (2, other().address())];
+    let registry =
+        registry_of(holders.map(|(number, wallet)| repair::tests::holder(number, wallet)));
     RegistryAt::new(Arc::new(registry))
 }
 

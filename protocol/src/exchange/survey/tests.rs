@@ -1,8 +1,8 @@
 use super::*;
 use crate::amount::Dgc;
-use crate::id::{Hash32, OperatorNumber, Role, ServiceId, Zone};
+use crate::id::{Hash32, Role};
 use crate::records::Lease;
-use crate::registry::{BlockRef, Confirmation, Registry, RegistryEvent};
+use crate::registry::testing::{Enrolment, registry_of};
 use crate::signing::{Signed, SigningKey};
 use crate::time::Epoch;
 use crate::unixfs::raw_cid;
@@ -29,45 +29,13 @@ fn domain() -> Domain {
 }
 
 fn placement(peers: u8) -> Placement {
-    let mut registry = Registry::default();
-    for number in 1..=peers {
-        let (operator, id) = (Address([100 + number; 20]), ServiceId(u64::from(number)));
-        let (wallet, role) = (peer(number), Role::Content);
-        let confirmation = Confirmation {
-            public_key: key(number).public_key().to_vec(),
-            zone: Zone::new(&format!("zone-{number}")),
-            block_number: 1,
-        };
-        for event in [
-            RegistryEvent::StakeChanged {
-                operator,
-                active: Dgc::whole(200_000),
-            },
-            RegistryEvent::OperatorNumbered {
-                operator,
-                number: OperatorNumber(u64::from(number)),
-            },
-            RegistryEvent::Registered {
-                role,
-                id,
-                operator,
-                endpoint: format!("https://peer-{number}"),
-                wallet,
-            },
-            RegistryEvent::Confirmed {
-                role,
-                id,
-                wallet,
-                confirmation,
-            },
-        ] {
-            registry.apply(&event);
-        }
-    }
-    registry.set_block(BlockRef {
-        number: 1,
-        hash: Hash32::ZERO,
-    });
+    let registry = registry_of((1..=peers).map(|number| Enrolment {
+        number,
+        roles: &[Role::Content],
+        wallet: peer(number),
+        public_key: key(number).public_key().to_vec(),
+        stake: Dgc::whole(200_000),
+    }));
     Placement::new(&registry)
 }
 

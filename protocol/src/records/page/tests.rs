@@ -1,7 +1,6 @@
 use super::*;
 use crate::amount::Dgc;
-use crate::id::{OperatorNumber, ServiceId, Zone};
-use crate::registry::{Confirmation, RegistryEvent};
+use crate::registry::testing::{Enrolment, registry_of};
 use crate::signing::SigningKey;
 use crate::time::UnixSeconds;
 
@@ -71,35 +70,13 @@ fn key() -> SigningKey {
 
 /// The holder of [`key`], with stake.
 fn registry() -> Registry {
-    let (operator, wallet) = (Address([100; 20]), key().address());
-    let (role, id) = (Role::Content, ServiceId(1));
-    let mut registry = Registry::default();
-    registry.apply(&RegistryEvent::OperatorNumbered {
-        operator,
-        number: OperatorNumber(1),
-    });
-    registry.apply(&RegistryEvent::StakeChanged {
-        operator,
-        active: Dgc::whole(200_000),
-    });
-    registry.apply(&RegistryEvent::Registered {
-        role,
-        id,
-        operator,
-        endpoint: String::new(),
-        wallet,
-    });
-    registry.apply(&RegistryEvent::Confirmed {
-        role,
-        id,
-        wallet,
-        confirmation: Confirmation {
-            public_key: key().public_key().to_vec(),
-            zone: Zone::default(),
-            block_number: 1,
-        },
-    });
-    registry
+    registry_of([Enrolment {
+        number: 1,
+        roles: &[Role::Content],
+        wallet: key().address(),
+        public_key: key().public_key().to_vec(),
+        stake: Dgc::whole(200_000),
+    }])
 }
 
 const DOMAIN: Domain = Domain {
