@@ -156,9 +156,17 @@ where
         let mut work = Work::new();
         // A machine that goes on with what was stored has wishes from the start.
         self.drain(&mut work);
+        let mut taken_when_due = 0;
         loop {
             let deadline = self.machine.deadline();
+            let is_due = deadline.is_some_and(|(at, _)| at <= self.clock.now());
+            if !is_due {
+                taken_when_due = 0;
+            }
+            let takes = work.has_room() && taken_when_due < TAKEN_WHEN_DUE_MAX;
             // Ends before beginnings: what is under way makes room for what is new.
+            // What waits outside came before the deadline is noticed, so it is heard
+            // first: a peer whose sign of life lies unread is not lost.
             tokio::select! {
                 biased;
                 fact = work.next_ended() => {
@@ -166,14 +174,18 @@ where
                         self.handle(fact, &mut work);
                     }
                 }
+                fact = self.driver.next(), if takes => match fact {
+                    Some(fact) => {
+                        taken_when_due += 1;
+                        self.handle(fact, &mut work);
+                    }
+                    None => return,
+                },
                 () = self.clock.sleep_until(deadline) => {
+                    taken_when_due = 0;
                     self.machine.handle_timeout(self.clock.now());
                     self.drain(&mut work);
                 }
-                fact = self.driver.next(), if work.has_room() => match fact {
-                    Some(fact) => self.handle(fact, &mut work),
-                    None => return,
-                },
             }
         }
     }
@@ -200,6 +212,10 @@ where
 /// Writes that wait for the disk before nothing more is taken from outside: some
 /// seconds of a slow disk.
 const ORDERED_MAX: usize = 64;
+
+/// So many facts from outside are taken before a deadline that has run out, so
+/// that a flood cannot hold it off for ever.
+const TAKEN_WHEN_DUE_MAX: usize = 256;
 
 /// Questions, reads and the like that are under way before nothing more is taken
 /// from outside; larger than what any machine has under way by its own bounds.

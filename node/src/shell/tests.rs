@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use protocol::time::Moment;
+use protocol::time::{Moment, UnixSeconds};
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
@@ -121,4 +121,44 @@ async fn the_stop_ends_the_shell_while_work_is_under_way() {
     stop.cancel();
     task.await.unwrap();
     assert_eq!(heard.recv().await, None);
+}
+
+#[tokio::test]
+async fn what_waits_is_heard_before_a_deadline_that_ran_out() {
+    assert_eq!(heard_before_closed(3).await, 3);
+}
+
+#[tokio::test]
+async fn a_flood_does_not_hold_a_deadline_off() {
+    assert_eq!(
+        heard_before_closed(2 * TAKEN_WHEN_DUE_MAX).await,
+        TAKEN_WHEN_DUE_MAX
+    );
+}
+
+/// How many of `count` waiting facts are taken before a deadline of the past.
+async fn heard_before_closed(count: usize) -> usize {
+    let (facts, inbox) = mpsc::channel(count);
+    let (told, mut heard) = mpsc::channel(count + 1);
+    for number in 0..count {
+        let number = u8::try_from(number % 256).unwrap();
+        assert!(facts.try_send(Fact::Write(number)).is_ok());
+    }
+    let hands = Hands {
+        inbox,
+        told,
+        disk: None,
+    };
+    let diary = Diary {
+        closes: Some(Moment::from_unix(UnixSeconds(0))),
+        ..Diary::default()
+    };
+    let task = spawn(diary, hands, Clock::system(), CancellationToken::new());
+    let mut before = 0;
+    while heard.recv().await.expect("the deadline comes") != Wish::Closed {
+        before += 1;
+    }
+    drop(facts);
+    task.await.unwrap();
+    before
 }
