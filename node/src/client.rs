@@ -30,10 +30,10 @@ mod types;
 
 pub use download::{Download, DownloadConfig};
 pub use error::ClientError;
+pub use protocol::author::{PublishState, RelayState};
 pub use transfer::{Imported, Progress};
 pub use types::{
-    ChainAccess, Health, NodeInfo, PeerRow, Publication, PublicationRoot, PublicationState,
-    RelayState, Relayed, RootRow,
+    ChainAccess, Health, NodeInfo, PeerRow, Publication, PublicationRoot, Relayed, RootRow,
 };
 
 /// A connection to one peer's HTTP server; cheap to clone.

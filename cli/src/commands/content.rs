@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use cid::Cid;
 use indicatif::ProgressBar;
 use node::client::{
-    Client, ClientError, Download, DownloadConfig, Imported, Progress, Publication,
-    PublicationState, draw_id,
+    Client, ClientError, Download, DownloadConfig, Imported, Progress, Publication, PublishState,
+    draw_id,
 };
 use protocol::action::SignedAction;
 use protocol::entity::build::ContentFields;
@@ -298,8 +298,8 @@ async fn replicate(
     loop {
         show_progress(&bar, &publication);
         match publication.state {
-            PublicationState::Confirmed => break,
-            PublicationState::Failed => {
+            PublishState::Confirmed => break,
+            PublishState::Failed => {
                 let reason = publication.error.as_ref().map(acting::reason_of);
                 return fail(
                     "publish_failed",
@@ -307,9 +307,9 @@ async fn replicate(
                     "what arrived at others stays there: run it again; `coliving peers` shows who is there",
                 );
             }
-            PublicationState::Durable | PublicationState::Relayed if waiting.no_wait => break,
+            PublishState::Durable | PublishState::Relayed if waiting.no_wait => break,
             // Durable already: only the chain is waited for.
-            PublicationState::Relayed
+            PublishState::Relayed
                 if waited > RELAY_WAIT_MAX
                     || waited > CHAIN_LOOK_AFTER && acting::is_chain_away(client).await =>
             {
@@ -321,8 +321,8 @@ async fn replicate(
                     .hint(&format!("ask again with `coliving relay status {id}`"));
                 break;
             }
-            PublicationState::Relayed => waited += POLL_INTERVAL,
-            PublicationState::Offering | PublicationState::Durable => {}
+            PublishState::Relayed => waited += POLL_INTERVAL,
+            PublishState::Offering | PublishState::Durable => {}
         }
         tokio::time::sleep(POLL_INTERVAL).await;
         match client.publication(&id).await {
@@ -367,7 +367,7 @@ fn show_progress(bar: &ProgressBar, publication: &Publication) {
         .min();
     let target = publication.roots.iter().map(|root| root.target).max();
     bar.set_message(match publication.state {
-        PublicationState::Relayed => "waiting for the chain".to_owned(),
+        PublishState::Relayed => "waiting for the chain".to_owned(),
         _ => format!(
             "replicating, {} of {} leases",
             leases.unwrap_or_default(),

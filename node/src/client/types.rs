@@ -1,5 +1,6 @@
 //! What a peer's routes answer with, as far as clients act on it.
 
+use protocol::author::{PublishState, RelayState};
 use protocol::chain::Contracts;
 use protocol::id::{Address, Role};
 use serde::{Deserialize, Serialize};
@@ -76,27 +77,13 @@ pub struct Relayed {
     pub error: Option<Value>,
 }
 
-/// How far an action is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RelayState {
-    /// A relayer keeps it.
-    Pending,
-    /// It is in a transaction.
-    Sent,
-    /// It is in a block.
-    Confirmed,
-    /// It will not be.
-    Failed,
-}
-
 /// Where a publication stands.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Publication {
     /// The action's digest.
     pub id: String,
     /// How far it is.
-    pub state: PublicationState,
+    pub state: PublishState,
     /// Its roots.
     #[serde(default)]
     pub roots: Vec<PublicationRoot>,
@@ -109,22 +96,6 @@ pub struct Publication {
     /// Why it failed.
     #[serde(default)]
     pub error: Option<Value>,
-}
-
-/// How far a publication is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PublicationState {
-    /// Peers are being asked to hold the roots.
-    Offering,
-    /// Enough operators hold them.
-    Durable,
-    /// A relayer has the action.
-    Relayed,
-    /// The action is in a block.
-    Confirmed,
-    /// It will not be published.
-    Failed,
 }
 
 /// One root of a publication.
