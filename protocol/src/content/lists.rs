@@ -138,7 +138,7 @@ impl Content {
         if self.registry.placement.operator_of(&peer).is_none() {
             return;
         }
-        self.repair.handle_presence(peer, now);
+        self.repair.handle_presence(peer, now, now);
         let serial = listed.page.as_ref().map_or(0, |page| page.record.serial);
         match self.view.handle_listing(peer, listed, now.epoch()) {
             Ok(change) => {

@@ -319,8 +319,8 @@ impl Repair {
     /// Notes that a peer was heard of: a valid presence, page or lease of `at`,
     /// or an answer; `at` is not in the future. Strangers to the registry are
     /// ignored.
-    pub fn handle_presence(&mut self, peer: Address, at: Moment) {
-        if self.liveness.hear(peer, at) {
+    pub fn handle_presence(&mut self, peer: Address, at: Moment, now: Moment) {
+        if self.liveness.hear(peer, at, now) {
             self.events.push_back(Event::Returned { peer });
             self.work.holders.push_front((peer, None));
             self.start_pass();

@@ -100,7 +100,7 @@ impl Content {
             Ok(presence) => {
                 let record = presence.record;
                 let at = Moment::from_unix(record.time).min(now);
-                self.repair.handle_presence(record.peer, at);
+                self.repair.handle_presence(record.peer, at, now);
                 self.note_serial(record.peer, record.page_serial);
                 Verdict::Accept
             }
@@ -162,7 +162,7 @@ impl Content {
         if self.registry.placement.operator_of(&holder).is_none() {
             return;
         }
-        self.repair.handle_presence(holder, now);
+        self.repair.handle_presence(holder, now, now);
         match self.view.handle_leaf(lease, now.epoch()) {
             Ok(change) => {
                 let mut rows = Vec::new();

@@ -47,8 +47,9 @@ impl Liveness {
     }
 
     /// Notes that a peer was heard of at `at`; true when it was lost until then.
-    /// Whoever is not watched is ignored.
-    pub(super) fn hear(&mut self, peer: Address, at: Moment) -> bool {
+    /// A lost one stays lost when that is too long ago. Whoever is not watched is
+    /// ignored.
+    pub(super) fn hear(&mut self, peer: Address, at: Moment, now: Moment) -> bool {
         let Some(seen) = self.seen.get_mut(&peer) else {
             return false;
         };
@@ -57,7 +58,11 @@ impl Liveness {
         }
         self.deadlines.remove(&(*seen + self.lost_after, peer));
         *seen = at;
-        self.deadlines.insert((at + self.lost_after, peer));
+        let deadline = at + self.lost_after;
+        if self.lost.contains(&peer) && deadline <= now {
+            return false;
+        }
+        self.deadlines.insert((deadline, peer));
         self.lost.remove(&peer)
     }
 

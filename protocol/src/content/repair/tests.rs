@@ -100,15 +100,39 @@ fn the_roots_with_the_fewest_holders_come_first() {
 fn a_peer_is_lost_once_it_was_silent_for_long() {
     let mut repair = one(&[ME, peer(2)], 2);
     let heard = start() + Duration::from_secs(5);
-    repair.handle_presence(peer(2), heard);
+    repair.handle_presence(peer(2), heard, heard);
     repair.handle_timeout(start() + Duration::from_secs(10));
     assert!(repair.lost().is_empty());
     repair.handle_timeout(heard + Duration::from_secs(10));
     assert_eq!(drain(&mut repair), [Event::Lost { peer: peer(2) }]);
-    repair.handle_presence(peer(2), heard);
+    repair.handle_presence(peer(2), heard, heard);
     assert!(!repair.lost().is_empty(), "an old presence proves nothing");
-    repair.handle_presence(peer(2), heard + Duration::from_secs(11));
+    repair.handle_presence(
+        peer(2),
+        heard + Duration::from_secs(11),
+        heard + Duration::from_secs(11),
+    );
     assert_eq!(drain(&mut repair), [Event::Returned { peer: peer(2) }]);
+}
+
+#[test]
+fn a_lost_peer_does_not_return_by_a_word_that_is_as_old_as_its_silence() {
+    let mut repair = one(&[ME, peer(2)], 2);
+    let late = start() + Duration::from_secs(15);
+    repair.handle_timeout(late);
+    assert_eq!(drain(&mut repair), [Event::Lost { peer: peer(2) }]);
+    repair.handle_presence(peer(2), start() + Duration::from_secs(5), late);
+    repair.handle_timeout(late);
+    assert_eq!(
+        drain(&mut repair),
+        [],
+        "it was silent for long since then, too"
+    );
+    assert!(repair.lost().contains(&peer(2)));
+    repair.handle_presence(peer(2), start() + Duration::from_secs(6), late);
+    assert_eq!(drain(&mut repair), [Event::Returned { peer: peer(2) }]);
+    repair.handle_timeout(late + Duration::from_secs(1));
+    assert_eq!(drain(&mut repair), [Event::Lost { peer: peer(2) }]);
 }
 
 #[test]
@@ -151,7 +175,11 @@ fn a_root_is_not_called_starved_before_its_holders_could_be_heard() {
         "nobody was asked yet"
     );
     hold(&mut repair, peer(2), root(1), FACTS);
-    repair.handle_presence(peer(2), start() + Duration::from_secs(5));
+    repair.handle_presence(
+        peer(2),
+        start() + Duration::from_secs(5),
+        start() + Duration::from_secs(5),
+    );
     step(&mut repair, start() + Duration::from_secs(11));
     assert!(
         !drain(&mut repair).iter().any(is_starved),
@@ -194,7 +222,11 @@ fn a_failed_fetch_is_tried_again_later() {
     repair.handle_fetch_failed(&root(1), start());
     step(&mut repair, start() + Duration::from_secs(1));
     assert_eq!(drain(&mut repair), []);
-    repair.handle_presence(peer(2), start() + Duration::from_secs(3));
+    repair.handle_presence(
+        peer(2),
+        start() + Duration::from_secs(3),
+        start() + Duration::from_secs(3),
+    );
     step(&mut repair, start() + Duration::from_secs(5));
     assert_eq!(drain(&mut repair).len(), 1);
 }
@@ -258,7 +290,7 @@ fn a_root_is_not_fetched_before_its_authors_offers_have_come() {
     let from = start() + Duration::from_secs(30);
     repair.handle_required(root(1), Some(from));
     repair.handle_holding(peer(2), root(1), FACTS);
-    repair.handle_presence(peer(2), from);
+    repair.handle_presence(peer(2), from, from);
     step(&mut repair, start() + Duration::from_secs(29));
     assert_eq!(fetches(&mut repair), []);
     step(&mut repair, from);
@@ -288,8 +320,8 @@ fn a_claimant_that_delivers_nothing_holds_nobody_else_up() {
                 }
             }
             now = now + Duration::from_secs(1);
-            repair.handle_presence(peer(2), now);
-            repair.handle_presence(peer(3), now);
+            repair.handle_presence(peer(2), now, now);
+            repair.handle_presence(peer(3), now, now);
         }
         assert!(
             is_fetched,
@@ -410,7 +442,7 @@ fn a_claimed_size_holds_other_roots_up_for_a_bounded_time() {
     hold(&mut repair, peer(3), root(2), FACTS);
     step(&mut repair, start() + Duration::from_secs(1));
     let hour = start() + Duration::from_secs(3600);
-    repair.handle_presence(peer(3), hour);
+    repair.handle_presence(peer(3), hour, hour);
     repair.handle_timeout(hour);
     let is_fetch = |event: &Event| matches!(event, Event::Fetch { .. });
     assert!(drain(&mut repair).iter().any(is_fetch));
@@ -512,7 +544,7 @@ impl Net {
                     self.machines
                         .get_mut(peer)
                         .unwrap()
-                        .handle_presence(*other, self.now);
+                        .handle_presence(*other, self.now, self.now);
                 }
                 self.machines
                     .get_mut(peer)
