@@ -43,7 +43,8 @@ pub struct PublicationConfig {
     pub seeders_max: usize,
     /// A lease that promises fewer epochs than this is refused.
     pub lease_epochs_min: u64,
-    /// Offers made to one peer before it is given up.
+    /// Offers made to one peer before it is given up; one that does not answer
+    /// gets further ones while too few peers hold the root.
     pub attempts_max: u32,
     /// A request without an answer for this long has failed.
     pub request_timeout: Duration,
@@ -475,10 +476,14 @@ impl Publication {
         let Some(attempt) = self.attempts.get_mut(&peer) else {
             return;
         };
+        // Whoever does not answer may be back, and its place is not filled yet.
+        let is_away = matches!(reason, FailureReason::Unreachable | FailureReason::Stalled);
+        let is_waited_for = is_away && !self.is_durable;
+        let pause = self.config.retry_interval * attempt.count;
         attempt.failure = Some(reason);
-        attempt.phase = if retry && attempt.count < self.config.attempts_max {
+        attempt.phase = if retry && (is_waited_for || attempt.count < self.config.attempts_max) {
             Phase::Idle {
-                from: now + after.max(self.config.retry_interval * attempt.count),
+                from: now + after.max(pause.min(PAUSE_MAX)),
             }
         } else {
             Phase::GivenUp
@@ -636,6 +641,10 @@ impl FailureReason {
         }
     }
 }
+
+/// Before a peer that does not answer is offered the root again, at most: short
+/// next to the time that a publication has.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// Most candidates of one publication: the placed peers and their substitutes.
 const CANDIDATES_MAX: usize = 64;

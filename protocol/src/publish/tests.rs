@@ -101,6 +101,20 @@ fn too_few_honest_operators_fail_with_every_reason() {
 }
 
 #[test]
+fn peers_that_are_away_for_an_hour_are_waited_for_while_too_few_hold_the_root() {
+    for fault in [Fault::Silent, Fault::Stall] {
+        let mut net = Net::new(5, 5);
+        net.faults
+            .extend((1..=5).map(|number| (peer(number), fault)));
+        while net.now < start() + Duration::from_secs(3600) {
+            assert_eq!(net.step(), None, "{fault:?}");
+        }
+        net.faults.clear();
+        check_distinct(&net.run(), 5);
+    }
+}
+
+#[test]
 fn requests_are_lost_and_the_upload_still_ends() {
     for seed in 0..20 {
         let mut net = Net::new(8, 8);
