@@ -43,3 +43,24 @@ pub trait Machine {
     /// When [`Machine::handle_timeout`] is due, and why.
     fn deadline(&self) -> Option<(Moment, &'static str)>;
 }
+
+/// Gives an enum of inputs the list of its names, and each input its own. The
+/// compiler sees to it that none is left out.
+macro_rules! name_inputs {
+    ($inputs:ident $(<$owner:ident>)?: $($name:ident),+ $(,)?) => {
+        impl $(<$owner>)? $inputs $(<$owner>)? {
+            /// The names of all inputs.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+
+            /// The name of this one.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => stringify!($name)),+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use name_inputs;

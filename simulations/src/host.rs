@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use gossip::spread::{self, HeldEntries, Spread, Token, Verdict};
+use protocol::author;
 use protocol::content::repair::RootFacts;
 use protocol::content::{AskId, Content, Input, Purpose};
 use protocol::id::{Address, Hash32};
@@ -112,7 +113,7 @@ struct Gossiped {
 /// What an answer is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Pending {
-    Author(protocol::author::AskId),
+    Author(author::AskId),
     Blocks(protocol::exchange::FetchId, protocol::exchange::RequestId),
     Content(AskId),
     /// Nothing depends on it.
@@ -241,7 +242,11 @@ impl Host {
             Local::Chain => self.handle_chain(ctx),
             Local::Content(input) => self.tell_content(*input, ctx),
             Local::Write(id, rows) => self.write_rows(id, rows, ctx),
-            Local::Connected => self.note_connected(ctx),
+            Local::Connected => {
+                self.note_connected(ctx);
+                self.tell_author(author::Input::Connected, ctx);
+            }
+            Local::Impatient(root) => self.lose_patience(root, ctx),
             Local::Scrub(root) => self.scrub(&root, ctx),
             Local::Publish => self.publish(ctx),
             Local::Act => self.act(ctx),
@@ -251,6 +256,9 @@ impl Host {
             Local::Simulate(digest) => self.handle_simulate(digest, ctx),
             Local::SendTx(send) => self.handle_send_tx(*send, ctx),
             Local::Ask(ask) => self.ask_again(*ask, ctx),
+            Local::Solved(digest, proof) => {
+                self.tell_author(author::Input::Solved { digest, proof }, ctx);
+            }
             Local::Stored(id, changes) => self.handle_stored(id, changes, ctx),
         }
         self.finish(ctx);

@@ -46,6 +46,8 @@ pub struct World {
     roots: BTreeSet<Cid>,
     short_since: BTreeMap<Cid, Moment>,
     killed: BTreeSet<u32>,
+    /// Roots of which a block went bad, and on whose disk.
+    rotted: BTreeSet<(u32, Cid)>,
     left: BTreeSet<u32>,
     /// Since when staked peers are down.
     down: BTreeMap<u32, Moment>,
@@ -148,6 +150,8 @@ pub enum Local {
     Connected,
     /// Look for bad blocks of a root.
     Scrub(Cid),
+    /// The resident has no patience for a fetch any more.
+    Impatient(Cid),
     /// The resident publishes.
     Publish,
     /// The resident saves something.
@@ -164,6 +168,8 @@ pub enum Local {
     SendTx(Box<SendTx>),
     /// The resident repeats a question to a relayer.
     Ask(Box<Ask>),
+    /// A proof of work for an action was found.
+    Solved(Hash32, u64),
     /// An author's write is durable.
     Stored(WriteId, Vec<Change>),
 }
@@ -345,10 +351,13 @@ impl World {
     /// An acknowledged upload is on enough disks at the moment it is acknowledged.
     fn check_durable(&mut self) {
         for (root, leases) in std::mem::take(&mut self.ctx.durable) {
-            // Repair may have moved a replica in the meantime, so all disks count.
+            // Repair may have moved a replica in the meantime, so all disks count,
+            // as do those that lost it since by no fault of a protocol.
             let operators: BTreeSet<Address> = self.hosts[..self.staked]
                 .iter()
-                .filter(|host| host.disk.has_stored(&root))
+                .filter(|host| {
+                    host.disk.has_stored(&root) || self.rotted.contains(&(host.idx, root))
+                })
                 .map(|host| self.operators[host.idx as usize])
                 .collect();
             let promised: BTreeSet<Address> = leases
@@ -550,6 +559,7 @@ fn local_kind(local: &Local) -> u8 {
         Local::Write(..) => 52,
         Local::Connected => 53,
         Local::Scrub(_) => 44,
+        Local::Impatient(_) => 57,
         Local::Publish => 45,
         Local::Act => 46,
         Local::Adversary => 54,
@@ -558,7 +568,8 @@ fn local_kind(local: &Local) -> u8 {
         Local::Simulate(_) => 49,
         Local::SendTx(_) => 50,
         Local::Ask(_) => 51,
-        Local::Stored(..) => 52,
+        Local::Stored(..) => 55,
+        Local::Solved(..) => 56,
     }
 }
 

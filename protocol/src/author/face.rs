@@ -8,6 +8,7 @@ use cid::Cid;
 use super::{Change, PublishRoot, PublishStatus, RelayStatus};
 use crate::action::{ActionError, SignedAction};
 use crate::id::{Address, Hash32};
+use crate::machine::name_inputs;
 use crate::origin::RequestId;
 use crate::placement::Placement;
 use crate::records::SignedLease;
@@ -108,6 +109,8 @@ pub enum Input {
     /// This peer has a relayer of its own.
     Relayer,
 }
+
+name_inputs!(Input: Publish, Published, Relay, Relayed, Answered, Persisted, Looked, Solved, Index, Chain, Snapshot, Latest, Connected, Relayer);
 
 /// What an author wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]

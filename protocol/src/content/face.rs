@@ -11,7 +11,7 @@ use super::holder::{Upload, UserFacts};
 use super::references::Reference;
 use super::repair::RootFacts;
 use crate::id::{Address, Hash32, UserId};
-use crate::machine::{Token, Verdict};
+use crate::machine::{Token, Verdict, name_inputs};
 use crate::origin::{Origin, RequestId};
 use crate::placement::RegistryAt;
 use crate::records::{Lease, Page, SignedLease, SignedPage};
@@ -275,66 +275,7 @@ pub enum Output {
     Note(Note),
 }
 
-impl Input {
-    /// The names of all inputs.
-    pub const NAMES: [&'static str; 24] = [
-        "Registry",
-        "Connected",
-        "Height",
-        "Renamed",
-        "RenamedUnknown",
-        "References",
-        "Scanned",
-        "ScanBroken",
-        "Request",
-        "Gossip",
-        "Answer",
-        "LookedUp",
-        "Measured",
-        "Persisted",
-        "Signed",
-        "Progress",
-        "Fetched",
-        "Removed",
-        "Kept",
-        "Drawn",
-        "Inspected",
-        "BlockLost",
-        "BlocksLost",
-        "Damaged",
-    ];
-
-    /// The name of this one.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Registry(..) => "Registry",
-            Self::Connected(..) => "Connected",
-            Self::Height(..) => "Height",
-            Self::Renamed(..) => "Renamed",
-            Self::RenamedUnknown => "RenamedUnknown",
-            Self::References(..) => "References",
-            Self::Scanned { .. } => "Scanned",
-            Self::ScanBroken => "ScanBroken",
-            Self::Request { .. } => "Request",
-            Self::Gossip { .. } => "Gossip",
-            Self::Answer { .. } => "Answer",
-            Self::LookedUp { .. } => "LookedUp",
-            Self::Measured(..) => "Measured",
-            Self::Persisted { .. } => "Persisted",
-            Self::Signed(..) => "Signed",
-            Self::Progress { .. } => "Progress",
-            Self::Fetched { .. } => "Fetched",
-            Self::Removed { .. } => "Removed",
-            Self::Kept => "Kept",
-            Self::Drawn { .. } => "Drawn",
-            Self::Inspected { .. } => "Inspected",
-            Self::BlockLost(..) => "BlockLost",
-            Self::BlocksLost => "BlocksLost",
-            Self::Damaged { .. } => "Damaged",
-        }
-    }
-}
+name_inputs!(Input: Registry, Connected, Height, Renamed, RenamedUnknown, References, Scanned, ScanBroken, Request, Gossip, Answer, LookedUp, Measured, Persisted, Signed, Progress, Fetched, Removed, Kept, Drawn, Inspected, BlockLost, BlocksLost, Damaged);
 
 /// The name of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use super::fetch::{
 };
 use super::message::Response;
 use crate::id::{Address, Hash32};
-use crate::machine::Machine;
+use crate::machine::{Machine, name_inputs};
 use crate::time::Moment;
 use crate::unixfs::VerifiedBlock;
 
@@ -86,6 +86,8 @@ pub enum DownloadInput {
     /// The proof root of what is stored, after [`DownloadOutput::Prove`].
     Proved(Result<Hash32, FailReason>),
 }
+
+name_inputs!(DownloadInput: Around, Hinted, Answered, Looked, Stored, Providers, Listed, Proved);
 
 /// Why a request brought no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

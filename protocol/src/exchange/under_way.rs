@@ -12,7 +12,7 @@ use cid::Cid;
 use super::download::{Download, Wanted};
 use super::fetch::{FetchConfig, Target};
 use crate::id::Address;
-use crate::machine::Machine;
+use crate::machine::{Machine, name_inputs};
 use crate::time::Moment;
 
 /// Starts fetches, joins those of one target and stops those that nobody waits
@@ -79,6 +79,8 @@ pub enum ExchangeInput<O> {
         id: FetchId,
     },
 }
+
+name_inputs!(ExchangeInput<O>: Fetch, Gone, Ended);
 
 /// What the exchange wishes.
 #[derive(Debug)]

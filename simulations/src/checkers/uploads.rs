@@ -23,6 +23,12 @@ impl Checkers {
         self.uploads.offers.insert(root, (digest, now));
     }
 
+    /// True for a root that enough operators held at some time.
+    #[must_use]
+    pub fn was_durable(&self, root: &Cid) -> bool {
+        self.uploads.offers.contains_key(root)
+    }
+
     /// Roots whose action had its time to land and is in no final block.
     pub fn abandoned(&self, chain: &Chain, now: Moment) -> impl Iterator<Item = Cid> {
         let time = HolderConfig::default().unpublished_ttl + GRACE;

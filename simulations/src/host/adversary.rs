@@ -27,7 +27,8 @@ pub enum Kind {
     Replays,
     /// Promises what it does not have; has staked.
     Promises,
-    /// Publishes what others published, and deletes it; a user.
+    /// Publishes what others published, and deletes it, and what nobody has; a
+    /// user.
     Squats,
 }
 

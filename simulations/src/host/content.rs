@@ -12,6 +12,7 @@ use protocol::content::{
     Note, Output, Owner, PersistId, Purpose, Reference, Row, SignedRecord, UserFacts, repair,
 };
 use protocol::entry::Entry;
+use protocol::exchange::FetchOptions;
 use protocol::id::{Address, Hash32, UserId};
 use protocol::machine::Machine;
 use protocol::origin::{Origin, RequestId};
@@ -227,20 +228,25 @@ impl Host {
                 root,
                 purpose,
                 bytes_max,
-                mut holders,
+                holders,
                 last_resort,
             } => {
                 self.fetching.insert((root, purpose), bytes_max);
-                holders.extend(last_resort);
                 let goal = match purpose {
                     Purpose::Upload => Goal::Upload,
                     Purpose::Repair => Goal::Repair,
                 };
-                self.fetch(root, goal, &holders, ctx);
+                let options = FetchOptions {
+                    holders,
+                    last_resort: last_resort.into_iter().collect(),
+                    owner: Some(goal),
+                    with_proof: true,
+                };
+                self.fetch(root, goal, options, ctx);
             }
             Output::Cancel { root } => {
                 self.fetching.remove(&(root, Purpose::Upload));
-                self.exchange.cancel(&root, Goal::Upload, ctx.now);
+                self.exchange.cancel(&root, Goal::Upload, ctx);
             }
             Output::Remove { root } => {
                 self.disk.delete(&root);

@@ -40,6 +40,13 @@ struct Running {
     behind: Option<FetchId>,
 }
 
+impl Running {
+    fn tell(&mut self, input: DownloadInput, ctx: &mut Ctx) {
+        ctx.metrics.note_input("download", input.name());
+        self.download.handle(input, ctx.now);
+    }
+}
+
 /// What a root is fetched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Goal {
@@ -88,19 +95,28 @@ impl Exchange {
     }
 
     /// Drops a goal, and the fetch when it was the last.
-    pub(super) fn cancel(&mut self, root: &Cid, goal: Goal, now: Moment) {
+    pub(super) fn cancel(&mut self, root: &Cid, goal: Goal, ctx: &mut Ctx) {
         if let Some(ticket) = self.tickets.remove(&(*root, goal)) {
-            self.leave(ticket, now);
+            self.leave(ticket, ctx);
         }
     }
 
-    fn leave(&mut self, ticket: Ticket, now: Moment) {
-        self.machine.handle(ExchangeInput::Gone { ticket }, now);
-        self.drain_machine(now);
+    pub(super) fn is_fetching(&self, root: Cid, goal: Goal) -> bool {
+        self.tickets.contains_key(&(root, goal))
+    }
+
+    fn leave(&mut self, ticket: Ticket, ctx: &mut Ctx) {
+        self.tell(ExchangeInput::Gone { ticket }, ctx);
+        self.drain_machine(ctx);
+    }
+
+    fn tell(&mut self, input: ExchangeInput<Goal>, ctx: &mut Ctx) {
+        ctx.metrics.note_input("exchange", input.name());
+        self.machine.handle(input, ctx.now);
     }
 
     /// Carries the wishes of the exchange out; returns whose wait is over.
-    fn drain_machine(&mut self, now: Moment) -> Vec<Ticket> {
+    fn drain_machine(&mut self, ctx: &mut Ctx) -> Vec<Ticket> {
         let mut over = Vec::new();
         while let Some(output) = self.machine.poll() {
             match output {
@@ -115,7 +131,7 @@ impl Exchange {
                 ExchangeOutput::Hint { id, holders } => {
                     if let Some(running) = self.downloads.get_mut(&id) {
                         let hinted = DownloadInput::Hinted(holders);
-                        running.download.handle(hinted, now);
+                        running.tell(hinted, ctx);
                     }
                 }
                 ExchangeOutput::Stop { id } => {
@@ -131,16 +147,16 @@ impl Exchange {
 
 impl Host {
     /// Starts a fetch, or gives a running one another goal and more holders.
-    pub(super) fn fetch(&mut self, root: Cid, goal: Goal, holders: &[Address], ctx: &Ctx) {
+    pub(super) fn fetch(
+        &mut self,
+        root: Cid,
+        goal: Goal,
+        options: FetchOptions<Goal>,
+        ctx: &mut Ctx,
+    ) {
         let exchange = &mut self.exchange;
         let ticket = Ticket(exchange.next_ticket);
         exchange.next_ticket += 1;
-        let options = FetchOptions {
-            holders: holders.to_vec(),
-            owner: Some(goal),
-            with_proof: true,
-            ..FetchOptions::default()
-        };
         let order = Order {
             ticket,
             root,
@@ -148,10 +164,10 @@ impl Host {
             options,
         };
         let input = ExchangeInput::Fetch(Box::new(order));
-        exchange.machine.handle(input, ctx.now);
-        exchange.drain_machine(ctx.now);
+        exchange.tell(input, ctx);
+        exchange.drain_machine(ctx);
         if let Some(before) = exchange.tickets.insert((root, goal), ticket) {
-            exchange.leave(before, ctx.now);
+            exchange.leave(before, ctx);
         }
     }
 
@@ -163,7 +179,7 @@ impl Host {
                 continue;
             };
             let (any, end) = match running.behind {
-                None => self.drain_download(id, &mut running.download, ctx),
+                None => self.drain_download(id, &mut running, ctx),
                 Some(_) => (false, None),
             };
             moved |= any;
@@ -184,8 +200,8 @@ impl Host {
             }
         }
         let ended = ExchangeInput::Ended { id };
-        self.exchange.machine.handle(ended, ctx.now);
-        for ticket in self.exchange.drain_machine(ctx.now) {
+        self.exchange.tell(ended, ctx);
+        for ticket in self.exchange.drain_machine(ctx) {
             let mut tickets = self.exchange.tickets.iter();
             let found = tickets.find(|(_, known)| **known == ticket);
             if let Some((root, goal)) = found.map(|(key, _)| *key) {
@@ -200,11 +216,11 @@ impl Host {
     fn drain_download(
         &mut self,
         id: FetchId,
-        download: &mut Download,
+        running: &mut Running,
         ctx: &mut Ctx,
     ) -> (bool, Option<bool>) {
-        let (root, mut moved) = (download.root(), false);
-        while let Some(output) = download.poll() {
+        let (root, mut moved) = (running.download.root(), false);
+        while let Some(output) = running.download.poll() {
             moved = true;
             let input = match output {
                 DownloadOutput::FindHolders => DownloadInput::Around(self.around(&root)),
@@ -241,7 +257,7 @@ impl Host {
                 }
                 DownloadOutput::Ended(result) => return (moved, Some(result.is_ok())),
             };
-            download.handle(input, ctx.now);
+            running.tell(input, ctx);
         }
         (moved, None)
     }
@@ -346,7 +362,7 @@ impl Host {
         };
         let answer = data.ok_or(Unanswered::Failed);
         let answered = DownloadInput::Answered { id: asked, answer };
-        running.download.handle(answered, ctx.now);
+        running.tell(answered, ctx);
         let (root, bytes) = (running.download.root(), running.download.progress().bytes);
         self.tell_content(Input::Progress { root, bytes }, ctx);
     }

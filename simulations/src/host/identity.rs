@@ -13,6 +13,7 @@ use protocol::relayer::{
 use protocol::time::UnixSeconds;
 use protocol::vault;
 
+use super::light::PROOF_BITS;
 use super::{Disk, Host};
 use crate::chain::{Chain, SubmitError, Tx};
 use crate::world::{Ctx, Local, SendTx};
@@ -42,7 +43,8 @@ impl Accounts for Users<'_> {
 
 impl Identity {
     pub(super) fn new(peer: Address, disk: &Disk, ctx: &Ctx) -> Self {
-        let config = Config::new(ctx.params.actions);
+        let mut config = Config::new(ctx.params.actions);
+        config.proof_bits = PROOF_BITS;
         Self {
             vault: vault::Store::new(ctx.params.domain),
             relayer: Relayer::new(config, disk.rows.values().cloned(), ctx.now),

@@ -11,11 +11,13 @@ use protocol::author::{
     self, AskId, Author, Change, Event, Input, Landing, Output, PublishRoot, Reply, Wanted, WriteId,
 };
 use protocol::entry::Entry;
+use protocol::exchange::FetchOptions;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::machine::Machine as _;
 use protocol::origin::RequestId;
 use protocol::placement::{Purpose, REPLICAS_TARGET};
 use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
+use protocol::relayer::solve_proof;
 use protocol::signing::Signed;
 use protocol::time::Moment;
 use protocol::unixfs::{Directory, Profile, VerifiedBlock, raw_cid};
@@ -50,7 +52,8 @@ enum Again {
 
 impl Light {
     pub(super) fn new(peer: Address, disk: &Disk, ctx: &Ctx) -> Self {
-        let config = author::Config::new(peer, ctx.params.domain, ctx.params.actions);
+        let mut config = author::Config::new(peer, ctx.params.domain, ctx.params.actions);
+        config.proof_bits = PROOF_BITS;
         let jobs = disk.jobs.values().cloned();
         let rows = disk.outbox.values().cloned();
         Self {
@@ -180,21 +183,24 @@ impl Host {
         let Some(light) = &mut self.light else {
             return false;
         };
+        let mut news = Vec::new();
         if light.registry_root != Some(self.registry.root) {
             light.registry_root = Some(self.registry.root);
             let placement = self.registry.placement.inner();
-            for input in [
-                Input::Snapshot(Arc::clone(placement)),
-                Input::Latest(Arc::clone(placement)),
-            ] {
-                light.author.handle(input, ctx.now);
-            }
+            news.push(Input::Snapshot(Arc::clone(placement)));
+            news.push(Input::Latest(Arc::clone(placement)));
         }
         if light.is_chain_away == ctx.is_chain_up {
             light.is_chain_away = !ctx.is_chain_up;
             let is_away = light.is_chain_away;
-            light.author.handle(Input::Chain { is_away }, ctx.now);
+            news.push(Input::Chain { is_away });
         }
+        for input in news {
+            self.tell_author(input, ctx);
+        }
+        let Some(light) = &mut self.light else {
+            return false;
+        };
         let wishes: Vec<Output> = std::iter::from_fn(|| light.author.poll()).collect();
         let moved = !wishes.is_empty();
         for wish in wishes {
@@ -228,8 +234,12 @@ impl Host {
             }
             Output::Reply { reply, .. } => self.handle_reply(reply, ctx),
             Output::Event(event) => self.handle_author_event(event, ctx),
-            // Blocks stay here, and nobody joins.
-            Output::Hold { .. } | Output::Solve { .. } => {}
+            Output::Solve { digest, bits } => {
+                let proof = solve_proof(&digest, bits);
+                ctx.local(self, SOLVE_DELAY, Local::Solved(digest, proof));
+            }
+            // Blocks stay here.
+            Output::Hold { .. } => {}
         }
     }
 
@@ -244,19 +254,20 @@ impl Host {
         })
     }
 
-    fn tell_author(&mut self, input: Input, ctx: &Ctx) {
+    pub(super) fn tell_author(&mut self, input: Input, ctx: &mut Ctx) {
+        ctx.metrics.note_input("author", input.name());
         if let Some(light) = &mut self.light {
             light.author.handle(input, ctx.now);
         }
     }
 
     /// A write of the author reached the disk.
-    pub(super) fn handle_stored(&mut self, id: WriteId, changes: Vec<Change>, ctx: &Ctx) {
+    pub(super) fn handle_stored(&mut self, id: WriteId, changes: Vec<Change>, ctx: &mut Ctx) {
         self.disk.apply(changes);
         self.tell_author(Input::Persisted { id, error: None }, ctx);
     }
 
-    pub(super) fn handle_author_answer(&mut self, id: AskId, body: Option<Bytes>, ctx: &Ctx) {
+    pub(super) fn handle_author_answer(&mut self, id: AskId, body: Option<Bytes>, ctx: &mut Ctx) {
         self.tell_author(Input::Answered { id, body }, ctx);
     }
 
@@ -269,7 +280,7 @@ impl Host {
         let is_refused = match reply {
             Reply::Publish(reply) => reply.is_err(),
             Reply::Relay(reply) => reply.is_err(),
-            Reply::Published(_) => false,
+            Reply::Published(status) => status.is_none(),
         };
         if !is_refused {
             return;
@@ -340,10 +351,30 @@ impl Host {
         self.want(action, Some(root), ctx);
     }
 
-    /// Does something small in public.
+    /// Does something small in public, and looks what became of the last thing.
     pub(super) fn act(&mut self, ctx: &mut Ctx) {
-        let action = self.action("Track", "Save", String::new(), ctx);
+        self.ask_how_far(ctx);
+        let (kind, verb) = match ctx.rng.chance(JOIN_SHARE) {
+            true => ("User", "Create"),
+            false => ("Track", "Save"),
+        };
+        let action = self.action(kind, verb, String::new(), ctx);
         self.want(action, None, ctx);
+    }
+
+    fn ask_how_far(&mut self, ctx: &mut Ctx) {
+        let under_way = self.disk.wishes.iter().next();
+        let Some((digest, is_publication)) =
+            under_way.map(|(digest, wish)| (*digest, wish.root.is_some()))
+        else {
+            return;
+        };
+        let request = RequestId(ctx.next_id());
+        let question = match is_publication {
+            true => Input::Published { request, digest },
+            false => Input::Relayed { request, digest },
+        };
+        self.tell_author(question, ctx);
     }
 
     /// Has the author bring an action, and what it names, to where it belongs.
@@ -424,7 +455,9 @@ impl Host {
             let Some((root, _)) = published_root(&entry.action.action.metadata) else {
                 continue;
             };
-            if !self.disk.blocks.contains_key(&root) && ctx.rng.chance(ctx.params.fetch_share) {
+            let is_wanted =
+                ctx.checkers.was_durable(&root) && !self.disk.blocks.contains_key(&root);
+            if is_wanted && ctx.rng.chance(ctx.params.fetch_share) {
                 self.disk.wanted.insert(root, ctx.now);
                 self.fetch_own(root, ctx);
             }
@@ -437,7 +470,29 @@ impl Host {
         let start = ctx.rng.index(holders.len().max(1));
         let len = holders.len().max(1);
         holders.rotate_left(start % len);
-        self.fetch(root, Goal::Own, &holders, ctx);
+        let options = FetchOptions {
+            holders,
+            owner: Some(Goal::Own),
+            ..FetchOptions::default()
+        };
+        self.fetch(root, Goal::Own, options, ctx);
+        if ctx.rng.chance(IMPATIENT_SHARE) {
+            let patience = Duration::from_millis(ctx.rng.below(PATIENCE_MILLIS));
+            ctx.local(self, patience, Local::Impatient(root));
+        }
+    }
+
+    /// Wants a fetch that is not over anew, at once or later.
+    pub(super) fn lose_patience(&mut self, root: Cid, ctx: &mut Ctx) {
+        if !self.exchange.is_fetching(root, Goal::Own) {
+            return;
+        }
+        if ctx.rng.chance(0.5) {
+            self.fetch_own(root, ctx);
+        } else {
+            self.exchange.cancel(&root, Goal::Own, ctx);
+            self.retry(Again::Fetch(root), ctx);
+        }
     }
 
     pub(super) fn handle_own_fetched(&mut self, root: &Cid, is_whole: bool, ctx: &mut Ctx) {
@@ -596,6 +651,22 @@ const CANDIDATES: usize = 15;
 
 /// Before a failed publication, fetch or submission is tried again.
 const RETRY: Duration = Duration::from_secs(3);
+
+/// How many of a resident's actions create a user.
+const JOIN_SHARE: f64 = 0.05;
+
+/// How many of a resident's fetches are begun anew if they are not over by then.
+const IMPATIENT_SHARE: f64 = 0.1;
+
+/// When that is: within the time that a small file takes.
+const PATIENCE_MILLIS: u64 = 400;
+
+/// Leading zero bits of the proof that a new user costs: enough that some
+/// proofs take several attempts, and little to compute.
+pub(super) const PROOF_BITS: u32 = 6;
+
+/// The time a slow device takes for such a proof.
+const SOLVE_DELAY: Duration = Duration::from_millis(800);
 
 /// Before the network delivers a question again.
 const IMPATIENCE: Duration = Duration::from_secs(2);

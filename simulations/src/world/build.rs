@@ -144,6 +144,7 @@ impl World {
             roots: BTreeSet::new(),
             short_since: BTreeMap::new(),
             killed: BTreeSet::new(),
+            rotted: BTreeSet::new(),
             left: BTreeSet::new(),
             down: BTreeMap::new(),
             adversaries: adversaries.into_keys().map(count).collect(),

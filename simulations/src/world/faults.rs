@@ -333,6 +333,7 @@ impl World {
         if !cids.is_empty() {
             let cid = cids[self.faults.index(cids.len())];
             disk.rotten.insert(cid);
+            self.rotted.insert((idx, root));
             let after = self
                 .faults
                 .duration(Duration::from_secs(1), Duration::from_secs(30));

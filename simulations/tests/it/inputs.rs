@@ -1,24 +1,81 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use coliving_simulations::scenario::{Options, Scenario, run};
-use protocol::content::Input;
+use protocol::author;
+use protocol::content;
+use protocol::exchange::{DownloadInput, ExchangeInput};
 
-/// Inputs of the content machine that no simulated peer gives, with the reason.
-const NOT_SIMULATED: [(&str, &str); 1] = [(
-    "ScanBroken",
-    "the simulated index is read from memory and always answers",
-)];
+/// A role machine with an enum of inputs, and who gives them.
+struct Role {
+    /// As the report calls it.
+    name: &'static str,
+    inputs: &'static [&'static str],
+    /// As the shells spell the enum.
+    spelling: &'static str,
+    node: &'static [&'static str],
+    host: &'static [&'static str],
+}
+
+const ROLES: [Role; 4] = [
+    Role {
+        name: "content",
+        inputs: content::Input::NAMES,
+        spelling: "Input",
+        node: &["node/src/content.rs", "node/src/content"],
+        host: &[
+            "simulations/src/host.rs",
+            "simulations/src/host/content.rs",
+            "simulations/src/host/exchange.rs",
+        ],
+    },
+    Role {
+        name: "author",
+        inputs: author::Input::NAMES,
+        spelling: "Input",
+        node: &["node/src/author.rs", "node/src/author"],
+        host: &["simulations/src/host.rs", "simulations/src/host/light.rs"],
+    },
+    Role {
+        name: "exchange",
+        inputs: ExchangeInput::<()>::NAMES,
+        spelling: "ExchangeInput",
+        node: &["node/src/exchange.rs", "node/src/exchange"],
+        host: &["simulations/src/host/exchange.rs"],
+    },
+    Role {
+        name: "download",
+        inputs: DownloadInput::NAMES,
+        spelling: "DownloadInput",
+        node: &["node/src/exchange.rs", "node/src/exchange"],
+        host: &["simulations/src/host/exchange.rs"],
+    },
+];
+
+/// Inputs that no simulated peer gives, by machine, with the reason.
+const NOT_SIMULATED: [(&str, &str, &str); 2] = [
+    (
+        "content",
+        "ScanBroken",
+        "the simulated index is read from memory and always answers",
+    ),
+    (
+        "author",
+        "Relayer",
+        "simulated residents are light peers, without a relayer of their own",
+    ),
+];
 
 #[test]
-fn hardly_an_input_of_the_content_machine_is_left_out_of_the_simulation() {
-    assert!(NOT_SIMULATED.len() * 20 <= Input::NAMES.len());
+fn hardly_an_input_of_a_role_machine_is_left_out_of_the_simulation() {
+    let all: usize = ROLES.iter().map(|role| role.inputs.len()).sum();
+    assert!(NOT_SIMULATED.len() * 20 <= all, "{all} inputs");
 }
 
 #[test]
-fn every_input_of_the_content_machine_is_given_in_some_preset() {
-    let mut given = BTreeSet::new();
+fn every_input_of_the_role_machines_is_given_in_some_preset() {
+    let mut given: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for name in Scenario::presets() {
         // The long ones are run by `seeds`, and bring nothing that others lack.
         if ["orphan", "halt"].contains(&name) {
@@ -29,40 +86,50 @@ fn every_input_of_the_content_machine_is_given_in_some_preset() {
             peers: Some(40),
             seed: 1,
         };
-        let mut report = run(&scenario, options, |_| {});
-        given.extend(report.inputs.remove("content").into_iter().flatten());
+        for (machine, inputs) in run(&scenario, options, |_| {}).inputs {
+            given.entry(machine).or_default().extend(inputs.into_keys());
+        }
     }
-    let given: BTreeSet<String> = given.into_iter().map(|(name, _)| name).collect();
-    let excused = NOT_SIMULATED.map(|(name, _)| name);
-    let missing: Vec<&str> = Input::NAMES
-        .into_iter()
-        .filter(|name| !given.contains(*name) && !excused.contains(name))
-        .collect();
-    assert!(missing.is_empty(), "no preset gives {missing:?}");
+    for role in &ROLES {
+        let given = given.remove(role.name).unwrap_or_default();
+        let mut missing = role.inputs.iter().filter(|name| !given.contains(**name));
+        let left_out = missing.find(|name| !is_excused(role.name, name));
+        assert_eq!(left_out, None, "no preset gives it to {}", role.name);
+    }
+    assert!(
+        given.is_empty(),
+        "nothing is known of the inputs of {given:?}"
+    );
 }
 
 #[test]
-fn both_shells_construct_every_input_of_the_content_machine() {
-    let node = sources(&["node/src/content.rs", "node/src/content"]);
-    let host = sources(&["simulations/src/host.rs", "simulations/src/host/content.rs"])
-        + &sources(&["simulations/src/host/exchange.rs"]);
-    let excused = NOT_SIMULATED.map(|(name, _)| name);
-    for name in Input::NAMES {
-        assert!(constructs(&node, name), "node constructs no `{name}`");
-        let is_excused = excused.contains(&name);
-        assert!(
-            constructs(&host, name) != is_excused,
-            "the simulated shell and the excuse disagree about `{name}`"
-        );
+fn both_shells_construct_every_input_of_the_role_machines() {
+    for role in &ROLES {
+        let (node, host) = (sources(role.node), sources(role.host));
+        for name in role.inputs {
+            let call = format!("{}::{name}", role.spelling);
+            assert!(constructs(&node, &call), "node constructs no `{call}`");
+            assert!(
+                constructs(&host, &call) != is_excused(role.name, name),
+                "the simulated shell and the excuse disagree about `{call}` of {}",
+                role.name
+            );
+        }
     }
 }
 
+fn is_excused(machine: &str, input: &str) -> bool {
+    let mut excuses = NOT_SIMULATED.iter();
+    excuses.any(|(of, name, _)| *of == machine && *name == input)
+}
+
 /// True when a text names an input as a whole word.
-fn constructs(text: &str, name: &str) -> bool {
-    let call = format!("Input::{name}");
-    text.match_indices(&call).any(|(at, _)| {
+fn constructs(text: &str, call: &str) -> bool {
+    text.match_indices(call).any(|(at, _)| {
+        let is_part = |char: char| char.is_alphanumeric() || char == '_';
+        let before = text[..at].chars().next_back();
         let next = text[at + call.len()..].chars().next();
-        !next.is_some_and(char::is_alphanumeric)
+        !before.is_some_and(is_part) && !next.is_some_and(is_part)
     })
 }
 
