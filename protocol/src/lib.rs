@@ -15,6 +15,7 @@ pub mod entry;
 pub mod exchange;
 pub mod hashid;
 pub mod id;
+pub mod identity;
 pub mod machine;
 pub mod merkle;
 pub mod neighbours;

@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::action::{ActionDomain, SignedAction};
-use crate::id::{Address, Hash32, UserId};
+use crate::id::{Address, Hash32};
 use crate::origin::{Origin, Prefix, RequestId};
 use crate::time::{Moment, UnixSeconds};
 
@@ -89,18 +89,11 @@ pub struct Config {
 /// What the index knows of an action's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    /// Whose quota the action counts against.
+    /// The user's wallet: who may act for the user, and against whose quota an
+    /// action counts.
     pub owner: Address,
     /// When the user was created.
     pub created: UnixSeconds,
-    /// False when the signer may not act for the user.
-    pub is_signer_allowed: bool,
-}
-
-/// What the relayer asks of the index.
-pub trait Accounts {
-    /// The user's account; `None` while the index does not know the user.
-    fn account(&self, user: UserId, signer: Address) -> Option<Account>;
 }
 
 /// An action as it arrives.
@@ -114,6 +107,8 @@ pub struct Submission {
     pub is_paid: bool,
     /// This relayer's rank for the digest: it waits as many blocks.
     pub rank: u64,
+    /// The account of its user; `None` while the index does not know the user.
+    pub account: Option<Account>,
 }
 
 /// An answer to deliver.
@@ -258,10 +253,9 @@ impl Relayer {
         id: RequestId,
         origin: Origin,
         submission: Submission,
-        accounts: &dyn Accounts,
         now: Moment,
     ) {
-        if let Err(refusal) = self.submit(id, origin, submission, accounts, now) {
+        if let Err(refusal) = self.submit(id, origin, submission, now) {
             self.reply(id, Response::Refused(refusal));
         }
     }
@@ -378,7 +372,6 @@ impl Relayer {
         id: RequestId,
         origin: Origin,
         submission: Submission,
-        accounts: &dyn Accounts,
         now: Moment,
     ) -> Result<(), Refusal> {
         let Submission {
@@ -386,6 +379,7 @@ impl Relayer {
             proof,
             is_paid,
             rank,
+            account,
         } = submission;
         let signer = action
             .signer(&self.config.domain)
@@ -403,8 +397,7 @@ impl Relayer {
             return Ok(());
         }
         let kind = Kind::of(&action.action)?;
-        let account = accounts.account(action.action.user_id, signer);
-        if account.is_some_and(|account| !account.is_signer_allowed) {
+        if account.is_some_and(|account| account.owner != signer) {
             return Err(Refusal::new(
                 RefusalCode::Signature,
                 format!(

@@ -1,9 +1,10 @@
 //! The vault: encrypted entropies under keys that only a password gives.
 //!
 //! Records are kept by the placed identity peers of their lookup key
-//! ([`Store`]), written to and read from a majority of them ([`Write`],
-//! [`Read`]). Versions and tombstones count per lookup key and wallet, so that
-//! somebody else's record cannot bury the owner's.
+//! ([`Replica`], by the rules of [`Store`]), written to and read from a majority
+//! of them ([`Vault`], by [`Write`] and [`Read`]). Versions and tombstones count
+//! per lookup key and wallet, so that somebody else's record cannot bury the
+//! owner's.
 //!
 //! Format: `docs/formats/vault.md`.
 
@@ -17,15 +18,19 @@ use crate::signing::{Domain, Signature};
 use crate::time::UnixSeconds;
 use crate::wire::Protocol;
 
+mod client;
 mod hedgehog;
 mod quorum;
+mod replica;
 mod rules;
 
+pub use client::{AskId, Vault, VaultError, VaultInput, VaultOutput, VaultReply};
 pub use hedgehog::{
     CipherError, HedgehogRecord, check_password, decrypt_entropy, derive_key, encrypt_entropy,
     lookup_key,
 };
 pub use quorum::{Read, ReadEvent, Transmit, Write, WriteEvent};
+pub use replica::{Replica, ReplicaInput, ReplicaOutput};
 pub use rules::{Limiter, Outcome, Store};
 
 /// A record as a replica keeps it.
@@ -170,6 +175,15 @@ impl Entry {
 }
 
 impl Request {
+    /// The lookup key that it is about.
+    #[must_use]
+    pub fn lookup_key(&self) -> Hash32 {
+        match self {
+            Self::Put(entry) => entry.record.lookup_key,
+            Self::Get { lookup_key } => *lookup_key,
+        }
+    }
+
     /// Encodes the request.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

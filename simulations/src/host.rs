@@ -33,6 +33,7 @@ mod disk;
 mod exchange;
 mod identity;
 mod light;
+mod vault;
 
 pub use adversary::Kind;
 pub(crate) use content::published_root;
@@ -42,6 +43,7 @@ use adversary::Adversary;
 use exchange::Exchange;
 use identity::Identity;
 use light::Light;
+use vault::Resident;
 
 /// One peer.
 #[derive(Debug)]
@@ -84,6 +86,7 @@ pub struct Host {
     fetching: BTreeMap<(Cid, Purpose), u64>,
     identity: Option<Identity>,
     light: Option<Light>,
+    resident: Option<Resident>,
 }
 
 /// What a peer is, from the first moment on.
@@ -120,9 +123,7 @@ enum Pending {
     Told,
     Entries,
     Registry,
-    VaultWrite(u64),
-    VaultRead(u64),
-    VaultRepair,
+    Vault(protocol::vault::AskId),
     Repeated,
 }
 
@@ -160,6 +161,7 @@ impl Host {
             fetching: BTreeMap::new(),
             identity: None,
             light: None,
+            resident: None,
         }
     }
 
@@ -185,6 +187,7 @@ impl Host {
             ctx.local(self, Duration::ZERO, Local::Chain);
         } else {
             self.light = Some(Light::new(self.address, &self.disk, ctx));
+            self.resident = Some(Resident::new(ctx));
             self.start_light(ctx);
         }
         self.start_adversary(ctx);
@@ -207,6 +210,7 @@ impl Host {
         self.fetching.clear();
         self.identity = None;
         self.light = None;
+        self.resident = None;
         self.exchange = Exchange::new(self.address, self.is_staked);
     }
 
@@ -252,9 +256,8 @@ impl Host {
             Local::Act => self.act(ctx),
             Local::Adversary => self.act_against(ctx),
             Local::Vault => self.use_vault(ctx),
-            Local::Persisted(row) => self.handle_persisted(*row, ctx),
-            Local::Simulate(digest) => self.handle_simulate(digest, ctx),
-            Local::SendTx(send) => self.handle_send_tx(*send, ctx),
+            Local::Identity(wish) => self.reach_identity(*wish, ctx),
+            Local::Replica(wish) => self.reach_replica(*wish, ctx),
             Local::Ask(ask) => self.ask_again(*ask, ctx),
             Local::Solved(digest, proof) => {
                 self.tell_author(author::Input::Solved { digest, proof }, ctx);
@@ -330,8 +333,11 @@ impl Host {
                 let body = data;
                 self.tell_content(Input::Gossip { token, topic, body }, ctx);
             }
-            // Nobody publishes pending actions here.
-            Topic::Actions => self.decide(token, Verdict::Ignore, ctx),
+            // Pending actions are shown nowhere here.
+            Topic::Actions => {
+                self.tell_identity(protocol::identity::Input::Fresh, ctx);
+                self.decide(token, Verdict::Ignore, ctx);
+            }
         }
     }
 
@@ -436,8 +442,9 @@ impl Host {
             }
             Protocol::Known(Known::Blocks) => self.handle_block_request(from, id, data, ctx),
             Protocol::Known(Known::Entries) => self.handle_entries_request(from, id, data, ctx),
-            Protocol::Known(Known::Vault) => self.handle_vault_request(from, id, data, ctx),
-            Protocol::Known(Known::Relayer) => self.handle_relay_request(from, id, data, ctx),
+            Protocol::Known(protocol @ (Known::Vault | Known::Relayer)) => {
+                self.handle_identity_request(from, id, protocol, data, ctx);
+            }
             Protocol::Registry => {
                 let number = self.disk.chain_block.to_le_bytes();
                 self.respond(from, id, number.to_vec(), ctx);
@@ -458,9 +465,8 @@ impl Host {
             Pending::Content(id) => self.tell_content(Input::Answer { id, body: data }, ctx),
             Pending::Entries => self.handle_entries(peer, data, ctx),
             Pending::Registry => self.handle_registry(data, ctx),
-            Pending::VaultWrite(op) => self.handle_vault_written(op, peer, data, ctx),
-            Pending::VaultRead(op) => self.handle_vault_read(op, peer, data, ctx),
-            Pending::VaultRepair | Pending::Told | Pending::Repeated => {}
+            Pending::Vault(id) => self.handle_vault_answer(id, data, ctx),
+            Pending::Told | Pending::Repeated => {}
         }
     }
 
@@ -475,7 +481,9 @@ impl Host {
         }
         self.exchange.handle_timeout(now);
         self.wake_content(ctx);
+        self.wake_identity(ctx);
         self.wake_light(ctx);
+        self.wake_vault(ctx);
     }
 
     /// Drains every machine, then sleeps until the next deadline.
@@ -489,7 +497,8 @@ impl Host {
                 | self.drain_exchange(ctx)
                 | self.drain_content(ctx)
                 | self.drain_identity(ctx)
-                | self.drain_light(ctx);
+                | self.drain_light(ctx)
+                | self.drain_vault(ctx);
             if !moved {
                 break;
             }
@@ -522,7 +531,9 @@ impl Host {
                 .as_ref()
                 .and_then(|content| content.deadline())
                 .map(|(at, _)| at),
+            self.identity.as_ref().and_then(Identity::deadline),
             self.light.as_ref().and_then(Light::deadline),
+            self.resident.as_ref().and_then(Resident::deadline),
         ];
         let Some(due) = deadlines.into_iter().flatten().min() else {
             return;

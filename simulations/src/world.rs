@@ -10,13 +10,14 @@ use protocol::action::ActionDomain;
 use protocol::author::{Change, WriteId};
 use protocol::content::{Input, PersistId, Row as ContentRow};
 use protocol::id::{Address, Hash32, Role};
+use protocol::identity;
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
 use protocol::records::SignedLease;
-use protocol::relayer::Row;
 use protocol::signing::Domain;
 use protocol::time::Moment;
+use protocol::vault::ReplicaOutput;
 
-use crate::chain::{Chain, Tx};
+use crate::chain::Chain;
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, TraceHash, TraceRecord};
 use crate::host::Host;
@@ -160,12 +161,10 @@ pub enum Local {
     Adversary,
     /// The resident writes or reads the vault.
     Vault,
-    /// A relayer's row is durable.
-    Persisted(Box<Row>),
-    /// The chain answers a simulation.
-    Simulate(Hash32),
-    /// A transaction reaches the chain.
-    SendTx(Box<SendTx>),
+    /// A relayer's wish reaches the disk or the chain.
+    Identity(Box<identity::Output>),
+    /// A vault replica's wish reaches the disk.
+    Replica(Box<ReplicaOutput>),
     /// The resident repeats a question to a relayer.
     Ask(Box<Ask>),
     /// A proof of work for an action was found.
@@ -181,15 +180,6 @@ pub struct Ask {
     pub to: Address,
     /// The encoded question.
     pub data: Bytes,
-}
-
-/// A transaction on its way to the chain.
-#[derive(Debug)]
-pub struct SendTx {
-    /// The relayer's action, if it is one.
-    pub digest: Option<Hash32>,
-    /// What is sent.
-    pub tx: Tx,
 }
 
 /// How far a run is.
@@ -564,9 +554,8 @@ fn local_kind(local: &Local) -> u8 {
         Local::Act => 46,
         Local::Adversary => 54,
         Local::Vault => 47,
-        Local::Persisted(_) => 48,
-        Local::Simulate(_) => 49,
-        Local::SendTx(_) => 50,
+        Local::Replica(_) => 48,
+        Local::Identity(_) => 49,
         Local::Ask(_) => 51,
         Local::Stored(..) => 55,
         Local::Solved(..) => 56,

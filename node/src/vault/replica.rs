@@ -1,122 +1,155 @@
-//! An identity peer's records and the server of `/coliving/vault/1`.
+//! An identity peer's records: what its replica's facts and wishes are in this
+//! process.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use protocol::codec;
 use protocol::id::{Address, Hash32};
-use protocol::vault::{Entry, Limiter, Request, Response, Store, WALLETS_MAX};
-use storage::tables::{TablesError, TablesRead, TablesWrite, VAULT};
-use tokio::sync::mpsc;
+use protocol::origin::RequestId;
+use protocol::vault::{Entry, Replica, ReplicaInput, ReplicaOutput, Response, WALLETS_MAX};
+use storage::tables::{TablesRead, TablesWrite, VAULT};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::context::Context;
-use crate::net::{Inbound, NetError, Protocol};
-use crate::store::StoreError;
+use crate::net::{Inbound, NetError, Protocol, Responder};
+use crate::shell::{self, Driver, Work};
+use crate::store::{StoreError, StoreHandle};
 
-/// The records of this peer; cheap to clone.
+/// Asks this peer's own replica; cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Replica {
-    context: Arc<Context>,
-    rules: Store,
+pub(super) struct ReplicaHandle {
+    requests: mpsc::Sender<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    body: Bytes,
+    reply: oneshot::Sender<Bytes>,
+}
+
+/// Who waits for an answer.
+enum Asker {
+    Peer(Responder),
+    Own(oneshot::Sender<Bytes>),
+}
+
+struct Hands {
+    store: StoreHandle,
+    requests: mpsc::Receiver<Inbound>,
+    own: mpsc::Receiver<Own>,
+    askers: BTreeMap<RequestId, Asker>,
+    next_request: u64,
 }
 
 /// Starts to serve.
-pub(super) async fn spawn(context: &Context) -> Result<Replica, NetError> {
-    let replica = Replica {
-        rules: Store::new(context.contracts.domain()),
-        context: Arc::new(context.clone()),
+pub(super) async fn spawn(context: &Context) -> Result<ReplicaHandle, NetError> {
+    let (requests, own) = mpsc::channel(OWN_MAX);
+    let hands = Hands {
+        store: context.store.clone(),
+        requests: context.net.serve(Protocol::Vault).await?,
+        own,
+        askers: BTreeMap::new(),
+        next_request: 0,
     };
-    let requests = context.net.serve(Protocol::Vault).await?;
-    tokio::spawn(serve(replica.clone(), requests));
-    Ok(replica)
+    let machine = Replica::new(context.contracts.domain());
+    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    Ok(ReplicaHandle { requests })
 }
 
-/// The network bounds how many requests are under way.
-async fn serve(replica: Replica, mut requests: mpsc::Receiver<Inbound>) {
-    let stop = replica.context.stop.clone();
-    let mut limiter = Limiter::default();
-    loop {
-        let inbound = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            inbound = requests.recv() => match inbound {
-                Some(inbound) => inbound,
-                None => return,
-            },
-        };
-        // Dropping the responder refuses what is no request.
-        let Ok(request) = Request::from_bytes(&inbound.body) else {
-            continue;
-        };
-        let now = replica.context.clock.now().unix();
-        if let Err(refusal) = limiter.check(&lookup_key(&request), None, now) {
-            inbound.respond.send(Response::Refused(refusal).to_bytes());
-            continue;
+impl ReplicaHandle {
+    /// Asks; `None` when the disk fails or the node is stopping.
+    pub(super) async fn ask(&self, body: Bytes) -> Option<Bytes> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Own { body, reply }).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Hands {
+    fn ask(&mut self, body: Bytes, asker: Asker) -> ReplicaInput {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        let is_own = matches!(asker, Asker::Own(_));
+        self.askers.insert(request, asker);
+        ReplicaInput::Request {
+            request,
+            is_own,
+            body,
         }
-        let replica = replica.clone();
-        tokio::spawn(async move {
-            if let Some(response) = replica.handle(request).await {
-                inbound.respond.send(response.to_bytes());
-            }
-        });
+    }
+
+    fn respond(&mut self, request: RequestId, response: &Response) {
+        match self.askers.remove(&request) {
+            Some(Asker::Peer(responder)) => responder.send(response.to_bytes()),
+            Some(Asker::Own(reply)) => drop(reply.send(response.to_bytes().into())),
+            None => {}
+        }
     }
 }
 
-impl Replica {
-    /// Answers a request, once what it changed is durable; `None` when the disk
-    /// fails.
-    pub(super) async fn handle(&self, request: Request) -> Option<Response> {
-        let key = lookup_key(&request);
-        let now = self.context.clock.now().unix();
-        let rules = self.rules;
-        let result: Result<Response, StoreError> = match &request {
-            Request::Get { .. } => self.context.store.read(|tables| {
-                let stored = entries(&key, |start, limit| read_rows(tables, start, limit))?;
-                Ok(rules.handle_request(request, stored, now).response)
+impl Driver<Replica> for Hands {
+    async fn next(&mut self) -> Option<ReplicaInput> {
+        tokio::select! {
+            biased;
+            Some(own) = self.own.recv() => Some(self.ask(own.body, Asker::Own(own.reply))),
+            Some(inbound) = self.requests.recv() => {
+                Some(self.ask(inbound.body, Asker::Peer(inbound.respond)))
+            }
+            else => None,
+        }
+    }
+
+    fn carry(&mut self, wish: ReplicaOutput, work: &mut Work<ReplicaInput>) {
+        let store = self.store.clone();
+        match wish {
+            ReplicaOutput::Respond { request, response } => self.respond(request, &response),
+            // Dropping a responder refuses.
+            ReplicaOutput::Refuse { request } => drop(self.askers.remove(&request)),
+            ReplicaOutput::Read { lookup_key } => {
+                work.beside(async move {
+                    let read = tokio::task::spawn_blocking(move || {
+                        store.read(|tables| entries(tables, &lookup_key))
+                    });
+                    let entries = read.await.ok().and_then(noted);
+                    Some(ReplicaInput::Read {
+                        lookup_key,
+                        entries,
+                    })
+                });
+            }
+            ReplicaOutput::Persist {
+                lookup_key,
+                before,
+                after,
+            } => work.in_order(async move {
+                let written =
+                    store.write(move |tables| replace(tables, lookup_key, &before, &after));
+                let is_stored = noted(written.await).is_some();
+                Some(ReplicaInput::Persisted {
+                    lookup_key,
+                    is_stored,
+                })
             }),
-            Request::Put(_) => {
-                let change = move |tables: &TablesWrite<'_>| {
-                    let stored = entries(&key, |start, limit| tables.range(VAULT, start, limit))?;
-                    let before: Vec<Address> =
-                        stored.iter().map(|entry| entry.record.wallet).collect();
-                    let outcome = rules.handle_request(request, stored, now);
-                    if let Some(after) = outcome.store {
-                        replace(tables, key, &before, &after)?;
-                    }
-                    Ok(outcome.response)
-                };
-                self.context.store.write(change).await
-            }
-        };
-        result
-            .inspect_err(|error| tracing::error!(%error, "a vault record was not kept or read"))
-            .ok()
+        }
     }
 }
 
-type Rows = Vec<((Hash32, Address), bytes::Bytes)>;
-
-fn read_rows(
-    tables: &TablesRead<'_>,
-    start: Bound<(Hash32, Address)>,
-    limit: usize,
-) -> Result<Rows, TablesError> {
-    tables.range(VAULT, start, limit)
+fn noted<T>(done: Result<T, StoreError>) -> Option<T> {
+    done.inspect_err(|error| tracing::error!(%error, "a vault record was not kept or read"))
+        .ok()
 }
 
-/// The entries of a lookup key in the order in which they came.
-fn entries(
-    key: &Hash32,
-    range: impl FnOnce(Bound<(Hash32, Address)>, usize) -> Result<Rows, TablesError>,
-) -> Result<Vec<Entry>, StoreError> {
+/// What is kept under a lookup key.
+fn entries(tables: &TablesRead<'_>, key: &Hash32) -> Result<Vec<Entry>, StoreError> {
     let start = Bound::Included((*key, Address::ZERO));
-    let mut entries: Vec<Entry> = range(start, WALLETS_MAX + 1)?
+    let rows: Vec<((Hash32, Address), Bytes)> = tables.range(VAULT, start, WALLETS_MAX + 1)?;
+    let entries = rows
         .into_iter()
         .take_while(|((of, _), _)| of == key)
-        .filter_map(|(_, row)| codec::from_bytes("vault record", &row, ROW_BYTES_MAX).ok())
-        .collect();
-    entries.sort_by_key(|entry: &Entry| (entry.received, entry.record.wallet));
-    Ok(entries)
+        .filter_map(|(_, row)| codec::from_bytes("vault record", &row, ROW_BYTES_MAX).ok());
+    Ok(entries.collect())
 }
 
 fn replace(
@@ -135,12 +168,8 @@ fn replace(
     Ok(())
 }
 
-fn lookup_key(request: &Request) -> Hash32 {
-    match request {
-        Request::Put(entry) => entry.record.lookup_key,
-        Request::Get { lookup_key } => *lookup_key,
-    }
-}
-
 /// A row is what came in a request.
 const ROW_BYTES_MAX: usize = Protocol::Vault.limits().request_bytes_max;
+
+/// Own requests that wait for the replica; the vault asks a few for each record.
+const OWN_MAX: usize = 64;

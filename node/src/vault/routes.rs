@@ -1,9 +1,7 @@
 //! `POST /authentication` and `GET /authentication?lookupKey=`, as hedgehog
 //! clients send them.
 
-use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -12,18 +10,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use protocol::id::{Address, Hash32};
+use protocol::origin::Origin;
 use protocol::signing::{Signature, Signed};
 use protocol::time::UnixSeconds;
-use protocol::vault::{Entry, HedgehogRecord, Limiter, Refusal};
+use protocol::vault::{Entry, HedgehogRecord, Refusal, VaultError};
 use serde::{Deserialize, Serialize};
 
-use super::{VaultError, VaultHandle};
+use super::VaultHandle;
 use crate::http::error::ApiError;
 use crate::http::relay::ip_of;
-
-/// Counts how often clients ask.
-#[derive(Debug, Default)]
-pub(super) struct Gate(Mutex<Limiter>);
 
 #[derive(Debug, Deserialize)]
 struct Wanted {
@@ -64,8 +59,7 @@ async fn read(
         .ok_or_else(|| {
             ApiError::bad_request("lookup_key", "`lookupKey` is not 64 hexadecimal digits")
         })?;
-    vault.check_gate(&key, ip_of(&extensions))?;
-    let entries = vault.get(key).await?;
+    let entries = vault.get_for(Some(client(&extensions)), key).await?;
     if wanted.all {
         let data: Vec<FullRecord> = entries.iter().map(FullRecord::from).collect();
         return Ok(Json(serde_json::json!({ "data": data })).into_response());
@@ -87,10 +81,9 @@ async fn write(
         ApiError::bad_request("body", format!("the record cannot be read: {error}"))
             .with_hint("the fields are iv, cipherText and lookupKey")
     })?;
-    let now = vault.inner.context.clock.now().unix();
+    let now = vault.context.clock.now().unix();
     let entry = entry_of(&record, &headers, now)?;
-    vault.check_gate(&entry.record.lookup_key, ip_of(&extensions))?;
-    vault.put(entry).await?;
+    vault.put_for(Some(client(&extensions)), entry).await?;
     Ok(Json(serde_json::json!({ "lookupKey": record.lookup_key })))
 }
 
@@ -131,16 +124,10 @@ fn header<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, ApiE
     })
 }
 
-impl VaultHandle {
-    fn check_gate(&self, key: &Hash32, ip: Option<IpAddr>) -> Result<(), VaultError> {
-        let now = self.inner.context.clock.now().unix();
-        let mut limiter = self
-            .inner
-            .gate
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Ok(limiter.check(key, ip, now)?)
+fn client(extensions: &Extensions) -> Origin {
+    Origin {
+        peer: Address::ZERO,
+        ip: ip_of(extensions),
     }
 }
 

@@ -4,11 +4,11 @@ use http_body_util::BodyExt;
 use protocol::id::Hash32;
 use protocol::records::{Iv, SignedVault, VaultRecord};
 use protocol::signing::Signed;
-use protocol::vault::{Entry, HedgehogRecord};
+use protocol::vault::{Entry, HedgehogRecord, VaultError};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{VaultError, routes};
+use super::routes;
 use crate::identity::testing::{TestNet, key};
 
 const LOOKUP_KEY: &str = "18c6f07f7b891bc5f2c79a20bd39f7971a499f3e7ada02cb2382d40e44661b92";

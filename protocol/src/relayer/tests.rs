@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::action::Action;
-use crate::id::EntityId;
+use crate::id::{EntityId, UserId};
 use crate::signing::SigningKey;
 
 #[test]
@@ -593,6 +593,7 @@ impl World {
         rank: u64,
     ) -> Hash32 {
         let digest = action.action.digest(&DOMAIN);
+        let user = action.action.user_id;
         let origin = Origin {
             peer: Address::ZERO,
             ip: Some("10.0.0.1".parse().unwrap()),
@@ -602,9 +603,10 @@ impl World {
             proof,
             is_paid,
             rank,
+            account: account(user),
         };
         self.relayer
-            .handle_submit(RequestId(1), origin, submission, &Index, self.now);
+            .handle_submit(RequestId(1), origin, submission, self.now);
         digest
     }
 
@@ -663,22 +665,17 @@ impl World {
     }
 }
 
-struct Index;
-
-impl Accounts for Index {
-    fn account(&self, user: UserId, signer: Address) -> Option<Account> {
-        // User n belongs to key n; 99 is young.
-        let owner = match user.0 {
-            1 => key(1).address(),
-            99 => return None,
-            _ => Address([66; 20]),
-        };
-        Some(Account {
-            owner,
-            created: UnixSeconds(0),
-            is_signer_allowed: owner == signer,
-        })
-    }
+/// User n belongs to key n; 99 is young.
+fn account(user: UserId) -> Option<Account> {
+    let owner = match user.0 {
+        1 => key(1).address(),
+        99 => return None,
+        _ => Address([66; 20]),
+    };
+    Some(Account {
+        owner,
+        created: UnixSeconds(0),
+    })
 }
 
 #[track_caller]

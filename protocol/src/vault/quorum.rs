@@ -131,8 +131,13 @@ impl Write {
         self.judge();
     }
 
-    /// Notes that a replica did not answer.
+    /// Notes that a replica did not answer; it is asked again while the write is
+    /// not over.
     pub fn handle_failure(&mut self, from: Address, now: Moment) {
+        if self.is_over {
+            self.asked.waiting.remove(&from);
+            return;
+        }
         self.asked.retry(from, now);
         self.judge();
     }
@@ -143,10 +148,17 @@ impl Write {
         self.judge();
     }
 
+    /// True when it is over and nobody is still to answer.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_over && self.asked.waiting.is_empty()
+    }
+
     /// When [`Write::handle_timeout`] is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
-        self.asked.deadline().map(|at| (at, "vault write"))
+        let deadline = self.asked.deadline().filter(|_| !self.is_over);
+        deadline.map(|at| (at, "vault write"))
     }
 
     /// The next request to deliver.
@@ -222,8 +234,13 @@ impl Read {
         self.judge(now.unix());
     }
 
-    /// Notes that a replica did not answer.
+    /// Notes that a replica did not answer; it is asked again while the read is
+    /// not over.
     pub fn handle_failure(&mut self, from: Address, now: Moment) {
+        if self.is_over {
+            self.asked.waiting.remove(&from);
+            return;
+        }
         self.asked.retry(from, now);
         self.judge(now.unix());
     }
@@ -234,10 +251,17 @@ impl Read {
         self.judge(now.unix());
     }
 
+    /// True when it is over and nobody is still to answer.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.is_over && self.asked.waiting.is_empty()
+    }
+
     /// When [`Read::handle_timeout`] is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
-        self.asked.deadline().map(|at| (at, "vault read"))
+        let deadline = self.asked.deadline().filter(|_| !self.is_over);
+        deadline.map(|at| (at, "vault read"))
     }
 
     /// The next request to deliver; the answers to a [`Request::Put`] are not

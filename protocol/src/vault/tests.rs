@@ -6,6 +6,8 @@ use crate::records::CIPHER_TEXT_BYTES;
 use crate::signing::{Record, Signed, SigningKey};
 use crate::time::Moment;
 
+mod machines;
+
 #[test]
 fn the_published_hedgehog_vector_is_met() {
     let key = lookup_key("Email@Address.com", "testpassword");
@@ -98,7 +100,7 @@ fn passwords_that_are_easy_to_guess_are_refused() {
 #[test]
 fn the_higher_version_stays_in_either_order() {
     for order in [[1, 2], [2, 1]] {
-        let mut replica = Replica::new();
+        let mut replica = Ruled::new();
         for version in order {
             replica.put(record(1, version));
         }
@@ -116,7 +118,7 @@ fn of_equal_versions_the_smaller_hash_stays() {
         &other
     };
     for order in [[&one, &other], [&other, &one]] {
-        let mut replica = Replica::new();
+        let mut replica = Ruled::new();
         for record in order {
             replica.put(signed(record.clone(), 1));
         }
@@ -126,7 +128,7 @@ fn of_equal_versions_the_smaller_hash_stays() {
 
 #[test]
 fn a_tombstone_stays_for_ever() {
-    let mut replica = Replica::new();
+    let mut replica = Ruled::new();
     replica.put(record(1, 5));
     let tombstone = VaultRecord::tombstone(KEY, wallet(1), 1);
     assert_eq!(replica.put(signed(tombstone, 1)), Response::Stored);
@@ -138,7 +140,7 @@ fn a_tombstone_stays_for_ever() {
 
 #[test]
 fn nobody_buries_somebody_elses_record() {
-    let mut replica = Replica::new();
+    let mut replica = Ruled::new();
     replica.put(record(1, 1));
     for other in 2..=4 {
         replica.now = UnixSeconds(replica.now.0 + 1);
@@ -159,7 +161,7 @@ fn nobody_buries_somebody_elses_record() {
 
 #[test]
 fn malformed_records_are_refused_by_field() {
-    let mut replica = Replica::new();
+    let mut replica = Ruled::new();
     let mut long = vault(1, 1);
     long.cipher_text = vec![0; 65];
     assert!(matches!(
@@ -176,7 +178,7 @@ fn malformed_records_are_refused_by_field() {
 
 #[test]
 fn an_unsigned_sign_up_is_taken_once_and_ends_unless_it_is_signed() {
-    let mut replica = Replica::new();
+    let mut replica = Ruled::new();
     assert_eq!(replica.put(sign_up(1)), Response::Stored);
     assert_eq!(
         replica.put(sign_up(1)),
@@ -376,12 +378,12 @@ fn messages_survive_their_encoding() {
     }
 }
 
-struct Replica {
+struct Ruled {
     entries: Vec<Entry>,
     now: UnixSeconds,
 }
 
-impl Replica {
+impl Ruled {
     fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -417,7 +419,7 @@ impl Replica {
 }
 
 struct Net {
-    replicas: BTreeMap<Address, Replica>,
+    replicas: BTreeMap<Address, Ruled>,
     sets: Vec<Vec<Address>>,
     away: BTreeSet<Address>,
     liars: BTreeSet<Address>,
@@ -439,10 +441,7 @@ impl Net {
     fn new(replicas: u8) -> Self {
         let all: Vec<Address> = (1..=replicas).map(replica).collect();
         Self {
-            replicas: all
-                .iter()
-                .map(|address| (*address, Replica::new()))
-                .collect(),
+            replicas: all.iter().map(|address| (*address, Ruled::new())).collect(),
             sets: vec![all],
             away: BTreeSet::new(),
             liars: BTreeSet::new(),

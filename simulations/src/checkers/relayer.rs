@@ -7,7 +7,6 @@ use protocol::time::Moment;
 
 use super::Checkers;
 use crate::chain::Chain;
-use crate::world::SendTx;
 
 /// Which action was accepted, and which wallet is whose.
 #[derive(Debug, Default)]
@@ -22,9 +21,9 @@ impl Checkers {
         self.relayer.accepted.insert(digest);
     }
 
-    /// Notes a transaction on its way to the chain.
-    pub fn note_tx(&mut self, peer: u32, send: &SendTx, _now: Moment) {
-        self.relayer.owners.insert(send.tx.wallet, peer);
+    /// Notes whose a wallet is that pays.
+    pub fn note_payer(&mut self, peer: u32, wallet: Address) {
+        self.relayer.owners.insert(wallet, peer);
     }
 
     /// How many accepted actions are not in a final block.

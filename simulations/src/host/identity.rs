@@ -1,270 +1,350 @@
-//! The identity role: vault records and the relayer.
+//! The identity role: the hands of the relayer and of a vault replica over a
+//! virtual chain and disk.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::id::{Address, Hash32, UserId};
+use bytes::Bytes;
+use protocol::id::{Address, Hash32};
+use protocol::identity::{self, Chain, Change, Input, Output, Trial, Unsent, WalletSeen};
+use protocol::machine::Machine as _;
 use protocol::origin::{Origin, RequestId};
-use protocol::placement::Purpose;
-use protocol::relayer::{
-    Account, Accounts, Config, Event, Nonces, Receipt, Relayer, Request, Row, SendFailure,
-    Simulation, Slot, Submission,
-};
-use protocol::time::UnixSeconds;
-use protocol::vault;
+use protocol::relayer::{self, Account, Nonces, Receipt, Slot};
+use protocol::signing::Signed;
+use protocol::time::{Moment, UnixSeconds};
+use protocol::vault::{Replica, ReplicaInput, ReplicaOutput};
+use protocol::wire::Protocol;
 
 use super::light::PROOF_BITS;
-use super::{Disk, Host};
-use crate::chain::{Chain, SubmitError, Tx};
-use crate::world::{Ctx, Local, SendTx};
+use super::{Disk, Host, is_due};
+use crate::chain::{SubmitError, Tx};
+use crate::world::{Ctx, Local};
 
 /// The machines of the identity role.
 #[derive(Debug)]
 pub(super) struct Identity {
-    vault: vault::Store,
-    relayer: Relayer,
+    relayer: identity::Identity,
+    replica: Replica,
     asked: BTreeMap<RequestId, (u32, u64)>,
-    next_request: u64,
-    wallets: Vec<Address>,
-}
-
-struct Users<'a>(&'a Chain);
-
-impl Accounts for Users<'_> {
-    fn account(&self, user: UserId, signer: Address) -> Option<Account> {
-        let owner = self.0.wallet_of(user)?;
-        Some(Account {
-            owner,
-            created: UnixSeconds(0),
-            is_signer_allowed: owner == signer,
-        })
-    }
+    /// The registry that the relayer was told of.
+    registry_root: Option<Hash32>,
+    is_chain_away: bool,
 }
 
 impl Identity {
     pub(super) fn new(peer: Address, disk: &Disk, ctx: &Ctx) -> Self {
-        let mut config = Config::new(ctx.params.actions);
-        config.proof_bits = PROOF_BITS;
+        let mut relayer = relayer::Config::new(ctx.params.actions);
+        relayer.proof_bits = PROOF_BITS;
+        let wallets = (1..=WALLETS).map(|number| wallet(peer, number)).collect();
+        let confirmations = ctx.chain.confirmations();
+        let config = identity::Config::new(peer, relayer, wallets, confirmations);
+        let rows = disk.rows.values().cloned();
         Self {
-            vault: vault::Store::new(ctx.params.domain),
-            relayer: Relayer::new(config, disk.rows.values().cloned(), ctx.now),
+            relayer: identity::Identity::new(config, rows, ctx.now),
+            replica: Replica::new(ctx.params.domain),
             asked: BTreeMap::new(),
-            next_request: 0,
-            wallets: (1..=WALLETS).map(|number| wallet(peer, number)).collect(),
+            registry_root: None,
+            is_chain_away: false,
         }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.relayer.deadline().map(|(at, _)| at)
     }
 }
 
 impl Host {
-    pub(super) fn handle_vault_request(&mut self, from: u32, id: u64, data: &[u8], ctx: &mut Ctx) {
-        let (Some(identity), Ok(request)) = (&self.identity, vault::Request::from_bytes(data))
-        else {
+    pub(super) fn handle_identity_request(
+        &mut self,
+        from: u32,
+        id: u64,
+        protocol: Protocol,
+        body: &Bytes,
+        ctx: &mut Ctx,
+    ) {
+        let request = RequestId(ctx.next_id());
+        let Some(identity) = &mut self.identity else {
             return;
         };
-        let key = match &request {
-            vault::Request::Put(entry) => entry.record.lookup_key,
-            vault::Request::Get { lookup_key } => *lookup_key,
-        };
-        let stored = self.disk.vault.get(&key).cloned().unwrap_or_default();
-        let outcome = identity
-            .vault
-            .handle_request(request, stored, ctx.now.unix());
-        if let Some(entries) = outcome.store {
-            self.disk.vault.insert(key, entries);
+        identity.asked.insert(request, (from, id));
+        let body = body.clone();
+        if protocol == Protocol::Vault {
+            let input = ReplicaInput::Request {
+                request,
+                is_own: false,
+                body,
+            };
+            self.tell_replica(input, ctx);
+            return;
         }
-        self.respond(from, id, outcome.response.to_bytes(), ctx);
+        let origin = Origin {
+            peer: ctx.address(from),
+            ip: None,
+        };
+        let input = Input::Request {
+            request,
+            origin,
+            body,
+        };
+        self.tell_identity(input, ctx);
     }
 
-    pub(super) fn handle_relay_request(&mut self, from: u32, id: u64, data: &[u8], ctx: &mut Ctx) {
-        let (Some(identity), Ok(request)) = (&mut self.identity, Request::from_bytes(data)) else {
-            return;
-        };
-        let request_id = RequestId(identity.next_request);
-        identity.next_request += 1;
-        identity.asked.insert(request_id, (from, id));
-        match request {
-            Request::Status { digest } => identity.relayer.handle_status(request_id, &digest),
-            Request::Submit { action, proof, .. } => {
-                let digest = action.action.digest(&ctx.params.actions);
-                let ranked = self
-                    .registry
-                    .placement
-                    .inner()
-                    .rank(Purpose::Relayer, &digest.0);
-                let rank = ranked.iter().position(|peer| *peer == self.address);
-                let submission = Submission {
-                    action: *action,
-                    proof,
-                    is_paid: false,
-                    rank: rank.unwrap_or(ranked.len()) as u64,
-                };
-                let origin = Origin {
-                    peer: ctx.address(from),
-                    ip: None,
-                };
-                identity.relayer.handle_submit(
-                    request_id,
-                    origin,
-                    submission,
-                    &Users(&ctx.chain),
-                    ctx.now,
-                );
-            }
+    pub(super) fn tell_identity(&mut self, input: Input, ctx: &mut Ctx) {
+        if let Some(identity) = &mut self.identity {
+            ctx.metrics.note_input("identity", input.name());
+            identity.relayer.handle(input, ctx.now);
         }
     }
 
+    fn tell_replica(&mut self, input: ReplicaInput, ctx: &mut Ctx) {
+        if let Some(identity) = &mut self.identity {
+            ctx.metrics.note_input("replica", input.name());
+            identity.replica.handle(input, ctx.now);
+        }
+    }
+
+    pub(super) fn wake_identity(&mut self, ctx: &Ctx) {
+        if let Some(identity) = &mut self.identity
+            && is_due(identity.relayer.deadline(), ctx.now)
+        {
+            identity.relayer.handle_timeout(ctx.now);
+        }
+    }
+
+    /// Tells the relayer what has changed around it, and carries the role's wishes
+    /// out.
     pub(super) fn drain_identity(&mut self, ctx: &mut Ctx) -> bool {
-        let Some(mut identity) = self.identity.take() else {
+        let Some(identity) = &mut self.identity else {
             return false;
         };
+        if std::mem::take(&mut identity.is_chain_away) {
+            self.tell_identity(Input::Chain(away()), ctx);
+        }
+        self.tell_registry(ctx);
         let mut moved = false;
-        while let Some(reply) = identity.relayer.poll_reply() {
+        while let Some(wish) = self.identity.as_mut().and_then(|role| role.relayer.poll()) {
             moved = true;
-            if let Some((to, id)) = identity.asked.remove(&reply.id) {
-                self.respond(to, id, reply.response.to_bytes(), ctx);
-            }
+            self.carry_identity(wish, ctx);
         }
-        while let Some(event) = identity.relayer.poll_event() {
+        while let Some(wish) = self.identity.as_mut().and_then(|role| role.replica.poll()) {
             moved = true;
-            self.handle_relayer_event(event, ctx);
+            self.carry_replica(wish, ctx);
         }
-        self.identity = Some(identity);
         moved
     }
 
-    fn handle_relayer_event(&mut self, event: Event, ctx: &mut Ctx) {
-        match event {
-            Event::Simulate { digest, .. } => {
-                ctx.local(self, RPC_DELAY, Local::Simulate(digest));
+    fn tell_registry(&mut self, ctx: &mut Ctx) {
+        let root = Some(self.registry.root);
+        if let Some(identity) = &mut self.identity
+            && std::mem::replace(&mut identity.registry_root, root) != root
+        {
+            let placement = Arc::clone(self.registry.placement.inner());
+            self.tell_identity(Input::Latest(placement), ctx);
+        }
+    }
+
+    fn carry_identity(&mut self, wish: Output, ctx: &mut Ctx) {
+        match wish {
+            Output::Respond { request, response } => {
+                self.answer(request, Some(response.to_bytes()), ctx);
             }
-            Event::Persist(row) => ctx.local(self, DISK_DELAY, Local::Persisted(row)),
-            Event::Forget { digest } => {
-                self.disk.rows.remove(&digest);
+            Output::Refuse { request } => self.answer(request, None, ctx),
+            Output::LookUp { request, user } => {
+                let account = ctx.chain.wallet_of(user).map(|owner| Account {
+                    owner,
+                    created: UnixSeconds(0),
+                });
+                self.tell_identity(Input::LookedUp { request, account }, ctx);
             }
-            Event::Send {
+            Output::Look { wanted } => {
+                let wanted = wanted.into_iter();
+                let landed =
+                    wanted.filter_map(|(digest, _)| Some((digest, receipt(&digest, ctx)?)));
+                let looked = Input::Looked {
+                    landed: Some(landed.collect()),
+                    settled: ctx.chain.finalized(),
+                };
+                self.tell_identity(looked, ctx);
+            }
+            Output::Sign(record) => {
+                let signed = Signed::new(record, &ctx.params.domain, &self.key);
+                self.tell_identity(Input::Signed(signed), ctx);
+            }
+            Output::Publish(body) => {
+                self.gossip(protocol::wire::Topic::Actions, body.to_vec(), ctx);
+            }
+            Output::Persist(_) => {
+                ctx.local(self, DISK_DELAY, Local::Identity(Box::new(wish)));
+            }
+            Output::Try { .. }
+            | Output::Send { .. }
+            | Output::Cancel { .. }
+            | Output::LookAtWallet { .. } => {
+                ctx.local(self, RPC_DELAY, Local::Identity(Box::new(wish)));
+            }
+            // Nobody looks at what waits for the chain, or reads what is noted.
+            Output::Show { .. } | Output::Note(_) => {}
+        }
+    }
+
+    /// A wish reaches the disk or the chain.
+    pub(super) fn reach_identity(&mut self, wish: Output, ctx: &mut Ctx) {
+        match wish {
+            Output::Persist(changes) => {
+                for Change { digest, row } in changes {
+                    match row {
+                        Some(row) => drop(self.disk.rows.insert(digest, *row)),
+                        None => drop(self.disk.rows.remove(&digest)),
+                    }
+                }
+                self.tell_identity(Input::Persisted { error: None }, ctx);
+            }
+            Output::Try { digest, .. } => {
+                let found = match receipt(&digest, ctx) {
+                    _ if !ctx.is_chain_up => Trial::Unavailable,
+                    Some(receipt) => Trial::Landed(receipt),
+                    None => Trial::Passed { gas: GAS },
+                };
+                self.tell_identity(Input::Tried { digest, found }, ctx);
+            }
+            Output::Send {
                 digest,
                 action,
                 slot,
                 bumps,
                 ..
             } => {
-                let tx = Tx {
-                    wallet: slot.wallet,
-                    nonce: slot.nonce,
-                    bumps,
-                    action: Some(action),
-                };
-                let send = SendTx {
-                    digest: Some(digest),
-                    tx,
-                };
-                ctx.local(self, RPC_DELAY, Local::SendTx(Box::new(send)));
+                let sent = self.send_tx(slot, bumps, Some(action), ctx);
+                self.tell_identity(Input::Sent { digest, slot, sent }, ctx);
             }
-            Event::Cancel { slot, bumps } => {
-                let tx = Tx {
-                    wallet: slot.wallet,
-                    nonce: slot.nonce,
-                    bumps,
-                    action: None,
+            Output::Cancel { slot, bumps, .. } => {
+                // There is no answer.
+                let _ = self.send_tx(slot, bumps, None, ctx);
+            }
+            Output::LookAtWallet { id, wallet, .. } => {
+                let nonces = Nonces {
+                    latest: ctx.chain.nonce(&wallet),
+                    settled: ctx.chain.final_nonce(&wallet),
                 };
-                let send = SendTx { digest: None, tx };
-                ctx.local(self, RPC_DELAY, Local::SendTx(Box::new(send)));
+                let seen = ctx.is_chain_up.then_some(WalletSeen {
+                    nonces,
+                    is_funded: true,
+                });
+                self.tell_identity(Input::Wallet { id, seen }, ctx);
+            }
+            _ => {}
+        }
+    }
+
+    fn send_tx(
+        &self,
+        slot: Slot,
+        bumps: u32,
+        action: Option<protocol::action::SignedAction>,
+        ctx: &mut Ctx,
+    ) -> Result<Hash32, Unsent> {
+        if !ctx.is_chain_up {
+            return Err(Unsent::Unanswered);
+        }
+        ctx.checkers.note_payer(self.idx, slot.wallet);
+        let tx = Tx {
+            wallet: slot.wallet,
+            nonce: slot.nonce,
+            bumps,
+            action,
+        };
+        ctx.chain.submit(tx).map_err(|refused| {
+            let message = match refused {
+                SubmitError::NonceUsed => "nonce too low",
+                SubmitError::Underpriced => "replacement transaction underpriced",
+            };
+            Unsent::Rejected {
+                message: message.to_owned(),
+            }
+        })
+    }
+
+    fn carry_replica(&mut self, wish: ReplicaOutput, ctx: &mut Ctx) {
+        match wish {
+            ReplicaOutput::Respond { request, response } => {
+                self.answer(request, Some(response.to_bytes()), ctx);
+            }
+            ReplicaOutput::Refuse { request } => self.answer(request, None, ctx),
+            ReplicaOutput::Read { lookup_key } => {
+                let kept = self.disk.vault.get(&lookup_key);
+                let entries = Some(kept.cloned().unwrap_or_default());
+                let read = ReplicaInput::Read {
+                    lookup_key,
+                    entries,
+                };
+                self.tell_replica(read, ctx);
+            }
+            ReplicaOutput::Persist { .. } => {
+                ctx.local(self, DISK_DELAY, Local::Replica(Box::new(wish)));
             }
         }
     }
 
-    /// A row reached the disk.
-    pub(super) fn handle_persisted(&mut self, row: Row, _ctx: &mut Ctx) {
-        let (digest, revision) = (row.digest, row.revision);
-        self.disk.rows.insert(digest, row);
-        if let Some(identity) = &mut self.identity {
-            identity.relayer.handle_persisted(&digest, revision);
+    /// A replica's wish reaches the disk.
+    pub(super) fn reach_replica(&mut self, wish: ReplicaOutput, ctx: &mut Ctx) {
+        if let ReplicaOutput::Persist {
+            lookup_key, after, ..
+        } = wish
+        {
+            self.disk.vault.insert(lookup_key, after);
+            let stored = ReplicaInput::Persisted {
+                lookup_key,
+                is_stored: true,
+            };
+            self.tell_replica(stored, ctx);
         }
     }
 
-    /// The chain answers a simulation.
-    pub(super) fn handle_simulate(&mut self, digest: Hash32, ctx: &mut Ctx) {
-        let Some(identity) = &mut self.identity else {
-            return;
-        };
-        let outcome = match ctx.chain.burned(&digest) {
-            _ if !ctx.is_chain_up => Simulation::Unavailable,
-            Some((number, tx_hash)) => Simulation::Landed(receipt(number, tx_hash, &ctx.chain)),
-            None => Simulation::Passed { gas: GAS },
-        };
-        identity.relayer.handle_simulated(&digest, outcome, ctx.now);
-    }
-
-    /// A transaction reaches the chain's queue.
-    pub(super) fn handle_send_tx(&mut self, send: SendTx, ctx: &mut Ctx) {
-        let Some(identity) = &mut self.identity else {
-            return;
-        };
-        let slot = Slot {
-            wallet: send.tx.wallet,
-            nonce: send.tx.nonce,
-        };
-        let sent = if ctx.is_chain_up {
-            ctx.checkers.note_tx(self.idx, &send, ctx.now);
-            ctx.chain.submit(send.tx).map_err(|refused| match refused {
-                SubmitError::NonceUsed => SendFailure::NonceUsed,
-                SubmitError::Underpriced => SendFailure::Retry,
-            })
-        } else {
-            Err(SendFailure::Retry)
-        };
-        if let Some(digest) = send.digest {
-            match sent {
-                Ok(hash) => identity.relayer.handle_sent(&digest, slot, hash),
-                Err(failure) => identity.relayer.handle_send_failed(&digest, slot, failure),
-            }
+    fn answer(&mut self, request: RequestId, body: Option<Vec<u8>>, ctx: &mut Ctx) {
+        let identity = self.identity.as_mut();
+        let asked = identity.and_then(|identity| identity.asked.remove(&request));
+        match (asked, body) {
+            (Some((to, id)), Some(body)) => self.respond(to, id, body, ctx),
+            (Some((to, id)), None) => self.refuse(to, id, ctx),
+            (None, _) => {}
         }
     }
 
     pub(super) fn handle_chain_away(&mut self) {
         if let Some(identity) = &mut self.identity {
-            identity.relayer.handle_chain_away();
+            identity.is_chain_away = true;
         }
     }
 
     /// Tells the relayer where the chain is.
     pub(super) fn handle_chain_tip(&mut self, ctx: &mut Ctx) {
-        let Some(identity) = &mut self.identity else {
-            return;
+        let chain = Chain {
+            is_away: false,
+            head: Some(ctx.chain.tip().number),
+            final_block: Some(ctx.chain.finalized()),
         };
-        let (relayer, chain) = (&mut identity.relayer, &ctx.chain);
-        relayer.handle_block(chain.tip().number);
-        for row in self.disk.rows.values() {
-            if row.stage.is_over() {
-                continue;
-            }
-            match chain.burned(&row.digest) {
-                Some((number, tx_hash)) => {
-                    relayer.handle_mined(&row.digest, receipt(number, tx_hash, chain));
-                }
-                None => relayer.handle_undone(&row.digest),
-            }
-        }
-        relayer.handle_final(chain.finalized());
-        for wallet in &identity.wallets {
-            let nonces = Nonces {
-                latest: chain.nonce(wallet),
-                settled: chain.final_nonce(wallet),
-            };
-            relayer.handle_wallet(*wallet, nonces, true);
-        }
+        self.tell_identity(Input::Chain(chain), ctx);
+        self.tell_identity(Input::Index, ctx);
     }
 }
 
-fn receipt(number: u64, tx_hash: Hash32, chain: &Chain) -> Receipt {
-    Receipt {
-        tx_hash,
-        block_number: number,
-        block_hash: chain
-            .block(number)
-            .map(|block| block.hash)
-            .unwrap_or_default(),
+const fn away() -> Chain {
+    Chain {
+        is_away: true,
+        head: None,
+        final_block: None,
     }
+}
+
+fn receipt(digest: &Hash32, ctx: &Ctx) -> Option<Receipt> {
+    let (block_number, tx_hash) = ctx.chain.burned(digest)?;
+    let block = ctx.chain.block(block_number);
+    Some(Receipt {
+        tx_hash,
+        block_number,
+        block_hash: block.map(|block| block.hash).unwrap_or_default(),
+    })
 }
 
 /// A relayer's wallet, apart from its peer's key.

@@ -1,4 +1,4 @@
-//! A resident's peer: publishes, fetches, follows, keeps a vault record.
+//! A resident's peer: publishes, fetches, follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,13 +15,10 @@ use protocol::exchange::FetchOptions;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::machine::Machine as _;
 use protocol::origin::RequestId;
-use protocol::placement::{Purpose, REPLICAS_TARGET};
-use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
+use protocol::placement::REPLICAS_TARGET;
 use protocol::relayer::solve_proof;
-use protocol::signing::Signed;
 use protocol::time::Moment;
 use protocol::unixfs::{Directory, Profile, VerifiedBlock, raw_cid};
-use protocol::vault::{self, REPLICAS_MAX, ReadEvent, WriteEvent};
 use protocol::wire::Protocol;
 
 use super::content::{metadata_of, published_root};
@@ -34,8 +31,6 @@ use crate::world::{Ask, Ctx, Local};
 #[derive(Debug)]
 pub(super) struct Light {
     author: Author,
-    writes: BTreeMap<u64, (vault::Write, u64)>,
-    reads: BTreeMap<u64, (vault::Read, u64)>,
     /// When the resident asks again for what did not work out.
     retries: BTreeMap<Again, Moment>,
     /// The registry that the author was told of.
@@ -58,8 +53,6 @@ impl Light {
         let rows = disk.outbox.values().cloned();
         Self {
             author: Author::restore(config, jobs, rows, ctx.now),
-            writes: BTreeMap::new(),
-            reads: BTreeMap::new(),
             retries: BTreeMap::new(),
             registry_root: None,
             is_chain_away: false,
@@ -72,20 +65,9 @@ impl Light {
     }
 
     pub(super) fn deadline(&self) -> Option<Moment> {
-        let writes = self
-            .writes
-            .values()
-            .filter_map(|(machine, _)| machine.poll_timeout().map(|(at, _)| at));
-        let reads = self
-            .reads
-            .values()
-            .filter_map(|(machine, _)| machine.poll_timeout().map(|(at, _)| at));
         let author = self.author.deadline().map(|(at, _)| at);
-        writes
-            .chain(reads)
-            .chain(author)
-            .chain(self.retries.values().copied())
-            .min()
+        let retries = self.retries.values().copied();
+        author.into_iter().chain(retries).min()
     }
 }
 
@@ -114,12 +96,6 @@ impl Host {
         if is_due(light.author.deadline(), now) {
             light.author.handle_timeout(now);
         }
-        for (machine, _) in light.writes.values_mut() {
-            machine.handle_timeout(now);
-        }
-        for (machine, _) in light.reads.values_mut() {
-            machine.handle_timeout(now);
-        }
         let retries: Vec<Again> = light
             .retries
             .iter()
@@ -140,46 +116,8 @@ impl Host {
         }
     }
 
-    pub(super) fn drain_light(&mut self, ctx: &mut Ctx) -> bool {
-        let is_author_moved = self.drain_author(ctx);
-        let Some(light) = &mut self.light else {
-            return false;
-        };
-        let mut puts = Vec::new();
-        let mut ends = Vec::new();
-        for (op, (machine, version)) in &mut light.writes {
-            while let Some(transmit) = machine.poll_transmit() {
-                puts.push((transmit, Pending::VaultWrite(*op)));
-            }
-            while let Some(event) = machine.poll_event() {
-                ends.push((*op, *version, VaultEnd::Write(event)));
-            }
-        }
-        for (op, (machine, floor)) in &mut light.reads {
-            while let Some(transmit) = machine.poll_transmit() {
-                let pending = match transmit.request {
-                    vault::Request::Put(_) => Pending::VaultRepair,
-                    vault::Request::Get { .. } => Pending::VaultRead(*op),
-                };
-                puts.push((transmit, pending));
-            }
-            while let Some(event) = machine.poll_event() {
-                ends.push((*op, *floor, VaultEnd::Read(event)));
-            }
-        }
-        let moved = is_author_moved || !(puts.is_empty() && ends.is_empty());
-        for (transmit, pending) in puts {
-            let data = transmit.request.to_bytes();
-            self.request(transmit.to, Protocol::Vault, data, pending, ctx);
-        }
-        for (op, version, end) in ends {
-            self.handle_vault_end(op, version, end, ctx);
-        }
-        moved
-    }
-
     /// Tells the author what has changed around it, and carries out its wishes.
-    fn drain_author(&mut self, ctx: &mut Ctx) -> bool {
+    pub(super) fn drain_light(&mut self, ctx: &mut Ctx) -> bool {
         let Some(light) = &mut self.light else {
             return false;
         };
@@ -504,128 +442,6 @@ impl Host {
             self.retry(Again::Fetch(*root), ctx);
         }
     }
-
-    /// Writes the next version of the vault record, or reads it.
-    pub(super) fn use_vault(&mut self, ctx: &mut Ctx) {
-        let Some(light) = &mut self.light else {
-            return;
-        };
-        if !light.writes.is_empty() {
-            return;
-        }
-        let lookup_key = protocol::entry::sha256(&self.address.0);
-        let ranked = self
-            .registry
-            .placement
-            .inner()
-            .rank(Purpose::Vault, &lookup_key.0);
-        let set: Vec<Address> = ranked.into_iter().take(REPLICAS_MAX).collect();
-        let op = ctx.next_id();
-        if self.disk.vault_version > 0 && ctx.rng.chance(0.6) {
-            let floor = ctx.checkers.acknowledged(&lookup_key);
-            let read = vault::Read::new(ctx.params.domain, lookup_key, &[set], ctx.now);
-            light.reads.insert(op, (read, floor));
-            return;
-        }
-        self.disk.vault_version += 1;
-        let mut iv = Iv::default();
-        iv.0.copy_from_slice(&ctx.rng.array()[..16]);
-        let record = VaultRecord {
-            scheme: SCHEME_HEDGEHOG,
-            lookup_key,
-            iv,
-            cipher_text: ctx.rng.bytes(CIPHER_TEXT_BYTES),
-            wallet: self.address,
-            version: self.disk.vault_version,
-            replaces: Hash32::ZERO,
-        };
-        let signed = Signed::new(record, &ctx.params.domain, &self.key);
-        let entry = vault::Entry::signed(signed, None, ctx.now.unix());
-        let write = vault::Write::new(entry, &[set], ctx.now);
-        light.writes.insert(op, (write, self.disk.vault_version));
-    }
-
-    fn handle_vault_end(&mut self, op: u64, version: u64, end: VaultEnd, ctx: &mut Ctx) {
-        let lookup_key = protocol::entry::sha256(&self.address.0);
-        match end {
-            VaultEnd::Write(event) => {
-                match event {
-                    WriteEvent::Stored => {
-                        ctx.metrics.vault_writes += 1;
-                        ctx.checkers.note_written(lookup_key, version);
-                    }
-                    WriteEvent::Outdated(_) | WriteEvent::Failed { .. } => {
-                        ctx.metrics.vault_failures += 1;
-                    }
-                }
-                if let Some(light) = &mut self.light {
-                    light.writes.remove(&op);
-                }
-            }
-            VaultEnd::Read(ReadEvent::Found { entries }) => {
-                ctx.metrics.vault_reads += 1;
-                let found = entries
-                    .iter()
-                    .filter(|entry| entry.record.wallet == self.address)
-                    .map(|entry| entry.record.version)
-                    .max();
-                ctx.checkers
-                    .note_read(lookup_key, version, found.unwrap_or(0), ctx.now);
-                self.end_read(op);
-            }
-            VaultEnd::Read(ReadEvent::Failed) => {
-                ctx.metrics.vault_failures += 1;
-                self.end_read(op);
-            }
-            VaultEnd::Read(ReadEvent::Bury(_) | ReadEvent::Unburied { .. }) => {}
-        }
-    }
-
-    fn end_read(&mut self, op: u64) {
-        if let Some(light) = &mut self.light {
-            light.reads.remove(&op);
-        }
-    }
-
-    pub(super) fn handle_vault_written(
-        &mut self,
-        op: u64,
-        peer: Address,
-        data: Option<Bytes>,
-        ctx: &Ctx,
-    ) {
-        let light = self.light.as_mut();
-        let Some((machine, _)) = light.and_then(|light| light.writes.get_mut(&op)) else {
-            return;
-        };
-        match data.and_then(|data| vault::Response::from_bytes(&data).ok()) {
-            Some(response) => machine.handle_response(peer, response),
-            None => machine.handle_failure(peer, ctx.now),
-        }
-    }
-
-    pub(super) fn handle_vault_read(
-        &mut self,
-        op: u64,
-        peer: Address,
-        data: Option<Bytes>,
-        ctx: &Ctx,
-    ) {
-        let light = self.light.as_mut();
-        let Some((machine, _)) = light.and_then(|light| light.reads.get_mut(&op)) else {
-            return;
-        };
-        match data.and_then(|data| vault::Response::from_bytes(&data).ok()) {
-            Some(response) => machine.handle_response(peer, response, ctx.now),
-            None => machine.handle_failure(peer, ctx.now),
-        }
-    }
-}
-
-/// How a vault machine ended.
-enum VaultEnd {
-    Write(WriteEvent),
-    Read(ReadEvent),
 }
 
 /// A directory of two to six files of up to 4 KiB, its root last.

@@ -6,6 +6,8 @@ use coliving_simulations::scenario::{Options, Scenario, run};
 use protocol::author;
 use protocol::content;
 use protocol::exchange::{DownloadInput, ExchangeInput};
+use protocol::identity;
+use protocol::vault::{ReplicaInput, VaultInput};
 
 /// A role machine with an enum of inputs, and who gives them.
 struct Role {
@@ -18,7 +20,7 @@ struct Role {
     host: &'static [&'static str],
 }
 
-const ROLES: [Role; 4] = [
+const ROLES: [Role; 7] = [
     Role {
         name: "content",
         inputs: content::Input::NAMES,
@@ -36,6 +38,30 @@ const ROLES: [Role; 4] = [
         spelling: "Input",
         node: &["node/src/author.rs", "node/src/author"],
         host: &["simulations/src/host.rs", "simulations/src/host/light.rs"],
+    },
+    Role {
+        name: "identity",
+        inputs: identity::Input::NAMES,
+        spelling: "Input",
+        node: &["node/src/identity.rs", "node/src/identity"],
+        host: &[
+            "simulations/src/host.rs",
+            "simulations/src/host/identity.rs",
+        ],
+    },
+    Role {
+        name: "vault",
+        inputs: VaultInput::NAMES,
+        spelling: "VaultInput",
+        node: &["node/src/vault.rs", "node/src/vault"],
+        host: &["simulations/src/host/vault.rs"],
+    },
+    Role {
+        name: "replica",
+        inputs: ReplicaInput::NAMES,
+        spelling: "ReplicaInput",
+        node: &["node/src/vault.rs", "node/src/vault"],
+        host: &["simulations/src/host/identity.rs"],
     },
     Role {
         name: "exchange",

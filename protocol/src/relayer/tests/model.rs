@@ -127,9 +127,10 @@ impl<'a> Model<'a> {
             proof: None,
             is_paid: false,
             rank: self.rng.random_range(0..3),
+            account: account(action.action.user_id),
         };
         self.relayer
-            .handle_submit(RequestId(0), origin, submission, &Index, now());
+            .handle_submit(RequestId(0), origin, submission, now());
     }
 
     fn drain(&mut self) {

@@ -1,0 +1,88 @@
+//! What is asked of the relayer, before it takes it.
+
+use super::{Identity, Output};
+use crate::action::SignedAction;
+use crate::author::{SPELLING, wrong_spelling};
+use crate::id::Hash32;
+use crate::origin::{Origin, RequestId};
+use crate::placement::Purpose;
+use crate::relayer::{Account, Refusal, RefusalCode, Request, Response, Submission};
+use crate::time::Moment;
+
+/// A submission whose user is being looked up.
+#[derive(Debug)]
+pub(super) struct Submitted {
+    origin: Origin,
+    action: SignedAction,
+    proof: Option<u64>,
+}
+
+impl Identity {
+    pub(super) fn handle_request(&mut self, request: RequestId, origin: Origin, body: &[u8]) {
+        match Request::from_bytes(body) {
+            Ok(Request::Status { digest }) => self.relayer.handle_status(request, &digest),
+            Ok(Request::Submit { .. }) if self.submitted.len() >= self.config.submitted_max => {
+                let refusal = Refusal::new(RefusalCode::Busy, "too many actions are looked at");
+                self.refuse(request, refusal.retry_after(BUSY_RETRY_SECONDS));
+            }
+            Ok(Request::Submit { action, proof, .. }) => {
+                let action = *action;
+                let user = action.action.user_id;
+                let submitted = Submitted {
+                    origin,
+                    action,
+                    proof,
+                };
+                self.submitted.insert(request, submitted);
+                self.outputs.push_back(Output::LookUp { request, user });
+            }
+            Err(_) => self.outputs.push_back(Output::Refuse { request }),
+        }
+    }
+
+    pub(super) fn handle_looked_up(
+        &mut self,
+        request: RequestId,
+        account: Option<Account>,
+        now: Moment,
+    ) {
+        let Some(submitted) = self.submitted.remove(&request) else {
+            return;
+        };
+        let Submitted {
+            origin,
+            action,
+            proof,
+        } = submitted;
+        let domain = self.config.relayer.domain;
+        if account.is_some_and(|account| wrong_spelling(&action, &domain, account.owner)) {
+            self.refuse(request, Refusal::new(RefusalCode::Signature, SPELLING));
+            return;
+        }
+        let rank = self.rank(&action.action.digest(&domain));
+        let submission = Submission {
+            action,
+            proof,
+            is_paid: false,
+            rank,
+            account,
+        };
+        self.relayer.handle_submit(request, origin, submission, now);
+    }
+
+    /// How many relayers are asked before this one.
+    fn rank(&self, digest: &Hash32) -> u64 {
+        let ranked = self.latest.rank(Purpose::Relayer, &digest.0);
+        let place = ranked.iter().position(|peer| *peer == self.config.peer);
+        place.unwrap_or(ranked.len()) as u64
+    }
+
+    fn refuse(&mut self, request: RequestId, refusal: Refusal) {
+        let response = Response::Refused(refusal);
+        self.outputs
+            .push_back(Output::Respond { request, response });
+    }
+}
+
+/// As long as a full queue of the relayer asks for.
+const BUSY_RETRY_SECONDS: u64 = 15;

@@ -1,0 +1,229 @@
+use std::time::Duration;
+
+use super::*;
+use crate::action::SignedAction;
+use crate::entity::Rejection;
+use crate::id::{EntityId, UserId};
+use crate::relayer::{Account, Refusal, RefusalCode, Response, Stage};
+use crate::signing::{SigningKey, StructEncoder, typed_data_digest};
+
+mod world;
+
+use world::{DOMAIN, WALLET, World, digest_of, follow, key};
+
+#[test]
+fn an_action_is_stored_shown_signed_for_and_answered_in_this_order() {
+    let mut world = World::new(1);
+    world.submit(&follow(1));
+    assert_eq!(world.take_names(), ["look up"]);
+    world.carry_all();
+    assert_eq!(world.take_names(), ["try"]);
+    world.carry_all();
+    world.hear_all();
+    assert_eq!(world.take_names(), ["persist"]);
+    assert_eq!(world.replies(), [], "nothing is told before it is stored");
+    world.carry_all();
+    let told = ["show", "sign", "respond", "persist"];
+    assert_eq!(
+        world.take_names(),
+        told,
+        "a nonce is stored before it is used"
+    );
+    world.carry_all();
+    assert_eq!(world.take_names(), ["publish", "send"]);
+}
+
+#[test]
+fn every_accepted_action_lands_by_pauses_alone_where_blocks_come_with_transactions_only() {
+    let mut world = World::new(1);
+    let actions: Vec<_> = (0..60).map(follow).collect();
+    for some in actions.chunks(16) {
+        for action in some {
+            world.submit(action);
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    world.pass(Duration::from_secs(10));
+    world.check_landed(60);
+}
+
+#[test]
+fn troubles_that_pass_strand_no_action() {
+    let actions: Vec<_> = (0..20).map(follow).collect();
+    for seed in 0..40 {
+        let mut world = World::new(seed);
+        world.troubles = 0.3;
+        for some in actions.chunks(5) {
+            for action in some {
+                world.submit(action);
+            }
+            world.pass(Duration::from_secs(5));
+        }
+        world.crash();
+        world.pass(Duration::from_secs(60));
+        world.troubles = 0.0;
+        world.pass(Duration::from_secs(180));
+        let accepted = world.rows.len();
+        world.check_landed(accepted);
+    }
+}
+
+#[test]
+fn a_chain_that_comes_back_without_a_new_block_is_used_at_once() {
+    let mut world = World::new(1);
+    world.set_away(true);
+    world.submit(&follow(1));
+    world.pass(Duration::from_secs(30));
+    assert_eq!(world.landed.len(), 0);
+    assert_eq!(world.rows.len(), 1, "it is accepted unsimulated");
+    world.set_away(false);
+    world.pass(Duration::from_millis(900));
+    world.check_landed(1);
+}
+
+#[test]
+fn what_the_disk_did_not_take_is_stored_again_unless_something_newer_is() {
+    let mut world = World::new(1);
+    world.submit(&follow(1));
+    world.pass(Duration::from_millis(1));
+    world.is_disk_full = true;
+    world.pass(Duration::from_secs(3));
+    let digest = digest_of(&follow(1));
+    assert!(!world.rows.contains_key(&digest));
+    assert!(matches!(
+        &world.replies()[..],
+        [Response::Refused(Refusal {
+            code: RefusalCode::Busy,
+            ..
+        })]
+    ));
+    world.is_disk_full = false;
+    world.submit(&follow(2));
+    while world.rows.is_empty() {
+        world.step();
+    }
+    world.is_disk_full = true;
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.landed.len(), 0, "its nonce is not on disk");
+    world.is_disk_full = false;
+    world.pass(Duration::from_secs(5));
+    world.check_landed(1);
+    let row = &world.rows[&digest_of(&follow(2))];
+    assert!(matches!(row.stage, Stage::Mined(_)), "{:?}", row.stage);
+}
+
+#[test]
+fn what_may_only_be_late_is_tried_again_when_there_is_news() {
+    for is_there in [true, false] {
+        let mut world = World::new(1);
+        let user = UserId(7);
+        world.rejection = Some(Rejection::UnknownUser { user });
+        world.submit(&follow(1));
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.replies(), []);
+        if is_there {
+            world.rejection = None;
+        }
+        world.tell(Input::Fresh);
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.replies().len(), usize::from(is_there));
+        world.pass(Duration::from_secs(2));
+        let is_refused = matches!(&world.replies()[..], [Response::Refused(_)]);
+        assert_eq!(is_refused, !is_there);
+    }
+}
+
+#[test]
+fn what_is_rejected_for_good_is_refused_at_once() {
+    let mut world = World::new(1);
+    let user = UserId(1);
+    world.rejection = Some(Rejection::Deactivated { user });
+    world.submit(&follow(1));
+    world.pass(Duration::from_secs(1));
+    assert!(matches!(
+        &world.replies()[..],
+        [Response::Refused(Refusal {
+            code: RefusalCode::Simulation,
+            ..
+        })]
+    ));
+}
+
+#[test]
+fn a_trial_without_an_end_counts_as_a_chain_that_does_not_answer() {
+    let mut world = World::new(1);
+    world.loses_trials = true;
+    world.submit(&follow(1));
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.replies(), []);
+    world.loses_trials = false;
+    world.pass(Duration::from_secs(70));
+    world.check_landed(1);
+}
+
+#[test]
+fn an_empty_wallet_is_told_of_once() {
+    let mut world = World::new(1);
+    world.is_poor = true;
+    world.pass(Duration::from_secs(3));
+    world.submit(&follow(1));
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.notes, [Note::WalletEmpty(WALLET)]);
+    assert_eq!(world.landed.len(), 0);
+    world.is_poor = false;
+    world.pass(Duration::from_secs(3));
+    world.check_landed(1);
+    world.is_poor = true;
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.notes.len(), 2);
+}
+
+#[test]
+fn what_no_request_is_is_refused_without_an_answer() {
+    let mut world = World::new(1);
+    world.ask(b"nonsense".to_vec());
+    assert_eq!(world.take_names(), ["refuse"]);
+}
+
+#[test]
+fn a_rewritten_type_string_is_named() {
+    let mut world = World::new(1);
+    let action = follow(1).action;
+    let mut encoder = StructEncoder::new(
+        "ManageEntity(uint256 userId,string entityType,uint256 entityId,string action,string metadata,bytes32 nonce)",
+    );
+    encoder
+        .uint(action.user_id.0)
+        .bytes(action.entity_type.as_bytes())
+        .uint(action.entity_id.0)
+        .bytes(action.action.as_bytes())
+        .bytes(action.metadata.as_bytes())
+        .bytes32(&action.nonce);
+    let rewritten = typed_data_digest(&DOMAIN.separator(), &encoder.finish());
+    let signature = key(1).sign(&rewritten);
+    let action = SignedAction { action, signature };
+    world.submit(&action);
+    world.pass(Duration::from_secs(1));
+    let [Response::Refused(refusal)] = &world.replies()[..] else {
+        panic!("a refusal")
+    };
+    assert_eq!(refusal.code, RefusalCode::Signature);
+    assert!(refusal.reason.contains("uint256"), "{}", refusal.reason);
+}
+
+#[test]
+fn a_peer_that_starts_shows_what_it_had_accepted() {
+    let mut world = World::new(1);
+    world.set_away(true);
+    world.submit(&follow(1));
+    world.pass(Duration::from_secs(1));
+    world.crash();
+    assert_eq!(world.take_names(), ["show"]);
+}
+
+const fn account(owner: Address) -> Account {
+    Account {
+        owner,
+        created: UnixSeconds(0),
+    }
+}
