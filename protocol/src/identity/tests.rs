@@ -162,6 +162,41 @@ fn a_trial_without_an_end_counts_as_a_chain_that_does_not_answer() {
 }
 
 #[test]
+fn what_an_endpoint_says_of_itself_fails_no_action() {
+    let of_itself = [
+        "nonce too high: next nonce 7, tx nonce 8",
+        "request timed out",
+        "Too many requests, slow down",
+        "Server is busy. Try again later",
+        "the service is temporarily unavailable",
+        "txpool is full: 4096 transactions wait for a block",
+    ];
+    for words in of_itself {
+        check_lands_in_spite_of(words, false);
+        check_lands_in_spite_of(words, true);
+    }
+}
+
+#[track_caller]
+fn check_lands_in_spite_of(words: &'static str, is_simulated: bool) {
+    let mut world = World::new(1);
+    world.submit(&follow(1));
+    if is_simulated {
+        while world.rows.is_empty() {
+            world.step();
+        }
+    }
+    world.words = Some(words);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.landed.len(), 0);
+    let status = world.identity.status(&digest_of(&follow(1)));
+    assert_eq!(status, Some(Status::Pending), "{words}");
+    world.words = None;
+    world.pass(Duration::from_secs(5));
+    world.check_landed(1);
+}
+
+#[test]
 fn an_empty_wallet_is_told_of_once() {
     let mut world = World::new(1);
     world.is_poor = true;

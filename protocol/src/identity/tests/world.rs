@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) is_poor: bool,
     pub(super) loses_trials: bool,
     pub(super) rejection: Option<Rejection>,
+    /// What the endpoint says instead of simulating and of taking transactions.
+    pub(super) words: Option<&'static str>,
     /// What was asked for and reaches the disk or the chain at its time.
     asked: BTreeMap<(Moment, u64), Output>,
     news: BTreeMap<(Moment, u64), Input>,
@@ -51,6 +53,7 @@ impl World {
             is_poor: false,
             loses_trials: false,
             rejection: None,
+            words: None,
             asked: BTreeMap::new(),
             news: BTreeMap::new(),
             names: Vec::new(),
@@ -254,7 +257,7 @@ impl World {
                     _ if self.is_away || trouble => Trial::Unavailable,
                     (Some(receipt), _) => Trial::Landed(receipt),
                     (None, Some(rejection)) => Trial::Rejected(rejection.clone()),
-                    (None, None) => Trial::Passed { gas: 50_000 },
+                    (None, None) => self.called(),
                 };
                 self.tell_later(Input::Tried { digest, found });
             }
@@ -294,6 +297,15 @@ impl World {
         }
     }
 
+    fn called(&self) -> Trial {
+        match self.words {
+            Some(words) => Trial::Refused {
+                message: words.to_owned(),
+            },
+            None => Trial::Passed { gas: 50_000 },
+        }
+    }
+
     /// Takes a transaction, and mines what can run.
     fn send(
         &mut self,
@@ -308,6 +320,9 @@ impl World {
             let message = message.to_owned();
             Err(Unsent::Rejected { message })
         };
+        if let Some(words) = self.words {
+            return rejected(words);
+        }
         if slot.nonce < self.nonce {
             return rejected("nonce too low: next nonce 9, tx nonce 7");
         }
