@@ -25,6 +25,7 @@ mod rows;
 mod telling;
 mod trials;
 mod wallets;
+mod words;
 
 pub use face::{Chain, Change, Input, LookId, Note, Output, Trial, Unsent, WalletSeen};
 

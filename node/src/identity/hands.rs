@@ -371,16 +371,16 @@ async fn seen(
     })
 }
 
-/// A transaction's failure in the machine's words.
+/// A transaction's failure in the machine's words: what says nothing of the
+/// transaction is no answer.
 fn unsent(error: &SendError) -> Unsent {
     match error {
         SendError::Rpc(RpcError::Rejected { .. }) => Unsent::Rejected {
             message: error.to_string(),
         },
-        SendError::Rpc(error) if error.is_retryable() => Unsent::Unanswered,
-        SendError::Full { .. } | SendError::Stopped => Unsent::Unanswered,
-        SendError::Rpc(_) | SendError::Reverted { .. } => Unsent::Impossible {
+        SendError::Rpc(RpcError::Revert(_)) | SendError::Reverted { .. } => Unsent::Impossible {
             reason: error.to_string(),
         },
+        SendError::Rpc(_) | SendError::Full { .. } | SendError::Stopped => Unsent::Unanswered,
     }
 }

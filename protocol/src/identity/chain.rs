@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Chain, Identity, Note, Output, Unsent};
+use super::{Chain, Identity, Note, Output, Unsent, words};
 use crate::id::Hash32;
 use crate::relayer::{Receipt, SendFailure, Slot};
 use crate::time::Moment;
@@ -90,25 +90,11 @@ impl Identity {
             Unsent::Impossible { reason } => return SendFailure::Refused { reason },
             Unsent::Rejected { message } => message,
         };
-        let text = message.to_lowercase();
-        if text.contains("nonce too low") {
-            SendFailure::NonceUsed
-        } else if PASSING.iter().any(|passing| text.contains(passing)) {
+        let failure = words::judge(message.clone());
+        if failure == SendFailure::Retry {
             let note = Note::SentLater { reason: message };
             self.outputs.push_back(Output::Note(note));
-            SendFailure::Retry
-        } else {
-            SendFailure::Refused { reason: message }
         }
+        failure
     }
 }
-
-/// What endpoints say of troubles that pass.
-const PASSING: [&str; 6] = [
-    "insufficient funds",
-    "underpriced",
-    "txpool",
-    "limit",
-    "fee cap",
-    "max fee",
-];

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::{Identity, Trial};
+use super::{Identity, Trial, words};
 use crate::action::SignedAction;
 use crate::entity::Rejection;
 use crate::id::Hash32;
@@ -157,6 +157,9 @@ fn judge(found: Trial, accepted: Option<UnixSeconds>, now: Moment) -> (bool, Sim
     let rejection = match found {
         Trial::Landed(receipt) => return (false, Simulation::Landed(receipt)),
         Trial::Passed { gas } => return (false, Simulation::Passed { gas }),
+        Trial::Refused { message } if words::is_passing(&message) => {
+            return (false, Simulation::Unavailable);
+        }
         Trial::Reverted { reason } | Trial::Refused { message: reason } => {
             return (false, Simulation::Reverted { reason });
         }
