@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use node::client::Client;
+use node::client::api::{NodeInfo, Publication, RelayState, Relayed};
 use node::client::keystore::UserWallet;
-use node::client::{Client, NodeInfo, RelayState, Relayed};
 use node::home;
 use protocol::action::Action;
 use protocol::hashid;
-use protocol::id::UserId;
-use serde_json::{Value, json};
+use protocol::id::{Hash32, UserId};
+use serde::Serialize;
 
 use crate::args::Global;
 use crate::failure::{Failure, fail};
 use crate::output::Output;
-use crate::session::{self, Session, user_id_of};
+use crate::session::{self, Session};
 
 /// Whether a command waits for its action.
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -137,7 +137,7 @@ impl<'a> Actor<'a> {
         let mut users = remembered(&path);
         let user = RememberedUser {
             user: self.user.0,
-            digest: created.digest.clone(),
+            digest: created.digest.to_string(),
         };
         users.insert(user_key(&self.info, &self.wallet), user);
         home::write_secret(&path, serde_json::to_string_pretty(&users)?.as_bytes())?;
@@ -150,21 +150,73 @@ pub(crate) fn is_confirmed(relayed: &Relayed) -> bool {
     relayed.state == RelayState::Confirmed
 }
 
-/// The fields that say where an action stands.
-pub(crate) fn add_relayed(value: &mut Value, relayed: &Relayed) {
-    value["digest"] = json!(relayed.digest);
-    value["state"] = json!(relayed.state);
-    value["tx_hash"] = json!(relayed.tx_hash);
-    value["block_number"] = json!(relayed.block_number);
+/// Where an action stands: a part of what a command prints.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Standing {
+    digest: Hash32,
+    state: &'static str,
+    tx_hash: Option<Hash32>,
+    block_number: Option<u64>,
+}
+
+/// What a command did, and where its action stands.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Done<T> {
+    #[serde(flatten)]
+    pub(crate) what: T,
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+}
+
+impl<T> Done<T> {
+    pub(crate) fn new(what: T, standing: impl Into<Standing>) -> Self {
+        Self {
+            what,
+            standing: standing.into(),
+        }
+    }
+}
+
+impl Standing {
+    /// How far the action is, for people.
+    pub(crate) fn state(&self) -> String {
+        self.state.to_owned()
+    }
+
+    /// Its transaction, for people.
+    pub(crate) fn tx_hash(&self) -> String {
+        self.tx_hash
+            .map(|hash| hash.to_string())
+            .unwrap_or_default()
+    }
+}
+
+impl From<&Relayed> for Standing {
+    fn from(relayed: &Relayed) -> Self {
+        Self {
+            digest: relayed.digest,
+            state: relayed.state.name(),
+            tx_hash: relayed.tx_hash,
+            block_number: relayed.block_number,
+        }
+    }
+}
+
+impl From<&Publication> for Standing {
+    fn from(publication: &Publication) -> Self {
+        Self {
+            digest: publication.id,
+            state: publication.state.name(),
+            tx_hash: publication.tx_hash,
+            block_number: publication.block_number,
+        }
+    }
 }
 
 /// Waits until an action is on the chain and this peer has indexed its block;
 /// gives up waiting, not the action, when the chain is away.
 async fn wait(client: &Client, mut relayed: Relayed) -> anyhow::Result<Relayed> {
-    let digest = relayed
-        .digest
-        .parse()
-        .context("the peer's digest is no hash")?;
+    let digest = relayed.digest;
     let begun = Instant::now();
     let mut checks: u32 = 0;
     while !is_confirmed(&relayed) {
@@ -194,11 +246,7 @@ pub(crate) async fn wait_indexed(client: &Client, block: u64) -> anyhow::Result<
     let begun = Instant::now();
     while begun.elapsed() < WAIT_MAX {
         let health = client.health().await?;
-        let height = health
-            .other
-            .get("index")
-            .and_then(|index| index["height"].as_u64());
-        if height.is_none_or(|height| height >= block) {
+        if health.index.height >= block {
             return Ok(());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -211,7 +259,7 @@ pub(crate) async fn wait_indexed(client: &Client, block: u64) -> anyhow::Result<
 }
 
 pub(crate) fn failed<T>(relayed: &Relayed) -> anyhow::Result<T> {
-    let reason = relayed.error.as_ref().map(reason_of).unwrap_or_default();
+    let reason = relayed.error.as_deref().unwrap_or_default();
     fail(
         "action_failed",
         format!("the action was refused: {reason}"),
@@ -219,24 +267,10 @@ pub(crate) fn failed<T>(relayed: &Relayed) -> anyhow::Result<T> {
     )
 }
 
-/// The text of an error that came as text or as an object.
-pub(crate) fn reason_of(error: &Value) -> String {
-    match error {
-        Value::String(text) => text.clone(),
-        other => other["message"]
-            .as_str()
-            .or(other["reason"].as_str())
-            .map_or_else(|| other.to_string(), ToOwned::to_owned),
-    }
-}
-
 /// True when the peer reaches no endpoint of the chain.
 pub(crate) async fn is_chain_away(client: &Client) -> bool {
     let health = client.health().await;
-    let chain = health
-        .ok()
-        .and_then(|health| health.other.get("chain").cloned());
-    chain.is_some_and(|chain| chain["connected"] == json!(false))
+    health.is_ok_and(|health| !health.chain.connected)
 }
 
 /// The user of a wallet: as the index says, else as this machine remembers.
@@ -250,8 +284,8 @@ async fn find_user(
         Err(error) if error.is_not_found() => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    if let Some(user) = rows.first().and_then(user_id_of) {
-        return Ok(Some(user));
+    if let Some(user) = rows.first() {
+        return Ok(Some(UserId(user.user_id)));
     }
     let path = home::folder()?.join(USERS_FILE);
     let Some(remembered) = remembered(&path).remove(&user_key(info, wallet)) else {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, USAGE};
@@ -28,9 +29,13 @@ impl Output {
     }
 
     /// Prints a result: one line of JSON, or the text for people.
-    pub(crate) fn result(self, value: &Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    pub(crate) fn result(
+        self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> anyhow::Result<()> {
         if self.json {
-            line(&value.to_string())
+            line(&serde_json::to_string(value)?)
         } else {
             line(text().trim_end())
         }
@@ -118,7 +123,7 @@ pub(crate) fn table<R: IntoIterator<Item = String>>(
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(header);
     for row in rows {
-        table.add_row(row.into_iter().collect::<Vec<String>>());
+        table.add_row(row.into_iter().map(|cell| printable(&cell)));
     }
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();

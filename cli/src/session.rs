@@ -10,9 +10,6 @@ use node::client::Client;
 use node::client::keystore::{self, UserWallet, WalletFile};
 use node::config::Config;
 use node::home;
-use protocol::hashid;
-use protocol::id::UserId;
-use serde_json::Value;
 
 use crate::args::Global;
 use crate::commands::peer::{BEHIND, CATCH_UP_MAX, LIGHT_FOLDER, NETWORK_FILE};
@@ -224,20 +221,6 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
         config.data = folder.join(&config.data);
     }
     Ok(config)
-}
-
-/// The id of a user, a digital content, a list or a comment in a row.
-pub(crate) fn id_of(row: &Value, fields: &[&str]) -> Option<u64> {
-    fields.iter().find_map(|field| match &row[*field] {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => hashid::parse(text),
-        _ => None,
-    })
-}
-
-/// The user's id in a row.
-pub(crate) fn user_id_of(row: &Value) -> Option<UserId> {
-    id_of(row, &["id", "user_id"]).map(UserId)
 }
 
 /// The file that says which network is meant.

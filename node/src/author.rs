@@ -24,7 +24,7 @@ use crate::store::StoreError;
 mod hands;
 mod import;
 
-pub use import::{ImportError, Imported};
+pub use import::ImportError;
 
 use hands::{Command, Hands};
 

@@ -10,30 +10,32 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use protocol::action::SignedAction;
+use protocol::action::{ActionDomain, SignedAction};
 use protocol::entity::EntityType;
 use protocol::entity::build::Builder;
 use protocol::id::{Address, Hash32, UserId};
 use protocol::records::SignedVault;
+use protocol::relayer;
 use protocol::vault::HedgehogRecord;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
+pub mod api;
 mod download;
 mod error;
 pub mod keystore;
 mod transfer;
-mod types;
 
 pub use download::{Download, DownloadConfig};
 pub use error::ClientError;
-pub use protocol::author::{PublishState, RelayState};
-pub use transfer::{Imported, Progress};
-pub use types::{
-    ChainAccess, Health, NodeInfo, PeerRow, Publication, PublicationRoot, Relayed, RootRow,
+pub use transfer::Progress;
+
+use api::{
+    ActionBody, ChainAccess, ContentList, Data, DigitalContent, Health, Imported, NodeInfo,
+    PeerRow, Publication, PublishAccepted, PublishBody, RelayAnswer, Relayed, Root, RootBody,
+    RootRow, SearchResults, Stopping, User, VaultFields,
 };
 
 /// A connection to one peer's HTTP server; cheap to clone.
@@ -184,9 +186,8 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`], with a token that does not fit too.
-    pub async fn root(&self, cid: &str) -> Result<Value, ClientError> {
-        let found: Value = self.get(&format!("/v1/control/root/{cid}")).await?;
-        Ok(unwrap_data(found))
+    pub async fn root(&self, cid: &str) -> Result<Root, ClientError> {
+        self.data(&format!("/v1/control/root/{cid}")).await
     }
 
     /// Stops the peer in order.
@@ -194,9 +195,10 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`], with a token that does not fit too.
-    pub async fn stop(&self) -> Result<(), ClientError> {
-        let request = self.request(Method::POST, "/v1/control/stop");
-        self.checked(request).await.map(drop)
+    pub async fn stop(&self) -> Result<Stopping, ClientError> {
+        let path = "/v1/control/stop";
+        let response = self.checked(self.request(Method::POST, path)).await?;
+        self.read(response, path).await
     }
 }
 
@@ -208,11 +210,8 @@ impl Client {
     ///
     /// [`ClientError`]; [`ClientError::is_not_found`] when there is no such thing.
     pub async fn data<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let answer: Value = self.get(path).await?;
-        serde_json::from_value(unwrap_data(answer)).map_err(|error| ClientError::Unexpected {
-            url: format!("{}{path}", self.url),
-            reason: error.to_string(),
-        })
+        let answer: Data<T> = self.get(path).await?;
+        Ok(answer.data)
     }
 
     /// As [`Client::data`], `None` when there is no such thing.
@@ -220,11 +219,9 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn find(&self, path: &str) -> Result<Option<Value>, ClientError> {
-        match self.data::<Value>(path).await {
-            Ok(Value::Null) => Ok(None),
-            Ok(Value::Array(rows)) => Ok(rows.into_iter().next()),
-            Ok(value) => Ok(Some(value)),
+    pub async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ClientError> {
+        match self.data(path).await {
+            Ok(found) => Ok(Some(found)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -235,7 +232,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn user(&self, id: &str) -> Result<Option<Value>, ClientError> {
+    pub async fn user(&self, id: &str) -> Result<Option<User>, ClientError> {
         self.find(&format!("/v1/users/{}", escape(id))).await
     }
 
@@ -244,7 +241,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn user_by_handle(&self, handle: &str) -> Result<Option<Value>, ClientError> {
+    pub async fn user_by_handle(&self, handle: &str) -> Result<Option<User>, ClientError> {
         let handle = escape(handle.trim_start_matches('@'));
         self.find(&format!("/v1/users/handle/{handle}")).await
     }
@@ -254,7 +251,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn users_by_wallet(&self, wallet: Address) -> Result<Vec<Value>, ClientError> {
+    pub async fn users_by_wallet(&self, wallet: Address) -> Result<Vec<User>, ClientError> {
         self.data(&format!("/v1/users?wallet={wallet}")).await
     }
 
@@ -263,7 +260,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn digital_content(&self, id: &str) -> Result<Option<Value>, ClientError> {
+    pub async fn digital_content(&self, id: &str) -> Result<Option<DigitalContent>, ClientError> {
         self.find(&format!("/v1/tracks/{}", escape(id))).await
     }
 
@@ -272,7 +269,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn content_list(&self, id: &str) -> Result<Option<Value>, ClientError> {
+    pub async fn content_list(&self, id: &str) -> Result<Option<ContentList>, ClientError> {
         self.find(&format!("/v1/playlists/{}", escape(id))).await
     }
 
@@ -281,20 +278,23 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn page(&self, path: &str, page: Page) -> Result<Vec<Value>, ClientError> {
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        page: Page,
+    ) -> Result<Vec<T>, ClientError> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let Page { limit, offset } = page;
         self.data(&format!("{path}{separator}limit={limit}&offset={offset}"))
             .await
     }
 
-    /// Users, digital contents and content lists that match, as
-    /// `{"users": […], "tracks": […], "playlists": […]}`.
+    /// Users, digital contents and content lists that match.
     ///
     /// # Errors
     ///
     /// [`ClientError`] when the peer does not answer.
-    pub async fn search(&self, query: &str, page: Page) -> Result<Value, ClientError> {
+    pub async fn search(&self, query: &str, page: Page) -> Result<SearchResults, ClientError> {
         let Page { limit, offset } = page;
         let query = escape(query);
         self.data(&format!(
@@ -314,16 +314,21 @@ impl Client {
     /// [`ClientError`] with the relayer's reason.
     pub async fn relay(&self, action: &SignedAction) -> Result<Relayed, ClientError> {
         let path = self.relay_path();
-        let mut body = action_json(action);
-        match self.post(path, &body).await {
+        let mut body = ActionBody::from(action);
+        let answer: RelayAnswer = match self.post(path, &body).await {
             Err(error) if error.code() == "proof" => {
-                let domain = self.node().await?.contracts.action_domain();
+                let format = self.node().await?.action_format;
+                let domain = ActionDomain {
+                    chain_id: format.domain.chain_id,
+                    entity_manager: format.domain.verifying_contract,
+                };
                 let digest = action.action.digest(&domain);
-                body["proof"] = json!(protocol::relayer::solve_proof(&digest, PROOF_BITS));
-                self.post(path, &body).await
+                body.proof = Some(relayer::solve_proof(&digest, format.limits.proof_bits));
+                self.post(path, &body).await?
             }
-            other => other,
-        }
+            other => other?,
+        };
+        Ok(answer.into())
     }
 
     /// Where an action stands.
@@ -346,23 +351,12 @@ impl Client {
         &self,
         action: &SignedAction,
         roots: &[Imported],
-    ) -> Result<String, ClientError> {
-        #[derive(serde::Deserialize)]
-        struct Accepted {
-            id: String,
-        }
-        let roots: Vec<Value> = roots
-            .iter()
-            .map(|root| {
-                json!({
-                    "cid": root.cid,
-                    "proof_root": root.proof_root,
-                    "dag_size": root.dag_size,
-                })
-            })
-            .collect();
-        let body = json!({ "action": action_json(action), "roots": roots });
-        let accepted: Accepted = self.post("/v1/control/publish", &body).await?;
+    ) -> Result<Hash32, ClientError> {
+        let body = PublishBody {
+            action: action.into(),
+            roots: roots.iter().map(RootBody::from).collect(),
+        };
+        let accepted: PublishAccepted = self.post("/v1/control/publish", &body).await?;
         Ok(accepted.id)
     }
 
@@ -371,7 +365,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`]; [`ClientError::is_not_found`] for an unknown id.
-    pub async fn publication(&self, id: &str) -> Result<Publication, ClientError> {
+    pub async fn publication(&self, id: &Hash32) -> Result<Publication, ClientError> {
         self.get(&format!("/v1/control/publish/{id}")).await
     }
 
@@ -399,7 +393,7 @@ impl Client {
             .header("X-Coliving-Version", record.version.to_string())
             .header("X-Coliving-Replaces", record.replaces.to_string())
             .header("X-Coliving-Signature", vault.signature.to_string())
-            .json(&HedgehogRecord::from(record));
+            .json(&VaultFields::from(HedgehogRecord::from(record)));
         self.checked(request).await.map(drop)
     }
 
@@ -408,7 +402,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] when no majority answers.
-    pub async fn vault(&self, lookup_key: &Hash32) -> Result<Option<HedgehogRecord>, ClientError> {
+    pub async fn vault(&self, lookup_key: &Hash32) -> Result<Option<VaultFields>, ClientError> {
         let key = hex::encode(lookup_key.0);
         match self.get(&format!("/authentication?lookupKey={key}")).await {
             Ok(record) => Ok(Some(record)),
@@ -519,23 +513,6 @@ pub fn draw_id(kind: EntityType) -> u64 {
     kind.draw_id(rand::random())
 }
 
-/// An action as the routes take it: its fields with the signature beside them.
-#[must_use]
-pub fn action_json(action: &SignedAction) -> Value {
-    let mut body = serde_json::to_value(&action.action).expect("an action has a JSON form");
-    body["signature"] = json!(action.signature.to_string());
-    body
-}
-
-fn unwrap_data(answer: Value) -> Value {
-    match answer {
-        Value::Object(mut fields) if fields.contains_key("data") => {
-            fields.remove("data").unwrap_or_default()
-        }
-        other => other,
-    }
-}
-
 /// Percent-encodes a text for one segment of a path or one value of a query.
 #[must_use]
 pub fn escape(text: &str) -> String {
@@ -554,9 +531,6 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A route that asks the network may take as long as its slowest peer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Leading zero bits that relayers ask of a new user's proof.
-const PROOF_BITS: u32 = 20;
 
 #[cfg(test)]
 mod tests;

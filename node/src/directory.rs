@@ -8,28 +8,13 @@ use std::time::Duration;
 use protocol::id::Address;
 use protocol::records::Endpoint;
 use protocol::registry::Registry;
-use protocol::signing::{Domain, Signature, Signed};
-use protocol::time::{Moment, UnixSeconds};
-use serde::{Deserialize, Serialize};
+use protocol::signing::{Domain, Signed};
+use protocol::time::Moment;
 use tokio::sync::{mpsc, watch};
 
+use crate::client::api::WellKnown;
 use crate::context::Context;
 use crate::net::Multiaddr;
-
-/// The body of `/.well-known/coliving`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WellKnown {
-    /// The peer.
-    pub peer: Address,
-    /// Its registered URL.
-    pub url: String,
-    /// Its multiaddresses, with `/p2p/…` at the end.
-    pub addresses: Vec<String>,
-    /// When it signed this, in Unix seconds.
-    pub time: UnixSeconds,
-    /// Its signature over the `Endpoint` record of these fields.
-    pub signature: Signature,
-}
 
 /// Why a `/.well-known/coliving` was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +60,18 @@ pub fn spawn(context: &Context) {
 /// Signs what this peer tells about itself.
 #[must_use]
 pub fn well_known(context: &Context, url: &str) -> WellKnown {
+    let record = Endpoint {
+        peer: context.peer,
+        url: url.to_owned(),
+        addresses: addresses(context),
+        time: context.clock.now().unix(),
+    };
+    Signed::new(record, &context.contracts.domain(), &context.key).into()
+}
+
+/// Where this peer's swarm is reached, with `/p2p/…` at the end.
+#[must_use]
+pub fn addresses(context: &Context) -> Vec<String> {
     let mut addresses: Vec<String> = Vec::new();
     let local = context.net.local().peer_id;
     let listening = context.net.listen_addresses();
@@ -88,35 +85,7 @@ pub fn well_known(context: &Context, url: &str) -> WellKnown {
             addresses.push(text);
         }
     }
-    let record = Endpoint {
-        peer: context.peer,
-        url: url.to_owned(),
-        addresses,
-        time: context.clock.now().unix(),
-    };
-    let Signed { record, signature } =
-        Signed::new(record, &context.contracts.domain(), &context.key);
-    WellKnown {
-        peer: record.peer,
-        url: record.url,
-        addresses: record.addresses,
-        time: record.time,
-        signature,
-    }
-}
-
-impl From<WellKnown> for Signed<Endpoint> {
-    fn from(found: WellKnown) -> Self {
-        Self {
-            record: Endpoint {
-                peer: found.peer,
-                url: found.url,
-                addresses: found.addresses,
-                time: found.time,
-            },
-            signature: found.signature,
-        }
-    }
+    addresses
 }
 
 /// Asks an endpoint who it is and checks the signature.

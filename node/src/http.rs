@@ -22,6 +22,7 @@ use crate::context::Context;
 mod access;
 mod control;
 pub mod error;
+pub(crate) mod extract;
 mod gateway;
 mod listen;
 mod reads;

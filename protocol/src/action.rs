@@ -69,10 +69,15 @@ pub enum ActionError {
 }
 
 impl ActionDomain {
-    /// The EIP-712 domain separator {"Entity Manager", "1"}.
+    /// The EIP-712 domain separator.
     #[must_use]
     pub fn separator(&self) -> Hash32 {
-        signing::domain_separator("Entity Manager", "1", self.chain_id, self.entity_manager)
+        signing::domain_separator(
+            DOMAIN_NAME,
+            DOMAIN_VERSION,
+            self.chain_id,
+            self.entity_manager,
+        )
     }
 }
 
@@ -145,7 +150,14 @@ impl SignedAction {
     }
 }
 
-const TYPE: &str = "ManageEntity(uint userId,string entityType,uint entityId,string action,string metadata,bytes32 nonce)";
+/// Name of the EIP-712 domain.
+pub const DOMAIN_NAME: &str = "Entity Manager";
+
+/// Version of the EIP-712 domain.
+pub const DOMAIN_VERSION: &str = "1";
+
+/// The EIP-712 type string, hashed letter by letter.
+pub const TYPE: &str = "ManageEntity(uint userId,string entityType,uint entityId,string action,string metadata,bytes32 nonce)";
 
 /// Longest entity type or action name in bytes.
 pub const NAME_BYTES_MAX: usize = 64;

@@ -285,6 +285,31 @@ impl EntityType {
         }
     }
 
+    /// What can be done to it, in order.
+    #[must_use]
+    pub const fn verbs(self) -> &'static [Verb] {
+        match self {
+            Self::User => &[
+                Verb::Create,
+                Verb::Update,
+                Verb::Follow,
+                Verb::Unfollow,
+                Verb::Subscribe,
+                Verb::Unsubscribe,
+            ],
+            Self::Track | Self::Playlist => &[
+                Verb::Create,
+                Verb::Update,
+                Verb::Delete,
+                Verb::Save,
+                Verb::Unsave,
+                Verb::Repost,
+                Verb::Unrepost,
+            ],
+            Self::Comment => &[Verb::Create, Verb::Update, Verb::Delete],
+        }
+    }
+
     /// The lowest id that may be created.
     #[must_use]
     pub const fn id_floor(self) -> u64 {

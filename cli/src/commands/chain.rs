@@ -173,23 +173,25 @@ async fn info(context: &Context, args: &InfoArgs) -> anyhow::Result<()> {
             ))
         })
         .await?;
-    let chain = health.other.get("chain").cloned().unwrap_or_default();
+    let chain = health.chain;
     let contracts = serde_json::to_value(info.contracts)?;
     let rpc = access.map(|access| access.rpc).unwrap_or_default();
     let value = json!({
         "chain_id": info.chain_id,
-        "connected": chain["connected"],
-        "head": chain["head"],
-        "final_block": chain["final_block"],
+        "connected": chain.connected,
+        "head": chain.head,
+        "final_block": chain.final_block,
         "rpc": rpc,
         "contracts": contracts,
     });
     context.output.result(&value, || {
+        let number = |number: Option<u64>| number.map(|number| number.to_string());
+        let number = |of| number(of).unwrap_or_default();
         let mut rows = vec![
             ("chain id", info.chain_id.to_string()),
-            ("connected", text(&chain, "connected")),
-            ("head", text(&chain, "head")),
-            ("final block", text(&chain, "final_block")),
+            ("connected", chain.connected.to_string()),
+            ("head", number(chain.head)),
+            ("final block", number(chain.final_block)),
             ("rpc", rpc.join(" ")),
         ];
         rows.extend(address_rows(&contracts));

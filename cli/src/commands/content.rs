@@ -8,28 +8,24 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cid::Cid;
 use indicatif::ProgressBar;
-use node::client::{
-    Client, ClientError, Download, DownloadConfig, Imported, Progress, Publication, PublishState,
-    draw_id,
-};
+use node::client::api::{Imported, PublicId, Publication, PublicationRoot, PublishState};
+use node::client::{Client, ClientError, Download, DownloadConfig, Progress, draw_id};
 use protocol::action::SignedAction;
 use protocol::entity::build::ContentFields;
 use protocol::entity::{
     ContentKind, DESCRIPTION_CHARS_MAX, EntityType, SHORT_TEXT_CHARS_MAX, TAGS_CHARS_MAX,
     TITLE_CHARS_MAX,
 };
-use protocol::hashid;
-use protocol::id::EntityId;
-use serde_json::{Value, json};
+use protocol::id::{EntityId, Hash32};
+use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
 use super::Context;
-use super::find::{find_content, resolve_content};
-use super::social::content_id;
-use crate::acting::{self, Actor, Waiting, add_relayed};
+use super::find::{find_content, link, resolve_content};
+use crate::acting::{self, Actor, Done, Waiting};
 use crate::failure::{USAGE, fail};
 use crate::media::{HEAD_BYTES, mime_of};
-use crate::output::{fields, text};
+use crate::output::fields;
 use crate::session::Session;
 
 /// Arguments of `coliving publish`.
@@ -169,6 +165,43 @@ fn check_texts(args: &PublishArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `coliving publish` prints.
+#[derive(Debug, Serialize)]
+struct Published {
+    id: PublicId,
+    track_id: u64,
+    title: String,
+    cid: String,
+    proof_root: Hash32,
+    size: u64,
+    kind: Option<ContentKind>,
+    cover_art: Option<String>,
+    link: String,
+    roots: Vec<PublicationRoot>,
+}
+
+/// What `coliving get` prints.
+#[derive(Debug, Serialize)]
+struct Gotten<'a> {
+    cid: &'a str,
+    file: &'a Path,
+    size: u64,
+}
+
+/// What `coliving play` prints.
+#[derive(Debug, Serialize)]
+struct Played<'a> {
+    cid: &'a str,
+    player: &'a str,
+}
+
+/// What `coliving unpublish` prints.
+#[derive(Debug, Serialize)]
+struct Unpublished {
+    id: PublicId,
+    title: String,
+}
+
 pub(crate) async fn publish(context: &Context, args: PublishArgs) -> anyhow::Result<()> {
     check_texts(&args)?;
     let mime = look_at(&args.file)?;
@@ -191,7 +224,6 @@ pub(crate) async fn publish(context: &Context, args: PublishArgs) -> anyhow::Res
                 None => None,
             };
             let fields = fields_of(&args, mime, &file, image.as_ref());
-            let title = fields.title.clone().unwrap_or_default();
             let id = EntityId(draw_id(EntityType::Track));
             let action = actor.builder().create_digital_content(id, &fields);
             action.check_size()?;
@@ -199,23 +231,31 @@ pub(crate) async fn publish(context: &Context, args: PublishArgs) -> anyhow::Res
             let signed = action.sign(&domain, &actor.wallet.key);
             let roots: Vec<Imported> = std::iter::once(file.clone()).chain(image).collect();
             let done = replicate(context, session, &signed, &roots, args.waiting).await?;
-            let mut value = json!({
-                "id": hashid::encode(id.0),
-                "track_id": id.0,
-                "title": title,
-                "cid": file.cid,
-                "proof_root": file.proof_root,
-                "size": file.size,
-                "kind": fields.kind,
-                "cover_art": fields.cover_art,
-                "link": format!("{}/ipfs/{}", session.client.url(), file.cid),
-            });
-            add_publication(&mut value, &done);
+            let published = Published {
+                id: PublicId(id.0),
+                track_id: id.0,
+                title: fields.title.unwrap_or_default(),
+                cid: file.cid.clone(),
+                proof_root: file.proof_root,
+                size: file.size,
+                kind: fields.kind,
+                cover_art: fields.cover_art,
+                link: link(&session.client, &file.cid),
+                roots: done.roots.clone(),
+            };
+            let value = Done::new(published, &done);
             context.output.result(&value, || {
-                let names = ["title", "id", "cid", "link", "state", "tx_hash"];
-                crate::output::fields(names.map(|name| (name, text(&value, name))))
+                let content = &value.what;
+                crate::output::fields([
+                    ("title", content.title.clone()),
+                    ("id", content.id.to_string()),
+                    ("cid", content.cid.clone()),
+                    ("link", content.link.clone()),
+                    ("state", value.standing.state()),
+                    ("tx_hash", value.standing.tx_hash()),
+                ])
             })?;
-            let id = hashid::encode(id.0);
+            let id = value.what.id;
             context.output.hint(&format!(
                 "`coliving show {id}` shows it, `coliving root {}` says who holds it",
                 file.cid
@@ -300,7 +340,7 @@ async fn replicate(
         match publication.state {
             PublishState::Confirmed => break,
             PublishState::Failed => {
-                let reason = publication.error.as_ref().map(acting::reason_of);
+                let reason = publication.error.clone();
                 return fail(
                     "publish_failed",
                     format!("the file was not published: {}", reason.unwrap_or_default()),
@@ -360,11 +400,7 @@ fn show_progress(bar: &ProgressBar, publication: &Publication) {
         bar.set_length(total);
     }
     bar.set_position(bytes);
-    let leases = publication
-        .roots
-        .iter()
-        .map(|root| root.leases_count())
-        .min();
+    let leases = publication.roots.iter().map(|root| root.leases).min();
     let target = publication.roots.iter().map(|root| root.target).max();
     bar.set_message(match publication.state {
         PublishState::Relayed => "waiting for the chain".to_owned(),
@@ -374,14 +410,6 @@ fn show_progress(bar: &ProgressBar, publication: &Publication) {
             target.unwrap_or_default()
         ),
     });
-}
-
-fn add_publication(value: &mut Value, publication: &Publication) {
-    value["digest"] = json!(publication.id);
-    value["state"] = json!(publication.state);
-    value["tx_hash"] = json!(publication.tx_hash);
-    value["block_number"] = json!(publication.block_number);
-    value["roots"] = json!(publication.roots);
 }
 
 /// What is to be downloaded.
@@ -404,18 +432,17 @@ async fn resolve(client: &Client, what: &str) -> anyhow::Result<Wanted> {
             name: None,
         });
     }
-    let Some(row) = find_content(client, what).await? else {
+    let Some(content) = find_content(client, what).await? else {
         return fail(
             "not_found",
             format!("`{what}` is not a CID, and there is no digital content with this id"),
             "find one with `coliving search WORDS`",
         );
     };
-    let cid = text(&row, "cid");
     Ok(Wanted {
-        path: cid.clone(),
-        cid,
-        name: row["file_name"].as_str().and_then(safe_name),
+        path: content.cid.clone(),
+        cid: content.cid,
+        name: content.file_name.as_deref().and_then(safe_name),
     })
 }
 
@@ -455,7 +482,11 @@ pub(crate) async fn get(context: &Context, args: GetArgs) -> anyhow::Result<()> 
                 );
             }
             let size = to_file(context, &session.client, &wanted, &target).await?;
-            let value = json!({ "cid": wanted.cid, "file": target, "size": size });
+            let value = Gotten {
+                cid: &wanted.cid,
+                file: &target,
+                size,
+            };
             context.output.result(&value, || {
                 fields([
                     ("file", target.display().to_string()),
@@ -639,22 +670,32 @@ async fn run_player(
             "",
         );
     }
-    let value = json!({ "cid": wanted.cid, "player": player });
+    let value = Played {
+        cid: &wanted.cid,
+        player,
+    };
     context.output.result(&value, String::new)
 }
 
 pub(crate) async fn unpublish(context: &Context, args: UnpublishArgs) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
-            let row = resolve_content(&session.client, &args.id).await?;
-            let id = content_id(&row)?;
+            let content = resolve_content(&session.client, &args.id).await?;
+            let id = EntityId(content.track_id);
             let actor = Actor::open(session, &context.global).await?;
             let action = actor.builder().delete_digital_content(id);
             let done = actor.act(action, args.waiting).await?;
-            let mut value = json!({ "id": hashid::encode(id.0), "title": row["title"] });
-            add_relayed(&mut value, &done);
+            let unpublished = Unpublished {
+                id: content.id,
+                title: content.title,
+            };
+            let value = Done::new(unpublished, &done);
             context.output.result(&value, || {
-                fields(["title", "id", "state"].map(|name| (name, text(&value, name))))
+                fields([
+                    ("title", value.what.title.clone()),
+                    ("id", value.what.id.to_string()),
+                    ("state", value.standing.state()),
+                ])
             })
         })
         .await

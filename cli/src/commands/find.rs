@@ -1,18 +1,20 @@
 //! Search, listings, and what one thing is.
 
 use cid::Cid;
+use node::client::api::{
+    ContentList, DigitalContent, FeedItem, Item, PublicId, SearchResults, User,
+};
 use node::client::{Client, Page};
 use protocol::entity::{EntityType, Target};
 use protocol::hashid;
 use protocol::id::EntityId;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Context;
 use super::network;
 use crate::acting::Actor;
 use crate::failure::fail;
-use crate::output::{fields, size, table, text};
-use crate::session::id_of;
+use crate::output::{fields, size, table};
 
 /// Arguments of `coliving search`.
 #[derive(Debug, clap::Args)]
@@ -108,32 +110,57 @@ impl From<PageArgs> for Page {
     }
 }
 
+/// What `coliving search` prints; albums are among the playlists.
+#[derive(Debug, Serialize)]
+struct Found {
+    users: Vec<User>,
+    tracks: Vec<DigitalContent>,
+    playlists: Vec<ContentList>,
+}
+
 pub(crate) async fn search(context: &Context, args: SearchArgs) -> anyhow::Result<()> {
     let query = args.query.join(" ");
     let found = context
         .with_peer(async |session| Ok(session.client.search(&query, args.page.into()).await?))
         .await?;
     let wanted = |kind| args.kind.is_none_or(|only| only == kind);
-    let rows = |kind, name: &str| match &found[name] {
-        Value::Array(rows) if wanted(kind) => rows.clone(),
-        _ => Vec::new(),
+    let SearchResults {
+        mut users,
+        mut tracks,
+        mut playlists,
+        albums,
+    } = found;
+    playlists.extend(albums);
+    if !wanted(ResultKind::Users) {
+        users.clear();
+    }
+    if !wanted(ResultKind::Tracks) {
+        tracks.clear();
+    }
+    if !wanted(ResultKind::Playlists) {
+        playlists.clear();
+    }
+    let value = Found {
+        users,
+        tracks,
+        playlists,
     };
-    let users = rows(ResultKind::Users, "users");
-    let tracks = rows(ResultKind::Tracks, "tracks");
-    let mut lists = rows(ResultKind::Playlists, "playlists");
-    lists.extend(rows(ResultKind::Playlists, "albums"));
+    let Found {
+        users,
+        tracks,
+        playlists: lists,
+    } = &value;
     let is_empty = users.is_empty() && tracks.is_empty() && lists.is_empty();
-    let value = json!({ "users": users, "tracks": tracks, "playlists": lists });
     context.output.result(&value, || {
         let mut parts = Vec::new();
         if !tracks.is_empty() {
-            parts.push(contents_table(&tracks));
+            parts.push(contents_table(tracks));
         }
         if !lists.is_empty() {
-            parts.push(lists_table(&lists));
+            parts.push(lists_table(lists));
         }
         if !users.is_empty() {
-            parts.push(users_table(&users));
+            parts.push(users_table(users));
         }
         if is_empty {
             parts.push(format!("nothing matches `{query}`"));
@@ -178,32 +205,35 @@ pub(crate) async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<()
         .await
 }
 
+/// What `coliving feed` prints.
+#[derive(Debug, Serialize)]
+struct Feed<'a> {
+    feed: &'a [FeedItem],
+}
+
 pub(crate) async fn feed(context: &Context, args: FeedArgs) -> anyhow::Result<()> {
-    let rows = context
+    let rows: Vec<FeedItem> = context
         .with_peer(async |session| {
             let id = match &args.user {
-                Some(user) => text(&resolve_user(&session.client, user).await?, "id"),
+                Some(user) => resolve_user(&session.client, user).await?.id,
                 None => {
                     let actor = Actor::open(session, &context.global).await?;
-                    hashid::encode(actor.user.0)
+                    PublicId(actor.user.0)
                 }
             };
             let path = format!("/v1/users/{id}/feed");
             Ok(session.client.page(&path, args.page.into()).await?)
         })
         .await?;
-    context.output.result(&json!({ "feed": rows }), || {
+    context.output.result(&Feed { feed: &rows }, || {
         let rows = rows.iter().map(|row| {
-            let item = &row["item"];
-            let name = match text(item, "title") {
-                title if title.is_empty() => text(item, "playlist_name"),
-                title => title,
-            };
             [
-                text(row, "timestamp"),
-                text(&item["user"], "handle"),
-                name,
-                text(item, "id"),
+                row.timestamp
+                    .map(|time| time.to_string())
+                    .unwrap_or_default(),
+                handle_of(row.item.user()),
+                row.item.title().to_owned(),
+                row.item.id().to_string(),
             ]
         });
         table(&["when", "by", "title", "id"], rows)
@@ -216,13 +246,19 @@ pub(crate) async fn feed(context: &Context, args: FeedArgs) -> anyhow::Result<()
     Ok(())
 }
 
+/// What `coliving latest` prints.
+#[derive(Debug, Serialize)]
+struct Latest<'a> {
+    tracks: &'a [DigitalContent],
+}
+
 pub(crate) async fn latest(context: &Context, args: LatestArgs) -> anyhow::Result<()> {
-    let rows = context
+    let rows: Vec<DigitalContent> = context
         .with_peer(async |session| {
             let path = match &args.user {
                 Some(user) => {
                     let user = resolve_user(&session.client, user).await?;
-                    format!("/v1/users/{}/tracks", text(&user, "id"))
+                    format!("/v1/users/{}/tracks", user.id)
                 }
                 None => "/v1/tracks/latest".to_owned(),
             };
@@ -231,11 +267,11 @@ pub(crate) async fn latest(context: &Context, args: LatestArgs) -> anyhow::Resul
         .await?;
     context
         .output
-        .result(&json!({ "tracks": rows }), || contents_table(&rows))
+        .result(&Latest { tracks: &rows }, || contents_table(&rows))
 }
 
 /// A user by handle or id.
-pub(crate) async fn resolve_user(client: &Client, what: &str) -> anyhow::Result<Value> {
+pub(crate) async fn resolve_user(client: &Client, what: &str) -> anyhow::Result<User> {
     match find_user(client, what).await? {
         Some(row) => Ok(row),
         None => fail(
@@ -247,7 +283,7 @@ pub(crate) async fn resolve_user(client: &Client, what: &str) -> anyhow::Result<
 }
 
 /// Handles come first: a handle that looks like an id is still a handle.
-async fn find_user(client: &Client, what: &str) -> anyhow::Result<Option<Value>> {
+async fn find_user(client: &Client, what: &str) -> anyhow::Result<Option<User>> {
     if let Some(row) = client.user_by_handle(what).await? {
         return Ok(Some(row));
     }
@@ -258,7 +294,10 @@ async fn find_user(client: &Client, what: &str) -> anyhow::Result<Option<Value>>
 }
 
 /// A digital content by id, if there is one.
-pub(crate) async fn find_content(client: &Client, what: &str) -> anyhow::Result<Option<Value>> {
+pub(crate) async fn find_content(
+    client: &Client,
+    what: &str,
+) -> anyhow::Result<Option<DigitalContent>> {
     match hashid::parse(what) {
         Some(_) => Ok(client.digital_content(what).await?),
         None => Ok(None),
@@ -266,7 +305,7 @@ pub(crate) async fn find_content(client: &Client, what: &str) -> anyhow::Result<
 }
 
 /// A digital content by id.
-pub(crate) async fn resolve_content(client: &Client, what: &str) -> anyhow::Result<Value> {
+pub(crate) async fn resolve_content(client: &Client, what: &str) -> anyhow::Result<DigitalContent> {
     match find_content(client, what).await? {
         Some(row) => Ok(row),
         None => fail(
@@ -278,7 +317,7 @@ pub(crate) async fn resolve_content(client: &Client, what: &str) -> anyhow::Resu
 }
 
 /// A content list by id.
-pub(crate) async fn resolve_list(client: &Client, what: &str) -> anyhow::Result<Value> {
+pub(crate) async fn resolve_list(client: &Client, what: &str) -> anyhow::Result<ContentList> {
     let found = match hashid::parse(what) {
         Some(_) => client.content_list(what).await?,
         None => None,
@@ -298,21 +337,27 @@ pub(crate) async fn resolve_item(
     client: &Client,
     what: &str,
     is_list: bool,
-) -> anyhow::Result<(Target, Value)> {
+) -> anyhow::Result<Item> {
     if hashid::parse(what).is_none() {
         return missing(what);
     }
-    let target = |kind, row: Value, fields: &[&str]| {
-        let id = EntityId(id_of(&row, fields).unwrap_or_default());
-        (Target { kind, id }, row)
-    };
-    if !is_list && let Some(row) = client.digital_content(what).await? {
-        return Ok(target(EntityType::Track, row, &["track_id", "id"]));
+    if !is_list && let Some(content) = client.digital_content(what).await? {
+        return Ok(Item::DigitalContent(Box::new(content)));
     }
     match client.content_list(what).await? {
-        Some(row) => Ok(target(EntityType::Playlist, row, &["playlist_id", "id"])),
+        Some(list) => Ok(Item::ContentList(Box::new(list))),
         None => missing(what),
     }
+}
+
+/// What actions about an item are about.
+pub(crate) fn target_of(item: &Item) -> Target {
+    let kind = match item {
+        Item::DigitalContent(_) => EntityType::Track,
+        Item::ContentList(_) => EntityType::Playlist,
+    };
+    let id = EntityId(item.id().0);
+    Target { kind, id }
 }
 
 fn missing<T>(what: &str) -> anyhow::Result<T> {
@@ -324,51 +369,50 @@ fn missing<T>(what: &str) -> anyhow::Result<T> {
 }
 
 /// Prints a user.
-pub(crate) fn print_user(context: &Context, row: &Value) -> anyhow::Result<()> {
-    context.output.result(row, || {
-        let names = [
-            "handle",
-            "name",
-            "id",
-            "bio",
-            "location",
-            "website",
-            "wallet",
-            "follower_count",
-            "followee_count",
-            "track_count",
-            "playlist_count",
-            "created_at",
-        ];
-        fields(names.map(|name| (name, text(row, name))))
+pub(crate) fn print_user(context: &Context, user: &User) -> anyhow::Result<()> {
+    context.output.result(user, || {
+        fields([
+            ("handle", user.handle.clone()),
+            ("name", user.name.clone()),
+            ("id", user.id.to_string()),
+            ("bio", or_nothing(&user.bio)),
+            ("location", or_nothing(&user.location)),
+            ("website", or_nothing(&user.website)),
+            ("wallet", user.wallet.to_string()),
+            ("follower_count", user.follower_count.to_string()),
+            ("followee_count", user.followee_count.to_string()),
+            ("track_count", user.track_count.to_string()),
+            ("playlist_count", user.playlist_count.to_string()),
+            ("created_at", user.created_at.to_string()),
+        ])
     })
 }
 
 /// Prints a digital content.
-fn print_content(context: &Context, client: &Client, row: &Value) -> anyhow::Result<()> {
-    context.output.result(row, || {
-        let bytes = row["size"].as_u64().unwrap_or_default();
-        let names = [
-            "title",
-            "id",
-            "kind",
-            "cid",
-            "mime",
-            "file_name",
-            "genre",
-            "tags",
-            "description",
-            "repost_count",
-            "favorite_count",
-            "comment_count",
-            "created_at",
-        ];
-        let mut rows: Vec<(&str, String)> =
-            names.iter().map(|name| (*name, text(row, name))).collect();
-        rows.insert(2, ("by", text(&row["user"], "handle")));
-        rows.insert(5, ("size", size(bytes)));
-        rows.push(("link", link(client, row)));
-        fields(rows)
+fn print_content(
+    context: &Context,
+    client: &Client,
+    content: &DigitalContent,
+) -> anyhow::Result<()> {
+    context.output.result(content, || {
+        fields([
+            ("title", content.title.clone()),
+            ("id", content.id.to_string()),
+            ("by", handle_of(content.user.as_ref())),
+            ("kind", content.kind.name().to_owned()),
+            ("cid", content.cid.clone()),
+            ("size", size(content.size)),
+            ("mime", or_nothing(&content.mime)),
+            ("file_name", or_nothing(&content.file_name)),
+            ("genre", or_nothing(&content.genre)),
+            ("tags", content.tags.clone()),
+            ("description", or_nothing(&content.description)),
+            ("repost_count", content.repost_count.to_string()),
+            ("favorite_count", content.favorite_count.to_string()),
+            ("comment_count", content.comment_count.to_string()),
+            ("created_at", content.created_at.to_string()),
+            ("link", link(client, &content.cid)),
+        ])
     })?;
     context
         .output
@@ -376,73 +420,87 @@ fn print_content(context: &Context, client: &Client, row: &Value) -> anyhow::Res
     Ok(())
 }
 
+/// A content list with what it holds, as `coliving list show` prints it.
+#[derive(Debug, Serialize)]
+struct FullList<'a> {
+    #[serde(flatten)]
+    list: &'a ContentList,
+    tracks: Vec<DigitalContent>,
+}
+
 /// Prints a content list with what it holds.
 pub(crate) async fn print_list(
     context: &Context,
     client: &Client,
-    row: &Value,
+    list: &ContentList,
 ) -> anyhow::Result<()> {
-    let path = format!("/v1/playlists/{}/tracks", text(row, "id"));
+    let path = format!("/v1/playlists/{}/tracks", list.id);
     let page = Page {
         limit: 100,
         offset: 0,
     };
     let tracks = client.page(&path, page).await?;
-    let mut value = row.clone();
-    value["tracks"] = json!(tracks);
-    context.output.result(&value, || {
-        let names = [
-            "playlist_name",
-            "id",
-            "description",
-            "track_count",
-            "created_at",
-        ];
-        let mut rows: Vec<(&str, String)> =
-            names.iter().map(|name| (*name, text(row, name))).collect();
-        rows.insert(1, ("by", text(&row["user"], "handle")));
-        format!("{}\n\n{}", fields(rows), contents_table(&tracks))
+    let full = FullList { list, tracks };
+    context.output.result(&full, || {
+        let head = fields([
+            ("playlist_name", list.playlist_name.clone()),
+            ("by", handle_of(list.user.as_ref())),
+            ("id", list.id.to_string()),
+            ("description", or_nothing(&list.description)),
+            ("track_count", list.track_count.to_string()),
+            ("created_at", list.created_at.to_string()),
+        ]);
+        format!("{head}\n\n{}", contents_table(&full.tracks))
     })
 }
 
-/// The link to a digital content's file at the peer.
-pub(crate) fn link(client: &Client, row: &Value) -> String {
-    format!("{}/ipfs/{}", client.url(), text(row, "cid"))
+/// The link to a file at the peer.
+pub(crate) fn link(client: &Client, cid: &str) -> String {
+    format!("{}/ipfs/{cid}", client.url())
 }
 
-fn contents_table(rows: &[Value]) -> String {
+/// The handle of somebody whom the index may not know.
+pub(crate) fn handle_of(user: Option<&User>) -> String {
+    user.map(|user| user.handle.clone()).unwrap_or_default()
+}
+
+fn or_nothing(text: &Option<String>) -> String {
+    text.clone().unwrap_or_default()
+}
+
+fn contents_table(rows: &[DigitalContent]) -> String {
     let rows = rows.iter().map(|row| {
         [
-            text(row, "title"),
-            text(&row["user"], "handle"),
-            text(row, "kind"),
-            size(row["size"].as_u64().unwrap_or_default()),
-            text(row, "id"),
-            text(row, "cid"),
+            row.title.clone(),
+            handle_of(row.user.as_ref()),
+            row.kind.name().to_owned(),
+            size(row.size),
+            row.id.to_string(),
+            row.cid.clone(),
         ]
     });
     table(&["title", "by", "kind", "size", "id", "cid"], rows)
 }
 
-fn lists_table(rows: &[Value]) -> String {
+fn lists_table(rows: &[ContentList]) -> String {
     let rows = rows.iter().map(|row| {
         [
-            text(row, "playlist_name"),
-            text(&row["user"], "handle"),
-            text(row, "track_count"),
-            text(row, "id"),
+            row.playlist_name.clone(),
+            handle_of(row.user.as_ref()),
+            row.track_count.to_string(),
+            row.id.to_string(),
         ]
     });
     table(&["list", "by", "items", "id"], rows)
 }
 
-fn users_table(rows: &[Value]) -> String {
+fn users_table(rows: &[User]) -> String {
     let rows = rows.iter().map(|row| {
         [
-            text(row, "handle"),
-            text(row, "name"),
-            text(row, "follower_count"),
-            text(row, "id"),
+            row.handle.clone(),
+            row.name.clone(),
+            row.follower_count.to_string(),
+            row.id.to_string(),
         ]
     });
     table(&["handle", "name", "followers", "id"], rows)

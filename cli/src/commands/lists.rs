@@ -1,21 +1,20 @@
 //! `coliving list`: albums and playlists.
 
 use clap::Subcommand;
+use node::client::api::{ContentList, DigitalContent, PublicId};
 use node::client::draw_id;
 use protocol::entity::build::{Items, ListFields};
 use protocol::entity::{EntityType, ListItem};
 use protocol::hashid;
 use protocol::id::EntityId;
 use protocol::time::UnixSeconds;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Context;
 use super::find::{print_list, resolve_content, resolve_list};
-use super::social::content_id;
-use crate::acting::{Actor, Waiting, add_relayed};
+use crate::acting::{Actor, Done, Waiting};
 use crate::failure::{USAGE, fail};
-use crate::output::{fields, text};
-use crate::session::id_of;
+use crate::output::fields;
 
 /// What can be done with content lists.
 #[derive(Debug, Subcommand)]
@@ -128,7 +127,7 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
         .with_peer(async |session| {
             let mut items = Vec::new();
             for id in &args.ids {
-                items.push(new_item(&resolve_content(&session.client, id).await?)?);
+                items.push(new_item(&resolve_content(&session.client, id).await?));
             }
             let actor = Actor::open(session, &context.global).await?;
             let id = EntityId(draw_id(EntityType::Playlist));
@@ -142,13 +141,11 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
             };
             let action = actor.builder().create_content_list(id, &list);
             let done = actor.act(action, args.waiting).await?;
-            let mut value = json!({
-                "id": hashid::encode(id.0),
-                "playlist_id": id.0,
-                "playlist_name": args.name,
-            });
-            add_relayed(&mut value, &done);
-            print(context, &value)?;
+            let created = Listed {
+                playlist_id: Some(id.0),
+                ..Listed::new(PublicId(id.0), args.name.clone())
+            };
+            print(context, &Done::new(created, &done))?;
             context.output.hint(&format!(
                 "add to it with `coliving list add {} ID`",
                 hashid::encode(id.0)
@@ -161,11 +158,11 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
 async fn change(context: &Context, args: ItemsArgs, is_new: bool) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
-            let row = resolve_list(&session.client, &args.list).await?;
-            let mut items = items_of(&row);
+            let found = resolve_list(&session.client, &args.list).await?;
+            let mut items = items_of(&found);
             for id in &args.ids {
                 if is_new {
-                    let item = new_item(&resolve_content(&session.client, id).await?)?;
+                    let item = new_item(&resolve_content(&session.client, id).await?);
                     if items.iter().all(|known| known.track != item.track) {
                         items.push(item);
                     }
@@ -178,7 +175,7 @@ async fn change(context: &Context, args: ItemsArgs, is_new: bool) -> anyhow::Res
                 }
             }
             let actor = Actor::open(session, &context.global).await?;
-            let id = list_id(&row)?;
+            let id = EntityId(found.playlist_id);
             let list = ListFields {
                 playlist_contents: Some(Items::Timed {
                     track_ids: items.clone(),
@@ -187,14 +184,12 @@ async fn change(context: &Context, args: ItemsArgs, is_new: bool) -> anyhow::Res
             };
             let action = actor.builder().update_content_list(id, &list);
             let done = actor.act(action, args.waiting).await?;
-            let mut value = json!({
-                "id": hashid::encode(id.0),
-                "playlist_id": id.0,
-                "playlist_name": row["playlist_name"],
-                "track_count": items.len(),
-            });
-            add_relayed(&mut value, &done);
-            print(context, &value)
+            let changed = Listed {
+                playlist_id: Some(id.0),
+                track_count: Some(items.len()),
+                ..Listed::new(found.id, found.playlist_name)
+            };
+            print(context, &Done::new(changed, &done))
         })
         .await
 }
@@ -202,58 +197,75 @@ async fn change(context: &Context, args: ItemsArgs, is_new: bool) -> anyhow::Res
 async fn delete(context: &Context, args: DeleteArgs) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
-            let row = resolve_list(&session.client, &args.list).await?;
-            let id = list_id(&row)?;
+            let found = resolve_list(&session.client, &args.list).await?;
+            let id = EntityId(found.playlist_id);
             let actor = Actor::open(session, &context.global).await?;
             let action = actor.builder().delete_content_list(id);
             let done = actor.act(action, args.waiting).await?;
-            let mut value = json!({
-                "id": hashid::encode(id.0),
-                "playlist_name": row["playlist_name"],
-                "deleted": true,
-            });
-            add_relayed(&mut value, &done);
-            print(context, &value)
+            let deleted = Listed {
+                deleted: Some(true),
+                ..Listed::new(found.id, found.playlist_name)
+            };
+            print(context, &Done::new(deleted, &done))
         })
         .await
 }
 
-fn print(context: &Context, value: &Value) -> anyhow::Result<()> {
-    context.output.result(value, || {
-        let names = ["playlist_name", "id", "track_count", "deleted", "state"];
-        fields(names.map(|name| (name, text(value, name))))
-    })
+/// What commands that change a list print.
+#[derive(Debug, Serialize)]
+struct Listed {
+    id: PublicId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    playlist_id: Option<u64>,
+    playlist_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track_count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<bool>,
 }
 
-fn list_id(row: &Value) -> anyhow::Result<EntityId> {
-    match id_of(row, &["playlist_id", "id"]) {
-        Some(id) => Ok(EntityId(id)),
-        None => fail("unexpected_answer", "the peer's list has no id", ""),
+impl Listed {
+    const fn new(id: PublicId, playlist_name: String) -> Self {
+        Self {
+            id,
+            playlist_id: None,
+            playlist_name,
+            track_count: None,
+            deleted: None,
+        }
     }
 }
 
-fn new_item(row: &Value) -> anyhow::Result<ListItem> {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Ok(ListItem {
-        track: content_id(row)?,
-        time: UnixSeconds(now.as_secs()),
+fn print(context: &Context, done: &Done<Listed>) -> anyhow::Result<()> {
+    context.output.result(done, || {
+        let list = &done.what;
+        let count = list.track_count.map(|count| count.to_string());
+        let deleted = list.deleted.map(|deleted| deleted.to_string());
+        fields([
+            ("playlist_name", list.playlist_name.clone()),
+            ("id", list.id.to_string()),
+            ("track_count", count.unwrap_or_default()),
+            ("deleted", deleted.unwrap_or_default()),
+            ("state", done.standing.state()),
+        ])
     })
 }
 
-/// What a list holds; rows that make no sense are left out.
-fn items_of(row: &Value) -> Vec<ListItem> {
-    let rows = row["playlist_contents"].as_array();
-    rows.into_iter()
-        .flatten()
-        .filter_map(|item| {
-            let track = EntityId(id_of(item, &["track_id", "track"])?);
-            let time = item["timestamp"].as_u64().unwrap_or_default();
-            Some(ListItem {
-                track,
-                time: UnixSeconds(time),
-            })
-        })
-        .collect()
+fn new_item(content: &DigitalContent) -> ListItem {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    ListItem {
+        track: EntityId(content.track_id),
+        time: UnixSeconds(now.as_secs()),
+    }
+}
+
+/// What a list holds, as an action names it.
+fn items_of(list: &ContentList) -> Vec<ListItem> {
+    let items = list.playlist_contents.iter().map(|item| ListItem {
+        track: EntityId(item.track_id.0),
+        time: UnixSeconds(item.timestamp),
+    });
+    items.collect()
 }

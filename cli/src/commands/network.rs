@@ -1,12 +1,13 @@
 //! The peer, its neighbours, its roots and the chain.
 
 use clap::Subcommand;
-use protocol::id::Hash32;
-use serde_json::{Value, json};
+use node::client::api::{PeerRow, RepairHealth, Root, RootRow};
+use protocol::id::{Address, Hash32, Role};
+use serde::Serialize;
 
 use super::Context;
 use crate::failure::{Failure, fail};
-use crate::output::{fields, size, table, text};
+use crate::output::{fields, size, table};
 
 /// Arguments of `coliving root`.
 #[derive(Debug, clap::Args)]
@@ -39,77 +40,87 @@ pub(crate) async fn status(context: &Context) -> anyhow::Result<()> {
             Ok((session.client.health().await?, url))
         })
         .await?;
-    let value = serde_json::to_value(&health)?;
-    context.output.result(&value, || {
-        let nested = |outer: &str, inner: &str| text(&value[outer], inner);
-        let used = value["storage"]["used"].as_u64().map(size);
-        let capacity = value["storage"]["capacity"].as_u64().map(size);
-        let roles: Vec<String> = value["roles"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|role| role.as_str().map(ToOwned::to_owned))
-            .collect();
-        let kind = if roles.is_empty() {
-            "light peer".to_owned()
-        } else {
-            roles.join(" ")
+    context.output.result(&health, || {
+        let number = |number: Option<u64>| number.map(|number| number.to_string());
+        let count = |count: Option<usize>| count.map(|count| count.to_string());
+        let content = health.content.as_ref();
+        let returning = content.and_then(|content| content.returning.as_ref());
+        let kind = match health.roles.is_empty() {
+            true => "light peer".to_owned(),
+            false => names(&health.roles),
         };
-        fields([
-            ("url", url),
-            ("ready", health.ready.to_string()),
-            ("peer", text(&value, "peer")),
-            ("peer id", text(&value, "peer_id")),
-            ("roles", kind),
-            ("version", text(&value, "version")),
-            ("chain connected", nested("chain", "connected")),
-            ("chain head", nested("chain", "head")),
-            ("chain error", nested("chain", "error")),
-            ("indexed block", nested("index", "height")),
-            ("index lag", nested("index", "lag_blocks")),
-            ("used", used.unwrap_or_default()),
-            ("capacity", capacity.unwrap_or_default()),
-            ("promised roots", nested("content", "promised")),
-            ("uploads", nested("content", "uploads")),
-            ("ended roots", nested("content", "ended")),
-            ("repair", repair(&value["content"]["repair"])),
-            ("returning", text(&value["content"]["returning"], "text")),
-            ("peers", text(&value, "peers")),
-            ("stake", text(&value, "stake")),
-            ("balance", text(&value, "balance")),
-        ])
+        let (chain, index, storage) = (&health.chain, &health.index, &health.storage);
+        let rows = [
+            ("url", Some(url)),
+            ("ready", Some(health.ready.to_string())),
+            ("peer", Some(health.peer.to_string())),
+            ("peer id", Some(health.peer_id.clone())),
+            ("roles", Some(kind)),
+            ("version", Some(health.version.clone())),
+            ("chain connected", Some(chain.connected.to_string())),
+            ("chain head", number(chain.head)),
+            ("chain error", chain.error.clone()),
+            ("indexed block", Some(index.height.to_string())),
+            ("index lag", number(index.lag_blocks)),
+            ("used", Some(size(storage.used))),
+            ("capacity", Some(size(storage.capacity))),
+            (
+                "promised roots",
+                count(content.map(|content| content.promised)),
+            ),
+            ("uploads", count(content.map(|content| content.uploads))),
+            ("ended roots", count(content.map(|content| content.ended))),
+            ("repair", content.map(|content| repair(&content.repair))),
+            (
+                "returning",
+                returning.map(|returning| returning.text.clone()),
+            ),
+            ("peers", Some(health.peers.to_string())),
+            ("stake", health.stake.clone()),
+            ("balance", health.balance.clone()),
+        ];
+        fields(rows.map(|(name, value)| (name, value.unwrap_or_default())))
     })
 }
 
-/// How far repair is; nothing where nobody repairs.
-fn repair(value: &Value) -> String {
-    let Some(roots) = value["roots"].as_u64() else {
-        return String::new();
-    };
-    let part = |field: &str| text(value, field);
+fn names(roles: &[Role]) -> String {
+    let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    names.join(" ")
+}
+
+/// How far repair is.
+fn repair(repair: &RepairHealth) -> String {
+    let RepairHealth {
+        roots,
+        queued,
+        fetching,
+        starved,
+        lost,
+    } = repair;
     format!(
-        "{roots} roots known, {} queued, {} fetching, {} without a live holder, {} peers lost",
-        part("queued"),
-        part("fetching"),
-        part("starved"),
-        part("lost"),
+        "{roots} roots known, {queued} queued, {fetching} fetching, {starved} without a live holder, {lost} peers lost"
     )
+}
+
+/// What `coliving peers` prints.
+#[derive(Debug, Serialize)]
+struct Neighbours<'a> {
+    peers: &'a [PeerRow],
 }
 
 pub(crate) async fn peers(context: &Context) -> anyhow::Result<()> {
     let rows = context
         .with_peer(async |session| Ok(session.client.peers().await?))
         .await?;
-    context.output.result(&json!({ "peers": rows }), || {
+    context.output.result(&Neighbours { peers: &rows }, || {
         let rows = rows.iter().map(|row| {
-            let roles: Vec<String> = row.roles.iter().map(ToString::to_string).collect();
             [
                 row.peer.to_string(),
-                roles.join(" "),
+                names(&row.roles),
                 row.operator
                     .map(|operator| operator.to_string())
                     .unwrap_or_default(),
-                row.address.clone().unwrap_or_default(),
+                row.address.clone(),
                 row.rtt_ms
                     .map(|rtt| format!("{rtt:.1} ms"))
                     .unwrap_or_default(),
@@ -123,24 +134,24 @@ pub(crate) async fn peers(context: &Context) -> anyhow::Result<()> {
     })
 }
 
+/// What `coliving roots` prints.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    roots: &'a [RootRow],
+}
+
 pub(crate) async fn roots(context: &Context) -> anyhow::Result<()> {
     let rows = context
         .with_peer(async |session| Ok(session.client.roots().await?))
         .await?;
-    context.output.result(&json!({ "roots": rows }), || {
+    context.output.result(&Listed { roots: &rows }, || {
         let rows = rows.iter().map(|row| {
-            let other = |name: &str| match row.other.get(name) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::Array(items)) => items.len().to_string(),
-                Some(Value::String(text)) => text.clone(),
-                Some(value) => value.to_string(),
-            };
             [
                 row.cid.clone(),
-                size(row.size),
-                other("leases"),
-                other("target"),
-                other("holders"),
+                row.size.map(size).unwrap_or_default(),
+                row.leases.to_string(),
+                row.target.to_string(),
+                row.holders.len().to_string(),
             ]
         });
         table(&["root", "size", "leases", "target", "holders"], rows)
@@ -160,10 +171,10 @@ pub(crate) async fn show_root(context: &Context, cid: &str) -> anyhow::Result<()
             "`coliving show ID` names the CID of a digital content",
         );
     }
-    let value = context
+    let root = context
         .with_peer(async |session| Ok(session.client.root(cid).await?))
         .await?;
-    context.output.result(&value, || root_view(&value))
+    context.output.result(&root, || root_view(&root))
 }
 
 /// What the peers that did not answer hold is not known.
@@ -175,33 +186,36 @@ fn unanswered(silent: usize) -> String {
 }
 
 /// A root, and a line for each peer that should hold it or does.
-fn root_view(root: &Value) -> String {
-    let list = |name: &str| root[name].as_array().map_or(&[][..], Vec::as_slice);
-    let reasons = list("reasons").iter().filter_map(Value::as_str);
+fn root_view(root: &Root) -> String {
+    let row = &root.row;
+    let reasons: Vec<&str> = row.reasons.iter().map(|reason| reason.name()).collect();
     let head = fields([
-        ("cid", text(root, "cid")),
-        ("size", root["size"].as_u64().map(size).unwrap_or_default()),
-        ("held here for", reasons.collect::<Vec<_>>().join(" ")),
-        ("leases", text(root, "leases")),
-        ("target", text(root, "target")),
-        ("missing", text(root, "missing")),
-        ("without answer", unanswered(list("silent").len())),
+        ("cid", row.cid.clone()),
+        ("size", row.size.map(size).unwrap_or_default()),
+        ("held here for", reasons.join(" ")),
+        ("leases", row.leases.to_string()),
+        ("target", row.target.to_string()),
+        ("missing", root.missing.to_string()),
+        ("without answer", unanswered(root.silent.len())),
     ]);
-    let leases = list("lease_list");
-    let held = leases.iter().map(|lease| {
-        let is_placed = list("placed").contains(&lease["holder"]);
+    let held = root.lease_list.iter().map(|lease| {
+        let is_placed = row.placed.contains(&lease.holder);
         [
-            text(lease, "holder"),
+            lease.holder.to_string(),
             if is_placed { "yes" } else { "no" }.to_owned(),
-            text(lease, "serial"),
-            text(lease, "to_epoch"),
+            lease.serial.to_string(),
+            lease.to_epoch.to_string(),
         ]
     });
-    let is_held = |peer: &&Value| leases.iter().any(|lease| lease["holder"] == **peer);
-    let lacking = list("placed").iter().filter(|peer| !is_held(peer));
+    let is_held = |peer: &&Address| root.lease_list.iter().any(|lease| lease.holder == **peer);
+    let lacking = row.placed.iter().filter(|peer| !is_held(peer));
     let lacking = lacking.map(|peer| {
-        let peer = peer.as_str().unwrap_or_default().to_owned();
-        [peer, "yes".to_owned(), String::new(), String::new()]
+        [
+            peer.to_string(),
+            "yes".to_owned(),
+            String::new(),
+            String::new(),
+        ]
     });
     let rows = held.chain(lacking);
     let header = ["peer", "placed", "lease", "until epoch"];
@@ -220,18 +234,29 @@ pub(crate) async fn relay(context: &Context, command: RelayCommand) -> anyhow::R
     let relayed = context
         .with_peer(async |session| Ok(session.client.relay_status(&parsed).await?))
         .await?;
-    let value = serde_json::to_value(&relayed)?;
-    context.output.result(&value, || {
-        let names = ["digest", "state", "tx_hash", "block_number", "error"];
-        fields(names.map(|name| (name, text(&value, name))))
+    context.output.result(&relayed, || {
+        let block = relayed.block_number.map(|number| number.to_string());
+        fields([
+            ("digest", relayed.digest.to_string()),
+            ("state", relayed.state.name().to_owned()),
+            (
+                "tx_hash",
+                relayed
+                    .tx_hash
+                    .map(|hash| hash.to_string())
+                    .unwrap_or_default(),
+            ),
+            ("block_number", block.unwrap_or_default()),
+            ("error", relayed.error.clone().unwrap_or_default()),
+        ])
     })
 }
 
 pub(crate) async fn stop(context: &Context) -> anyhow::Result<()> {
-    context
+    let stopping = context
         .with_peer(async |session| Ok(session.client.stop().await?))
         .await?;
     context
         .output
-        .result(&json!({ "stopping": true }), || "the peer stops".to_owned())
+        .result(&stopping, || "the peer stops".to_owned())
 }

@@ -14,8 +14,7 @@ use super::Context;
 use super::find::resolve_user;
 use crate::failure::{Failure, fail};
 use crate::onchain::{Door, Plan, SendArgs};
-use crate::output::text;
-use crate::session::{self, user_id_of};
+use crate::session;
 
 /// Arguments of `coliving pay`.
 #[derive(Debug, clap::Args)]
@@ -209,18 +208,11 @@ async fn find_payees<'a>(
 }
 
 async fn user(client: &Client, name: &str) -> anyhow::Result<Payee> {
-    let row = resolve_user(client, name).await?;
-    let address = text(&row, "wallet").parse().map_err(|_| {
-        Failure::new(
-            "unexpected_answer",
-            format!("the peer does not know the wallet of `{name}`"),
-            "",
-        )
-    })?;
+    let found = resolve_user(client, name).await?;
     Ok(Payee {
         name: name.to_owned(),
-        address,
-        user: user_id_of(&row),
+        address: found.wallet,
+        user: Some(UserId(found.user_id)),
     })
 }
 
@@ -230,7 +222,8 @@ async fn own_user(context: &Context) -> Option<UserId> {
     let found = context
         .with_peer(async |session| Ok(session.client.users_by_wallet(wallet).await?))
         .await;
-    found.ok()?.first().and_then(user_id_of)
+    let found = found.ok()?;
+    found.first().map(|user| UserId(user.user_id))
 }
 
 async fn send(

@@ -1,18 +1,19 @@
 //! Follows, saves, reposts and comments.
 
+use node::client::api::{Comment, PublicId};
 use node::client::{Page, draw_id};
 use protocol::entity::build::CommentFields;
 use protocol::entity::{EntityType, Relation, Target};
 use protocol::hashid;
-use protocol::id::EntityId;
-use serde_json::{Value, json};
+use protocol::id::{EntityId, UserId};
+use serde::Serialize;
 
 use super::Context;
-use super::find::{resolve_content, resolve_item, resolve_user};
-use crate::acting::{Actor, REFUSED, Waiting, add_relayed};
+use super::find::{handle_of, resolve_content, resolve_item, resolve_user, target_of};
+use crate::acting::{Actor, Done, REFUSED, Waiting};
 use crate::failure::{Failure, USAGE, fail};
-use crate::output::{fields, table, text};
-use crate::session::{Session, id_of, user_id_of};
+use crate::output::{fields, table};
+use crate::session::Session;
 
 /// Whom to follow.
 #[derive(Debug, clap::Args)]
@@ -77,13 +78,10 @@ pub(crate) async fn follow(
 ) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
-            let row = resolve_user(&session.client, &args.user).await?;
-            let Some(user) = user_id_of(&row) else {
-                return fail("unexpected_answer", "the peer's user has no id", "");
-            };
-            let target = Target::user(user);
+            let user = resolve_user(&session.client, &args.user).await?;
+            let target = Target::user(UserId(user.user_id));
             let verb = if is_new { "follow" } else { "unfollow" };
-            let name = text(&row, "handle");
+            let name = user.handle;
             relate(
                 context,
                 session,
@@ -121,11 +119,8 @@ async fn item(
 ) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
-            let (target, row) = resolve_item(&session.client, &args.id, args.list).await?;
-            let name = match target.kind {
-                EntityType::Playlist => text(&row, "playlist_name"),
-                EntityType::User | EntityType::Track | EntityType::Comment => text(&row, "title"),
-            };
+            let item = resolve_item(&session.client, &args.id, args.list).await?;
+            let target = target_of(&item);
             relate(
                 context,
                 session,
@@ -133,11 +128,20 @@ async fn item(
                 target,
                 is_new,
                 args.waiting,
-                (verb, &name),
+                (verb, item.title()),
             )
             .await
         })
         .await
+}
+
+/// What commands about relations print.
+#[derive(Debug, Serialize)]
+struct RelatedTo {
+    action: String,
+    target: PublicId,
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
 async fn relate(
@@ -157,15 +161,14 @@ async fn relate(
     };
     let done = actor.act(action, waiting).await;
     let done = done.map_err(|error| refused(error, verb, name))?;
-    let mut value = json!({
-        "action": verb,
-        "target": hashid::encode(target.id.0),
-        "type": target.kind.name(),
-    });
-    add_relayed(&mut value, &done);
+    let related = RelatedTo {
+        action: verb.to_owned(),
+        target: PublicId(target.id.0),
+        kind: target.kind.name(),
+    };
+    let value = Done::new(related, &done);
     context.output.result(&value, || {
-        let state = text(&value, "state");
-        fields([(verb, name.to_owned()), ("state", state)])
+        fields([(verb, name.to_owned()), ("state", value.standing.state())])
     })
 }
 
@@ -187,11 +190,25 @@ fn refused(error: anyhow::Error, verb: &str, name: &str) -> anyhow::Error {
     .into()
 }
 
+/// What `coliving comment` prints of a new comment.
+#[derive(Debug, Serialize)]
+struct Commented {
+    id: PublicId,
+    comment_id: u64,
+    digital_content: PublicId,
+}
+
+/// What it prints of those that are there.
+#[derive(Debug, Serialize)]
+struct Comments<'a> {
+    comments: &'a [Comment],
+}
+
 pub(crate) async fn comment(context: &Context, args: CommentArgs) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
-            let row = resolve_content(&session.client, &args.id).await?;
-            let content = content_id(&row)?;
+            let content = resolve_content(&session.client, &args.id).await?;
+            let content = EntityId(content.track_id);
             let Some(body) = args.text.clone() else {
                 return comments(context, session, content).await;
             };
@@ -217,52 +234,36 @@ pub(crate) async fn comment(context: &Context, args: CommentArgs) -> anyhow::Res
             };
             let action = actor.builder().create_comment(id, &comment);
             let done = actor.act(action, args.waiting).await?;
-            let mut value = json!({
-                "id": hashid::encode(id.0),
-                "comment_id": id.0,
-                "digital_content": hashid::encode(content.0),
-            });
-            add_relayed(&mut value, &done);
+            let commented = Commented {
+                id: PublicId(id.0),
+                comment_id: id.0,
+                digital_content: PublicId(content.0),
+            };
+            let value = Done::new(commented, &done);
             context.output.result(&value, || {
-                fields(["id", "state"].map(|name| (name, text(&value, name))))
+                let id = value.what.id.to_string();
+                fields([("id", id), ("state", value.standing.state())])
             })
         })
         .await
 }
 
 async fn comments(context: &Context, session: &Session, content: EntityId) -> anyhow::Result<()> {
-    let path = format!("/v1/tracks/{}/comments", hashid::encode(content.0));
-    let rows = session
-        .client
-        .page(
-            &path,
-            Page {
-                limit: 100,
-                offset: 0,
-            },
-        )
-        .await?;
-    context.output.result(&json!({ "comments": rows }), || {
+    let path = format!("/v1/tracks/{}/comments", PublicId(content.0));
+    let page = Page {
+        limit: 100,
+        offset: 0,
+    };
+    let rows: Vec<Comment> = session.client.page(&path, page).await?;
+    context.output.result(&Comments { comments: &rows }, || {
         let rows = rows.iter().map(|row| {
             [
-                text(row, "created_at"),
-                text(&row["user"], "handle"),
-                text(row, "message"),
-                text(row, "id"),
+                row.created_at.to_string(),
+                handle_of(row.user.as_ref()),
+                row.message.clone(),
+                row.id.to_string(),
             ]
         });
         table(&["when", "who", "comment", "id"], rows)
     })
-}
-
-/// The number of a digital content in a row.
-pub(crate) fn content_id(row: &Value) -> anyhow::Result<EntityId> {
-    match id_of(row, &["track_id", "id"]) {
-        Some(id) => Ok(EntityId(id)),
-        None => fail(
-            "unexpected_answer",
-            "the peer's digital content has no id",
-            "",
-        ),
-    }
 }

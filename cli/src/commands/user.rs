@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use node::client::api::PublicId;
 use node::client::draw_id;
 use protocol::entity::build::UserFields;
 use protocol::entity::{EntityType, check_handle};
-use protocol::hashid;
-use protocol::id::UserId;
-use serde_json::{Value, json};
+use protocol::id::{Address, UserId};
+use serde::Serialize;
 
 use super::Context;
 use super::find::{print_user, resolve_user};
-use crate::acting::{Actor, Waiting, add_relayed, is_confirmed};
+use crate::acting::{Actor, Done, Waiting, is_confirmed};
 use crate::failure::fail;
 use crate::output::fields;
 
@@ -137,13 +137,13 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
                     "somebody else may have taken the handle at the same time; choose another",
                 );
             }
-            let mut value = json!({
-                "id": hashid::encode(user.0),
-                "user_id": user.0,
-                "handle": handle,
-                "wallet": actor.wallet.address(),
-            });
-            add_relayed(&mut value, &done);
+            let changed = Changed {
+                id: PublicId(user.0),
+                user_id: user.0,
+                handle: Some(handle.clone()),
+                wallet: Some(actor.wallet.address()),
+            };
+            let value = Done::new(changed, &done);
             context.output.result(&value, || summary(&value))?;
             context
                 .output
@@ -169,11 +169,13 @@ async fn update(context: &Context, args: UpdateArgs) -> anyhow::Result<()> {
             let done = actor
                 .act(actor.builder().update_user(&fields), args.waiting)
                 .await?;
-            let mut value = json!({
-                "id": hashid::encode(actor.user.0),
-                "user_id": actor.user.0,
-            });
-            add_relayed(&mut value, &done);
+            let changed = Changed {
+                id: PublicId(actor.user.0),
+                user_id: actor.user.0,
+                handle: None,
+                wallet: None,
+            };
+            let value = Done::new(changed, &done);
             context.output.result(&value, || summary(&value))
         })
         .await
@@ -219,9 +221,25 @@ async fn read_fields(actor: &Actor<'_>, fields: Fields) -> anyhow::Result<UserFi
     Ok(read)
 }
 
-fn summary(value: &Value) -> String {
-    fields(
-        ["handle", "id", "wallet", "state", "tx_hash"]
-            .map(|name| (name, crate::output::text(value, name))),
-    )
+/// What commands that change a user print.
+#[derive(Debug, Serialize)]
+struct Changed {
+    id: PublicId,
+    user_id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handle: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet: Option<Address>,
+}
+
+fn summary(done: &Done<Changed>) -> String {
+    let user = &done.what;
+    let wallet = user.wallet.map(|wallet| wallet.to_string());
+    fields([
+        ("handle", user.handle.clone().unwrap_or_default()),
+        ("id", user.id.to_string()),
+        ("wallet", wallet.unwrap_or_default()),
+        ("state", done.standing.state()),
+        ("tx_hash", done.standing.tx_hash()),
+    ])
 }

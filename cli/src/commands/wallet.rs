@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use node::client::api::VaultFields;
 use node::client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
 use node::home;
 use protocol::id::Hash32;
@@ -322,7 +323,7 @@ async fn recover(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
     print(context, &file)
 }
 
-fn decrypt(record: &vault::HedgehogRecord, password: &str) -> Result<Entropy, vault::CipherError> {
+fn decrypt(record: &VaultFields, password: &str) -> Result<Entropy, vault::CipherError> {
     let iv: Iv = record
         .iv
         .parse()

@@ -6,31 +6,15 @@ use bytes::{Buf, Bytes};
 use cid::Cid;
 use futures::{Stream, StreamExt};
 use protocol::author::HOLD;
-use protocol::id::Hash32;
 use protocol::unixfs::{self, ProofError};
-use serde::Serialize;
 use storage::blocks::{Holding, Owner};
 use storage::files::{self, ImportOptions};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::AuthorHandle;
+use crate::client::api::Imported;
 use crate::store::{StoreError, StoreHandle};
-
-/// A file that is stored here and held as an upload for two hours.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Imported {
-    /// The root.
-    pub cid: String,
-    /// Its BLAKE3 proof root.
-    pub proof_root: Hash32,
-    /// Length of the file.
-    pub size: u64,
-    /// The sum of the lengths of the distinct blocks.
-    pub dag_size: u64,
-    /// How many distinct blocks there are.
-    pub blocks: u64,
-}
 
 /// Why a file was not imported.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +37,8 @@ pub enum ImportError {
 }
 
 impl AuthorHandle {
-    /// Stores a file as UnixFS blocks (`unixfs-v1-2025`). A stream that yields an
-    /// error ends the import.
+    /// Stores a file as UnixFS blocks (`unixfs-v1-2025`) and holds it as an upload
+    /// for [`HOLD`]. A stream that yields an error ends the import.
     ///
     /// # Errors
     ///

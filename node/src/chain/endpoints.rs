@@ -1,16 +1,14 @@
-//! Every RPC endpoint's state for `/health` and `/metrics`.
-
-use std::time::UNIX_EPOCH;
+//! Every RPC endpoint's state for clients and for Prometheus.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use protocol::chain::endpoints::EndpointState;
-use serde_json::{Value, json};
 
 use super::ChainHandle;
 use super::rpc::{Client, EndpointStatus};
+use crate::client::api::{EndpointHealth, Timestamp};
 
 /// Reads the client when metrics are asked for.
 #[derive(Debug)]
@@ -19,38 +17,36 @@ pub(super) struct EndpointCollector {
 }
 
 impl ChainHandle {
-    /// Every endpoint's state as `/health` shows it.
+    /// Every endpoint's state, the preferred one's first.
     #[must_use]
-    pub fn endpoints_json(&self) -> Value {
-        self.client().endpoints().iter().map(to_json).collect()
+    pub fn endpoints(&self) -> Vec<EndpointHealth> {
+        self.client().endpoints().iter().map(health_of).collect()
     }
 }
 
-fn to_json(endpoint: &EndpointStatus) -> Value {
+fn health_of(endpoint: &EndpointStatus) -> EndpointHealth {
     let health = &endpoint.health;
-    let mut value = json!({
-        "endpoint": endpoint.name,
-        "state": health.state.name(),
-        "head": health.head,
-        "latency_ms": health.latency.map(|latency| latency.as_millis()),
-        "answered": health.answered_at.map(|at| {
-            let at = UNIX_EPOCH + std::time::Duration::from_secs(at.unix().0);
-            humantime::format_rfc3339_seconds(at).to_string()
-        }),
-        "answers": health.answers,
-        "failures": health.failures,
-        "error": health.error,
-    });
-    match health.state {
-        EndpointState::Lagging { blocks } => value["lag_blocks"] = json!(blocks),
-        EndpointState::OtherChain { found } => value["chain_id"] = json!(found),
-        EndpointState::Healthy
-        | EndpointState::Unknown
-        | EndpointState::Slow
-        | EndpointState::Stalled { .. }
-        | EndpointState::Failing { .. } => {}
+    let lag_blocks = match health.state {
+        EndpointState::Lagging { blocks } => Some(blocks),
+        _ => None,
+    };
+    let chain_id = match health.state {
+        EndpointState::OtherChain { found } => Some(found),
+        _ => None,
+    };
+    let latency = health.latency.map(|latency| latency.as_millis());
+    EndpointHealth {
+        endpoint: endpoint.name.clone(),
+        state: health.state.name().to_owned(),
+        head: health.head,
+        latency_ms: latency.and_then(|millis| u64::try_from(millis).ok()),
+        answered: health.answered_at.map(|at| Timestamp(at.unix())),
+        answers: health.answers,
+        failures: health.failures,
+        error: health.error.clone(),
+        lag_blocks,
+        chain_id,
     }
-    value
 }
 
 impl EndpointCollector {

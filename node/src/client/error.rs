@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use protocol::unixfs::{BlockError, DagError};
 use reqwest::StatusCode;
-use serde_json::Value;
+
+use super::api::ErrorBody;
 
 /// Why something that was asked of a peer did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -104,24 +105,21 @@ impl ClientError {
         retry_after: Option<u64>,
         path: &str,
     ) -> Self {
-        let value: Value = serde_json::from_slice(body).unwrap_or_default();
-        let text = |field: &str| {
-            let text = value["error"][field].as_str().unwrap_or_default();
-            text.to_owned()
-        };
-        let message = match text("message") {
-            message if message.is_empty() => format!("the peer answered {status} to {path}"),
-            message => message,
-        };
-        let code = match text("code") {
-            code if code.is_empty() => "http".to_owned(),
-            code => code,
+        let said: Option<ErrorBody> = serde_json::from_slice(body).ok();
+        let Some(ErrorBody { error }) = said else {
+            return Self::Refused {
+                status: status.as_u16(),
+                code: "http".to_owned(),
+                message: format!("the peer answered {status} to {path}"),
+                hint: String::new(),
+                retry_after,
+            };
         };
         Self::Refused {
             status: status.as_u16(),
-            code,
-            message,
-            hint: text("hint"),
+            code: error.code,
+            message: error.message,
+            hint: error.hint,
             retry_after,
         }
     }

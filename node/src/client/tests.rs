@@ -1,7 +1,5 @@
 use super::*;
 
-use protocol::signing::SigningKey;
-
 #[test]
 fn only_urls_of_http_servers_are_taken() {
     for url in ["", "127.0.0.1:4000", "ftp://example.org", "http://"] {
@@ -24,20 +22,6 @@ fn loopback_peers_are_local() {
 #[test]
 fn texts_of_all_kinds_fit_into_a_path() {
     assert_eq!(escape("a b/c?ü"), "a%20b%2Fc%3F%C3%BC");
-}
-
-#[test]
-fn an_action_carries_its_fields_and_the_signature() {
-    let key = SigningKey::from_bytes(&[1; 32]).unwrap();
-    let domain = protocol::action::ActionDomain {
-        chain_id: 1,
-        entity_manager: Address::ZERO,
-    };
-    let body = action_json(&builder(UserId(3)).follow(UserId(4)).sign(&domain, &key));
-    assert_eq!(body["userId"], 3);
-    assert_eq!(body["entityType"], "User");
-    assert_eq!(body["action"], "Follow");
-    assert_eq!(body["signature"].as_str().unwrap().len(), 132);
 }
 
 #[test]

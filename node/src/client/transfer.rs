@@ -4,11 +4,10 @@ use std::path::Path;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use protocol::id::Hash32;
 use reqwest::{Body, Method};
-use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
 
+use super::api::Imported;
 use super::{Client, ClientError, escape};
 
 /// How far a transfer is.
@@ -18,22 +17,6 @@ pub struct Progress {
     pub bytes: u64,
     /// Bytes in all, once known.
     pub bytes_total: Option<u64>,
-}
-
-/// A file in the peer's store.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Imported {
-    /// Its root.
-    pub cid: String,
-    /// BLAKE3 root that audits check slices against.
-    pub proof_root: Hash32,
-    /// Bytes of the file.
-    pub size: u64,
-    /// Bytes of its distinct blocks.
-    pub dag_size: u64,
-    /// How many blocks.
-    #[serde(default)]
-    pub blocks: u64,
 }
 
 impl Client {

@@ -16,7 +16,8 @@ use storage::tables::LEASES_BY_HOLDER;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::author::{self, AuthorHandle, Imported};
+use crate::author::{self, AuthorHandle};
+use crate::client::api::Imported;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};

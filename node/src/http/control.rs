@@ -6,29 +6,32 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use bytesize::ByteSize;
 use cid::Cid;
 use futures::{StreamExt, TryStreamExt};
-use protocol::author::{PublishError, PublishRoot, PublishStatus};
+use protocol::author::{PublishError, PublishRoot};
 use protocol::exchange::Surveyed;
 use protocol::id::{Address, Hash32, Role};
 use protocol::placement::{Placement, REPLICAS_TARGET};
 use protocol::records::{Lease, SignedLease};
 use protocol::unixfs::{Node, NodeKind};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use storage::blocks::RootInfo;
+use storage::blocks::{Holding, RootInfo};
 use storage::files;
 use storage::tables::{LEASES, LEASES_BY_HOLDER};
 
 use super::App;
 use super::error::ApiError;
+use super::extract::{Path, Query};
 use super::reads::{self, Pairs};
-use super::relay::ActionBody;
-use crate::author::{AuthorHandle, ImportError, Imported, check_signer};
-use crate::client::ChainAccess;
+use super::relay;
+use crate::author::{AuthorHandle, ImportError, check_signer};
+use crate::client::api::{
+    ChainAccess, Data, HoldReason, Imported, LeaseRow, PeerRow, Publication, PublishAccepted,
+    PublishBody, Root, RootRow, Stopping,
+};
 use crate::context::Context;
 use crate::store::StoreError;
 use crate::survey::ask_holders;
@@ -38,21 +41,6 @@ use crate::survey::ask_holders;
 pub(super) struct ImportQuery {
     /// How many bytes are to come, when that is known.
     size: Option<u64>,
-}
-
-/// The body of `POST /v1/control/publish`.
-#[derive(Debug, Deserialize)]
-struct PublishBody {
-    action: ActionBody,
-    roots: Vec<RootBody>,
-}
-
-/// A root in that body.
-#[derive(Debug, Deserialize)]
-struct RootBody {
-    cid: String,
-    proof_root: Hash32,
-    dag_size: u64,
 }
 
 /// `POST /v1/control/import`
@@ -90,13 +78,13 @@ fn require_room(context: &Context, size: u64) -> Result<(), ApiError> {
 pub(super) async fn publish(
     State(app): State<Arc<App>>,
     body: Bytes,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<(StatusCode, Json<PublishAccepted>), ApiError> {
     let body: PublishBody = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request("body", format!("the publication cannot be read: {error}"))
             .with_hint("the body is `{\"action\": {…}, \"roots\": [{cid, proof_root, dag_size}]}`")
     })?;
     let domain = app.context.contracts.action_domain();
-    let (action, _) = body.action.verified(&domain)?;
+    let (action, _) = relay::verified(body.action, &domain)?;
     check_signer(&app.context, &action)?;
     let roots = body.roots.into_iter().map(|root| {
         Ok(PublishRoot {
@@ -108,20 +96,20 @@ pub(super) async fn publish(
     let roots = roots.collect::<Result<Vec<_>, ApiError>>()?;
     let id = publisher(&app)?.publish(action, roots).await;
     let id = id.map_err(publish_error)?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "id": id }))))
+    Ok((StatusCode::ACCEPTED, Json(PublishAccepted { id })))
 }
 
 /// `GET /v1/control/publish/{id}`
 pub(super) async fn publication(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-) -> Result<Json<PublishStatus>, ApiError> {
+) -> Result<Json<Publication>, ApiError> {
     let id: Hash32 = id
         .parse()
         .map_err(|error| ApiError::bad_request("bad_id", format!("{error}")))?;
     let status = publisher(&app)?.published(id).await;
     let unknown = || ApiError::not_found(format!("no publication {id} was started here"));
-    Ok(Json(status.ok_or_else(unknown)?))
+    Ok(Json(status.ok_or_else(unknown)?.into()))
 }
 
 /// `GET /v1/control/chain`
@@ -136,37 +124,35 @@ pub(super) async fn chain(State(app): State<Arc<App>>) -> Json<ChainAccess> {
 }
 
 /// `GET /v1/control/peers`
-pub(super) async fn peers(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn peers(State(app): State<Arc<App>>) -> Json<Data<Vec<PeerRow>>> {
     let registry = app.context.chain.registry().borrow().clone();
     let infos = app.context.net.peers_info().await;
     let rows = infos.into_iter().map(|info| {
         let staked = registry.peer(&info.address);
-        let roles: Vec<String> = staked
-            .iter()
-            .flat_map(|peer| peer.roles.keys().map(ToString::to_string))
-            .collect();
-        json!({
-            "peer": info.address,
-            "peer_id": info.peer_id.to_string(),
-            "roles": roles,
-            "operator": staked.as_ref().map(|peer| peer.operator),
-            "agent": info.agent,
-            "address": info.endpoint.to_string(),
-            "transport": info.transport,
-            "rtt_ms": info.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
-            "connected": info.connections > 0,
-            "received_bytes": info.received_bytes,
-            "sent_bytes": info.sent_bytes,
-        })
+        let roles = staked.iter().flat_map(|peer| peer.roles.keys().copied());
+        PeerRow {
+            peer: info.address,
+            peer_id: info.peer_id.to_string(),
+            roles: roles.collect(),
+            operator: staked.as_ref().map(|peer| peer.operator),
+            agent: info.agent,
+            address: info.endpoint.to_string(),
+            transport: info.transport.to_owned(),
+            rtt_ms: info.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0),
+            connected: info.connections > 0,
+            received_bytes: info.received_bytes,
+            sent_bytes: info.sent_bytes,
+        }
     });
-    Json(json!({ "data": rows.collect::<Vec<_>>() }))
+    let data = rows.collect();
+    Json(Data { data })
 }
 
 /// `GET /v1/control/roots`
 pub(super) async fn roots(
     State(app): State<Arc<App>>,
     Query(pairs): Pairs,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<Vec<RootRow>>>, ApiError> {
     let wanted = reads::page_of(&pairs, ROOTS_MAX, ROOTS_MAX)?;
     let infos = app.context.store.roots(None).await?;
     let infos: Vec<RootInfo> = infos
@@ -178,23 +164,23 @@ pub(super) async fn roots(
     let rows = on_a_thread(move || {
         let view = Replicas::new(&app);
         let rows = infos.iter().map(|info| {
-            let (mut row, _) = view.row(info)?;
-            if let Some(survey) = surveys.get(&info.root) {
-                row["leases"] = json!(survey.leases.len());
-                row["holders"] = holders(records(&survey.leases));
-            }
-            Ok(row)
+            let (row, _) = view.row(info)?;
+            let survey = surveys.get(&info.root);
+            Ok(match survey {
+                Some(survey) => with_leases(row, &survey.leases),
+                None => row,
+            })
         });
-        rows.collect::<Result<Vec<Value>, ApiError>>()
+        rows.collect::<Result<Vec<RootRow>, ApiError>>()
     });
-    Ok(Json(json!({ "data": rows.await? })))
+    Ok(Json(Data { data: rows.await? }))
 }
 
 /// `GET /v1/control/root/{cid}`
 pub(super) async fn root(
     State(app): State<Arc<App>>,
     Path(cid): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Data<Root>>, ApiError> {
     let cid = read_cid(&cid)?;
     let info = app.context.store.root(cid).await?;
     // Placement and leases of what is not held here are known all the same.
@@ -209,37 +195,32 @@ pub(super) async fn root(
     let own: Result<Option<SignedLease>, StoreError> =
         context.store.read(|tables| Ok(tables.get(LEASES, &cid)?));
     leases.extend(own?);
-    let row = on_a_thread(move || {
+    let root = on_a_thread(move || {
         let view = Replicas::new(&app);
-        let (mut row, _) = view.row(&info)?;
-        row["leases"] = json!(leases.len());
-        row["holders"] = holders(records(&leases));
-        let details = leases.iter().map(|lease| {
-            json!({
-                "holder": lease.record.holder,
-                "serial": lease.record.serial,
-                "from_epoch": lease.record.from_epoch,
-                "to_epoch": lease.record.to_epoch,
-            })
-        });
-        row["lease_list"] = details.collect();
+        let (row, _) = view.row(&info)?;
         // Operators without a live peer cannot hold anything; who did not answer is
         // named, because what it holds is not known.
-        row["silent"] = json!(silent);
         let target = view.placement.effective_target(REPLICAS_TARGET, &silent);
-        row["target"] = json!(target);
-        row["missing"] = json!(target.saturating_sub(leases.len()));
-        row["blocks"] = json!(info.blocks);
-        Ok(row)
+        let row = RootRow {
+            target,
+            ..with_leases(row, &leases)
+        };
+        Ok(Root {
+            missing: target.saturating_sub(leases.len()),
+            row,
+            lease_list: leases.iter().map(lease_row).collect(),
+            silent: silent.into_iter().collect(),
+            blocks: info.blocks,
+        })
     });
-    Ok(Json(json!({ "data": row.await? })))
+    Ok(Json(Data { data: root.await? }))
 }
 
 /// `POST /v1/control/stop`
-pub(super) async fn stop(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
+pub(super) async fn stop(State(app): State<Arc<App>>) -> (StatusCode, Json<Stopping>) {
     tracing::info!("the owner stops the peer");
     app.context.stop.cancel();
-    (StatusCode::ACCEPTED, Json(json!({ "stopping": true })))
+    (StatusCode::ACCEPTED, Json(Stopping { stopping: true }))
 }
 
 /// Who should hold roots and who does, as of one moment.
@@ -266,21 +247,20 @@ impl<'a> Replicas<'a> {
     }
 
     /// A root as a row, and its leases.
-    fn row(&self, info: &RootInfo) -> Result<(Value, Vec<Lease>), ApiError> {
+    fn row(&self, info: &RootInfo) -> Result<(RootRow, Vec<Lease>), ApiError> {
         let leases = self.leases(&info.root)?;
         let placed = self
             .placement
             .place(&info.root, REPLICAS_TARGET, &BTreeSet::new());
-        let reasons: Vec<Value> = info.holdings.keys().map(|reason| json!(reason)).collect();
-        let row = json!({
-            "cid": info.root.to_string(),
-            "size": self.size(&info.root)?,
-            "reasons": reasons,
-            "leases": leases.len(),
-            "placed": placed,
-            "holders": holders(&leases),
-            "target": self.target(),
-        });
+        let row = RootRow {
+            cid: info.root.to_string(),
+            size: self.size(&info.root)?,
+            reasons: info.holdings.keys().copied().map(reason).collect(),
+            leases: leases.len(),
+            placed,
+            holders: leases.iter().map(|lease| lease.holder).collect(),
+            target: self.target(),
+        };
         Ok((row, leases))
     }
 
@@ -319,15 +299,33 @@ impl<'a> Replicas<'a> {
     }
 }
 
-fn holders<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> Value {
-    leases
-        .into_iter()
-        .map(|lease| json!(lease.holder))
-        .collect()
+/// A row with the leases that the holders named themselves.
+fn with_leases(row: RootRow, leases: &[SignedLease]) -> RootRow {
+    RootRow {
+        leases: leases.len(),
+        holders: leases.iter().map(|lease| lease.record.holder).collect(),
+        ..row
+    }
 }
 
-fn records(leases: &[SignedLease]) -> impl Iterator<Item = &Lease> {
-    leases.iter().map(|lease| &lease.record)
+fn lease_row(lease: &SignedLease) -> LeaseRow {
+    let lease = &lease.record;
+    LeaseRow {
+        holder: lease.holder,
+        serial: lease.serial,
+        from_epoch: lease.from_epoch.0,
+        to_epoch: lease.to_epoch.0,
+    }
+}
+
+const fn reason(holding: Holding) -> HoldReason {
+    match holding {
+        Holding::Lease => HoldReason::Lease,
+        Holding::Pin => HoldReason::Pin,
+        Holding::Upload => HoldReason::Upload,
+        Holding::Cache => HoldReason::Cache,
+        Holding::Derived => HoldReason::Derived,
+    }
 }
 
 /// A peer without the content role keeps nobody's leases: it asks for those of

@@ -4,7 +4,8 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+
+use crate::client::api::{ErrorBody, ErrorFields};
 
 /// An error as clients see it. Internals go to the log, not into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,25 +20,6 @@ pub struct ApiError {
     pub hint: String,
     /// Seconds after which asking again makes sense.
     pub retry_after: Option<u64>,
-}
-
-/// The body of every error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// The error.
-    pub error: ErrorFields,
-}
-
-/// What the body says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorFields {
-    /// As [`ApiError::code`].
-    pub code: String,
-    /// As [`ApiError::message`].
-    pub message: String,
-    /// As [`ApiError::hint`].
-    #[serde(default)]
-    pub hint: String,
 }
 
 impl ApiError {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
 use axum::http::request::Parts;
@@ -14,7 +14,6 @@ use protocol::entity::{EntityType, Relation, Target};
 use protocol::entry::block_of;
 use protocol::hashid;
 use protocol::id::{Address, EntityId, ParseIdError, UserId};
-use serde_json::{Value, json};
 use storage::index::{
     CommentView, ContentView, IndexError, ListView, Page, PublishedBy, RelationRow, Snapshot,
     UserView,
@@ -24,13 +23,18 @@ use storage::search::Hit;
 use super::App;
 use super::access::{CHAIN_BLOCK, INDEXED_BLOCK};
 use super::error::ApiError;
+use super::extract::{Path, Query};
+use crate::client::api::{
+    Comment, ContentList, Data, DigitalContent, Favorite, FeedItem, Item, PublicId, Repost,
+    SearchResults, Timestamp, User,
+};
 
 mod shape;
 
 /// The query of a request, in order and with repetitions.
 pub(super) type Pairs = Query<Vec<(String, String)>>;
 
-type Answer = Result<Json<Value>, ApiError>;
+type Answer<T> = Result<Json<Data<T>>, ApiError>;
 type Apps = State<Arc<App>>;
 
 /// Says how fresh an answer is.
@@ -46,13 +50,13 @@ pub(super) async fn freshness(State(app): Apps, request: Request, next: Next) ->
     response
 }
 
-pub(super) async fn user(State(app): Apps, Path(id): Path<String>) -> Answer {
+pub(super) async fn user(State(app): Apps, Path(id): Path<String>) -> Answer<User> {
     let id = UserId(read_id(&id)?);
     app.look(move |look| Ok(shape::user(&look.existing_user(id)?)))
         .await
 }
 
-pub(super) async fn users(State(app): Apps, Query(pairs): Pairs) -> Answer {
+pub(super) async fn users(State(app): Apps, Query(pairs): Pairs) -> Answer<Vec<User>> {
     if let Some(text) = values(&pairs, "wallet").next() {
         let wallet: Address = text.parse().map_err(|error: ParseIdError| {
             ApiError::bad_request("bad_wallet", error.to_string())
@@ -73,7 +77,7 @@ pub(super) async fn users(State(app): Apps, Query(pairs): Pairs) -> Answer {
     .await
 }
 
-pub(super) async fn user_by_handle(State(app): Apps, Path(handle): Path<String>) -> Answer {
+pub(super) async fn user_by_handle(State(app): Apps, Path(handle): Path<String>) -> Answer<User> {
     app.look(move |look| {
         let found = look.snapshot.user_by_handle(&handle)?;
         let found = found.ok_or_else(|| ApiError::not_found(format!("no user `{handle}`")))?;
@@ -82,21 +86,21 @@ pub(super) async fn user_by_handle(State(app): Apps, Path(handle): Path<String>)
     .await
 }
 
-pub(super) async fn user_tracks(listing: Listing) -> Answer {
+pub(super) async fn user_tracks(listing: Listing) -> Answer<Vec<DigitalContent>> {
     listing
         .of_user(|look, id, page| look.contents(&look.snapshot.contents_by_owner(id, false, page)?))
         .await
 }
 
-pub(super) async fn user_playlists(listing: Listing) -> Answer {
+pub(super) async fn user_playlists(listing: Listing) -> Answer<Vec<ContentList>> {
     user_lists(listing, false).await
 }
 
-pub(super) async fn user_albums(listing: Listing) -> Answer {
+pub(super) async fn user_albums(listing: Listing) -> Answer<Vec<ContentList>> {
     user_lists(listing, true).await
 }
 
-async fn user_lists(listing: Listing, is_album: bool) -> Answer {
+async fn user_lists(listing: Listing, is_album: bool) -> Answer<Vec<ContentList>> {
     listing
         .of_user(move |look, id, page| {
             let lists = look
@@ -107,7 +111,7 @@ async fn user_lists(listing: Listing, is_album: bool) -> Answer {
         .await
 }
 
-pub(super) async fn followers(listing: Listing) -> Answer {
+pub(super) async fn followers(listing: Listing) -> Answer<Vec<User>> {
     listing
         .of_user(|look, id, page| {
             let users = look.snapshot.followers(id, page)?;
@@ -116,7 +120,7 @@ pub(super) async fn followers(listing: Listing) -> Answer {
         .await
 }
 
-pub(super) async fn following(listing: Listing) -> Answer {
+pub(super) async fn following(listing: Listing) -> Answer<Vec<User>> {
     listing
         .of_user(|look, id, page| {
             let users = look.snapshot.following(id, page)?;
@@ -125,73 +129,69 @@ pub(super) async fn following(listing: Listing) -> Answer {
         .await
 }
 
-pub(super) async fn user_favorites(listing: Listing) -> Answer {
+pub(super) async fn user_favorites(listing: Listing) -> Answer<Vec<Favorite>> {
     listing
         .of_user(|look, id, page| {
             let saved = look.snapshot.made(Relation::Save, id, page)?;
-            let rows = saved.iter().map(|row| {
+            flat(saved.iter().map(|row| {
                 let item = look.item(row.target)?;
-                Ok(item.map(|(sort, item)| {
-                    json!({
-                        "favorite_item_id": hashid::encode(row.target.id.0),
-                        "favorite_type": format!("SaveType.{sort}"),
-                        "user_id": hashid::encode(id.0),
-                        "timestamp": look.time_of(row),
-                        "item_type": sort,
-                        "item": item,
-                    })
+                Ok(item.map(|item| Favorite {
+                    favorite_item_id: item.id(),
+                    favorite_type: format!("SaveType.{}", item.item_type().name()),
+                    user_id: PublicId(id.0),
+                    timestamp: look.time_of(row),
+                    item_type: item.item_type(),
+                    item,
                 }))
-            });
-            flat(rows)
+            }))
         })
         .await
 }
 
-pub(super) async fn user_reposts(listing: Listing) -> Answer {
+pub(super) async fn user_reposts(listing: Listing) -> Answer<Vec<Repost>> {
     listing
         .of_user(|look, id, page| {
             let reposted = look.snapshot.made(Relation::Repost, id, page)?;
-            let rows = reposted.iter().map(|row| {
+            flat(reposted.iter().map(|row| {
                 let item = look.item(row.target)?;
-                Ok(item.map(|(sort, item)| {
-                json!({"timestamp": look.time_of(row), "item_type": sort, "item": item})
+                Ok(item.map(|item| Repost {
+                    timestamp: look.time_of(row),
+                    item_type: item.item_type(),
+                    item,
+                }))
             }))
-            });
-            flat(rows)
         })
         .await
 }
 
-pub(super) async fn user_feed(listing: Listing) -> Answer {
+pub(super) async fn user_feed(listing: Listing) -> Answer<Vec<FeedItem>> {
     listing
         .of_user(|look, id, page| {
             let items = look.snapshot.feed(id, page)?;
             flat(items.iter().map(|row| {
                 let item = look.item(row.target)?;
-                let reposter = match row.by {
+                let reposted_by = match row.by {
                     PublishedBy::Owner => None,
-                    PublishedBy::Reposter(user) => Some(hashid::encode(user.0)),
+                    PublishedBy::Reposter(user) => Some(PublicId(user.0)),
                 };
-                Ok(item.map(|(sort, item)| {
-                    json!({
-                        "timestamp": look.time_at(row.sequence),
-                        "item_type": sort,
-                        "reposted_by": reposter,
-                        "item": item,
-                    })
+                Ok(item.map(|item| FeedItem {
+                    timestamp: look.time_at(row.sequence),
+                    item_type: item.item_type(),
+                    reposted_by,
+                    item,
                 }))
             }))
         })
         .await
 }
 
-pub(super) async fn track(State(app): Apps, Path(id): Path<String>) -> Answer {
+pub(super) async fn track(State(app): Apps, Path(id): Path<String>) -> Answer<DigitalContent> {
     let id = EntityId(read_id(&id)?);
     app.look(move |look| look.content(&look.existing_content(id)?))
         .await
 }
 
-pub(super) async fn tracks(State(app): Apps, Query(pairs): Pairs) -> Answer {
+pub(super) async fn tracks(State(app): Apps, Query(pairs): Pairs) -> Answer<Vec<DigitalContent>> {
     let ids = wanted_ids(&pairs)?;
     app.look(move |look| {
         let found = ids
@@ -205,13 +205,16 @@ pub(super) async fn tracks(State(app): Apps, Query(pairs): Pairs) -> Answer {
     .await
 }
 
-pub(super) async fn latest_tracks(State(app): Apps, Query(pairs): Pairs) -> Answer {
+pub(super) async fn latest_tracks(
+    State(app): Apps,
+    Query(pairs): Pairs,
+) -> Answer<Vec<DigitalContent>> {
     let page = page(&pairs)?;
     app.look(move |look| look.contents(&look.snapshot.latest_contents(page)?))
         .await
 }
 
-pub(super) async fn track_comments(listing: Listing) -> Answer {
+pub(super) async fn track_comments(listing: Listing) -> Answer<Vec<Comment>> {
     listing
         .of_content(|look, id, page| {
             let comments = look.snapshot.comments(id, page)?;
@@ -220,15 +223,15 @@ pub(super) async fn track_comments(listing: Listing) -> Answer {
         .await
 }
 
-pub(super) async fn track_favorites(listing: Listing) -> Answer {
+pub(super) async fn track_favorites(listing: Listing) -> Answer<Vec<User>> {
     related_users(listing, Relation::Save).await
 }
 
-pub(super) async fn track_reposts(listing: Listing) -> Answer {
+pub(super) async fn track_reposts(listing: Listing) -> Answer<Vec<User>> {
     related_users(listing, Relation::Repost).await
 }
 
-async fn related_users(listing: Listing, relation: Relation) -> Answer {
+async fn related_users(listing: Listing, relation: Relation) -> Answer<Vec<User>> {
     listing
         .of_content(move |look, id, page| {
             let target = Target::content(id);
@@ -247,22 +250,24 @@ pub(super) async fn track_stream(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = EntityId(read_id(&id)?);
-    let Json(found) = app
-        .look(move |look| Ok(Value::from(look.existing_content(id)?.content.cid)))
+    let found = app
+        .look(move |look| Ok(look.existing_content(id)?.content.cid))
         .await?;
-    let cid = found["data"].as_str().unwrap_or_default();
+    let cid = found.0.data;
     let target = HeaderValue::from_str(&format!("/ipfs/{cid}"))
         .map_err(|error| ApiError::internal(&error))?;
     Ok((StatusCode::FOUND, [(header::LOCATION, target)]).into_response())
 }
 
-pub(super) async fn playlist(State(app): Apps, Path(id): Path<String>) -> Answer {
+pub(super) async fn playlist(State(app): Apps, Path(id): Path<String>) -> Answer<ContentList> {
     let id = EntityId(read_id(&id)?);
     app.look(move |look| look.list(&look.existing_list(id)?))
         .await
 }
 
-pub(super) async fn playlist_tracks(Listing { app, id, page }: Listing) -> Answer {
+pub(super) async fn playlist_tracks(
+    Listing { app, id, page }: Listing,
+) -> Answer<Vec<DigitalContent>> {
     let id = EntityId(id);
     app.look(move |look| {
         look.existing_list(id)?;
@@ -271,63 +276,76 @@ pub(super) async fn playlist_tracks(Listing { app, id, page }: Listing) -> Answe
     .await
 }
 
-pub(super) async fn search_users(State(app): Apps, Query(pairs): Pairs) -> Answer {
-    search_one(app, pairs, EntityType::User).await
+pub(super) async fn search_users(State(app): Apps, Query(pairs): Pairs) -> Answer<Vec<User>> {
+    search_one(app, pairs, |look, wanted| look.found_users(wanted)).await
 }
 
-pub(super) async fn search_tracks(State(app): Apps, Query(pairs): Pairs) -> Answer {
-    search_one(app, pairs, EntityType::Track).await
+pub(super) async fn search_tracks(
+    State(app): Apps,
+    Query(pairs): Pairs,
+) -> Answer<Vec<DigitalContent>> {
+    search_one(app, pairs, |look, wanted| look.found_contents(wanted)).await
 }
 
-pub(super) async fn search_playlists(State(app): Apps, Query(pairs): Pairs) -> Answer {
-    search_one(app, pairs, EntityType::Playlist).await
+pub(super) async fn search_playlists(
+    State(app): Apps,
+    Query(pairs): Pairs,
+) -> Answer<Vec<ContentList>> {
+    search_one(app, pairs, |look, wanted| look.found_lists(wanted)).await
 }
 
-async fn search_one(app: Arc<App>, pairs: Vec<(String, String)>, kind: EntityType) -> Answer {
-    let (query, page) = (wanted_query(&pairs)?, page(&pairs)?);
-    app.look(move |look| {
-        let search = look.app.context.index.search();
-        let hits = search.search(&query, Some(kind), page.limit, page.offset);
-        let hits = hits.map_err(|error| ApiError::internal(&error))?;
-        flat(hits.iter().map(|hit| look.hit(hit)))
-    })
-    .await
+async fn search_one<T: Send + 'static>(
+    app: Arc<App>,
+    pairs: Vec<(String, String)>,
+    find: fn(&Look<'_>, &Wanted) -> Result<Vec<T>, ApiError>,
+) -> Answer<Vec<T>> {
+    let wanted = Wanted::read(&pairs, false)?;
+    app.look(move |look| find(look, &wanted)).await
 }
 
-pub(super) async fn search(State(app): Apps, Query(pairs): Pairs) -> Answer {
+pub(super) async fn search(State(app): Apps, Query(pairs): Pairs) -> Answer<SearchResults> {
     search_all(app, pairs, false).await
 }
 
-pub(super) async fn autocomplete(State(app): Apps, Query(pairs): Pairs) -> Answer {
+pub(super) async fn autocomplete(State(app): Apps, Query(pairs): Pairs) -> Answer<SearchResults> {
     search_all(app, pairs, true).await
 }
 
-async fn search_all(app: Arc<App>, pairs: Vec<(String, String)>, is_typing: bool) -> Answer {
-    let (query, page) = (wanted_query(&pairs)?, page(&pairs)?);
+async fn search_all(
+    app: Arc<App>,
+    pairs: Vec<(String, String)>,
+    is_typing: bool,
+) -> Answer<SearchResults> {
+    let wanted = Wanted::read(&pairs, is_typing)?;
     app.look(move |look| {
-        let search = look.app.context.index.search();
-        let find = |kind| -> Result<Value, ApiError> {
-            let hits = match is_typing {
-                true => search.autocomplete(&query, Some(kind), page.limit),
-                false => search.search(&query, Some(kind), page.limit, page.offset),
-            };
-            let hits = hits.map_err(|error| ApiError::internal(&error))?;
-            flat(hits.iter().map(|hit| look.hit(hit)))
-        };
-        let lists = match find(EntityType::Playlist)? {
-            Value::Array(lists) => lists,
-            _ => Vec::new(),
-        };
-        let (albums, playlists): (Vec<Value>, Vec<Value>) =
-            lists.into_iter().partition(|list| list["is_album"] == true);
-        Ok(json!({
-            "users": find(EntityType::User)?,
-            "tracks": find(EntityType::Track)?,
-            "playlists": playlists,
-            "albums": albums,
-        }))
+        let lists = look.found_lists(&wanted)?;
+        let (albums, playlists) = lists.into_iter().partition(|list| list.is_album);
+        Ok(SearchResults {
+            users: look.found_users(&wanted)?,
+            tracks: look.found_contents(&wanted)?,
+            playlists,
+            albums,
+        })
     })
     .await
+}
+
+/// Words to search for.
+struct Wanted {
+    words: String,
+    page: Page,
+    /// The last word is being typed.
+    is_typing: bool,
+}
+
+impl Wanted {
+    fn read(pairs: &[(String, String)], is_typing: bool) -> Result<Self, ApiError> {
+        Ok(Self {
+            words: wanted_query(pairs)?,
+            page: page(pairs)?,
+            is_typing,
+        })
+    }
 }
 
 /// A question for what belongs to one thing, a page at a time.
@@ -341,11 +359,8 @@ impl FromRequestParts<Arc<App>> for Listing {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let id = Path::<String>::from_request_parts(parts, app).await;
-        let Path(id) = id.map_err(|error| ApiError::bad_request("bad_id", error.body_text()))?;
-        let pairs = Pairs::from_request_parts(parts, app).await;
-        let Query(pairs) =
-            pairs.map_err(|error| ApiError::bad_request("bad_query", error.body_text()))?;
+        let Path(id) = Path::<String>::from_request_parts(parts, app).await?;
+        let Query(pairs) = Pairs::from_request_parts(parts, app).await?;
         Ok(Self {
             app: Arc::clone(app),
             id: read_id(&id)?,
@@ -356,10 +371,10 @@ impl FromRequestParts<Arc<App>> for Listing {
 
 impl Listing {
     /// Answers about a user that exists.
-    async fn of_user(
+    async fn of_user<T: Send + 'static>(
         self,
-        answer: impl FnOnce(&Look<'_>, UserId, Page) -> Result<Value, ApiError> + Send + 'static,
-    ) -> Answer {
+        answer: impl FnOnce(&Look<'_>, UserId, Page) -> Result<T, ApiError> + Send + 'static,
+    ) -> Answer<T> {
         let (id, page) = (UserId(self.id), self.page);
         self.app
             .look(move |look| {
@@ -370,10 +385,10 @@ impl Listing {
     }
 
     /// Answers about a digital content that exists.
-    async fn of_content(
+    async fn of_content<T: Send + 'static>(
         self,
-        answer: impl FnOnce(&Look<'_>, EntityId, Page) -> Result<Value, ApiError> + Send + 'static,
-    ) -> Answer {
+        answer: impl FnOnce(&Look<'_>, EntityId, Page) -> Result<T, ApiError> + Send + 'static,
+    ) -> Answer<T> {
         let (id, page) = (EntityId(self.id), self.page);
         self.app
             .look(move |look| {
@@ -392,10 +407,10 @@ struct Look<'a> {
 
 impl App {
     /// Answers from a snapshot on a thread that may block.
-    async fn look(
+    async fn look<T: Send + 'static>(
         self: Arc<Self>,
-        answer: impl FnOnce(&Look<'_>) -> Result<Value, ApiError> + Send + 'static,
-    ) -> Answer {
+        answer: impl FnOnce(&Look<'_>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Answer<T> {
         let task = tokio::task::spawn_blocking(move || {
             let snapshot = self.context.index.snapshot();
             let snapshot = snapshot.map_err(|error| ApiError::internal(&error))?;
@@ -406,7 +421,7 @@ impl App {
             answer(&look)
         });
         let data = task.await.map_err(|error| ApiError::internal(&error))??;
-        Ok(Json(json!({ "data": data })))
+        Ok(Json(Data { data }))
     }
 }
 
@@ -428,76 +443,94 @@ impl Look<'_> {
         found.ok_or_else(|| missing("content list", id.0))
     }
 
-    fn content(&self, view: &ContentView) -> Result<Value, ApiError> {
+    fn content(&self, view: &ContentView) -> Result<DigitalContent, ApiError> {
         let owner = self.snapshot.user(view.content.owner_id)?;
         Ok(shape::content(view, owner.as_ref()))
     }
 
-    fn contents(&self, views: &[ContentView]) -> Result<Value, ApiError> {
+    fn contents(&self, views: &[ContentView]) -> Result<Vec<DigitalContent>, ApiError> {
         views.iter().map(|view| self.content(view)).collect()
     }
 
-    fn list(&self, view: &ListView) -> Result<Value, ApiError> {
+    fn list(&self, view: &ListView) -> Result<ContentList, ApiError> {
         let owner = self.snapshot.user(view.list.playlist_owner_id)?;
         Ok(shape::list(view, owner.as_ref()))
     }
 
-    fn lists(&self, views: &[ListView]) -> Result<Value, ApiError> {
+    fn lists(&self, views: &[ListView]) -> Result<Vec<ContentList>, ApiError> {
         views.iter().map(|view| self.list(view)).collect()
     }
 
-    fn comment(&self, view: &CommentView) -> Result<Value, ApiError> {
+    fn comment(&self, view: &CommentView) -> Result<Comment, ApiError> {
         let author = self.snapshot.user(view.comment.user_id)?;
         Ok(shape::comment(view, author.as_ref()))
     }
 
-    /// What a relation points at, with its sort; `None` when it went.
-    fn item(&self, target: Target) -> Result<Option<(&'static str, Value)>, ApiError> {
-        let id = target.id;
+    /// What a relation points at; `None` when it went.
+    fn item(&self, target: Target) -> Result<Option<Item>, ApiError> {
         Ok(match target.kind {
-            EntityType::Track => match self.snapshot.content(id)? {
-                Some(view) if !view.content.is_delete => Some(("track", self.content(&view)?)),
-                _ => None,
-            },
-            EntityType::Playlist => match self.snapshot.list(id)? {
-                Some(view) if !view.list.is_delete => {
-                    let sort = if view.list.is_album {
-                        "album"
-                    } else {
-                        "playlist"
-                    };
-                    Some((sort, self.list(&view)?))
-                }
-                _ => None,
-            },
+            EntityType::Track => self
+                .living_content(target.id)?
+                .map(|content| Item::DigitalContent(Box::new(content))),
+            EntityType::Playlist => self
+                .living_list(target.id)?
+                .map(|list| Item::ContentList(Box::new(list))),
             EntityType::User | EntityType::Comment => None,
         })
     }
 
-    fn hit(&self, hit: &Hit) -> Result<Option<Value>, ApiError> {
-        if hit.kind == EntityType::User {
+    fn living_content(&self, id: EntityId) -> Result<Option<DigitalContent>, ApiError> {
+        let found = self.snapshot.content(id)?;
+        let found = found.filter(|view| !view.content.is_delete);
+        found.map(|view| self.content(&view)).transpose()
+    }
+
+    fn living_list(&self, id: EntityId) -> Result<Option<ContentList>, ApiError> {
+        let found = self.snapshot.list(id)?;
+        let found = found.filter(|view| !view.list.is_delete);
+        found.map(|view| self.list(&view)).transpose()
+    }
+
+    fn found_users(&self, wanted: &Wanted) -> Result<Vec<User>, ApiError> {
+        let hits = self.hits(wanted, EntityType::User)?;
+        flat(hits.iter().map(|hit| {
             let found = self.snapshot.user(UserId(hit.id.0))?;
-            return Ok(found.as_ref().map(shape::user));
-        }
-        let target = Target {
-            kind: hit.kind,
-            id: hit.id,
+            Ok(found.as_ref().map(shape::user))
+        }))
+    }
+
+    fn found_contents(&self, wanted: &Wanted) -> Result<Vec<DigitalContent>, ApiError> {
+        let hits = self.hits(wanted, EntityType::Track)?;
+        flat(hits.iter().map(|hit| self.living_content(hit.id)))
+    }
+
+    fn found_lists(&self, wanted: &Wanted) -> Result<Vec<ContentList>, ApiError> {
+        let hits = self.hits(wanted, EntityType::Playlist)?;
+        flat(hits.iter().map(|hit| self.living_list(hit.id)))
+    }
+
+    fn hits(&self, wanted: &Wanted, kind: EntityType) -> Result<Vec<Hit>, ApiError> {
+        let search = self.app.context.index.search();
+        let (words, page) = (&wanted.words, wanted.page);
+        let hits = match wanted.is_typing {
+            true => search.autocomplete(words, Some(kind), page.limit),
+            false => search.search(words, Some(kind), page.limit, page.offset),
         };
-        Ok(self.item(target)?.map(|(_, item)| item))
+        hits.map_err(|error| ApiError::internal(&error))
     }
 
     /// When a relation was made, while its block is remembered.
-    fn time_of(&self, row: &RelationRow) -> Option<String> {
+    fn time_of(&self, row: &RelationRow) -> Option<Timestamp> {
         self.time_at(row.sequence)
     }
 
-    fn time_at(&self, sequence: u64) -> Option<String> {
+    fn time_at(&self, sequence: u64) -> Option<Timestamp> {
         let block = self.snapshot.block(block_of(sequence)).ok()??;
-        Some(shape::time(block.time))
+        Some(Timestamp(block.time))
     }
 }
 
-fn flat(rows: impl Iterator<Item = Result<Option<Value>, ApiError>>) -> Result<Value, ApiError> {
+fn flat<T>(rows: impl Iterator<Item = Result<Option<T>, ApiError>>) -> Result<Vec<T>, ApiError> {
     rows.filter_map(Result::transpose).collect()
 }
 
@@ -506,12 +539,20 @@ fn missing(what: &str, id: u64) -> ApiError {
     ApiError::not_found(format!("there is no {what} `{text}` ({id})"))
 }
 
+/// The number of an id; what is written like one and is none names nothing.
 fn read_id(text: &str) -> Result<u64, ApiError> {
     hashid::parse(text).ok_or_else(|| {
         let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-        ApiError::bad_request("bad_id", format!("`{shown}` is not an id"))
-            .with_hint("ids are the short texts in `id` fields, or numbers")
+        let error = match is_id_like(text) {
+            true => ApiError::not_found(format!("nothing has the id `{shown}`")),
+            false => ApiError::bad_request("bad_id", format!("`{shown}` is not an id")),
+        };
+        error.with_hint("ids are the short texts in `id` fields, or numbers")
     })
+}
+
+fn is_id_like(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn values<'a>(pairs: &'a [(String, String)], name: &str) -> impl Iterator<Item = &'a str> {
@@ -530,7 +571,12 @@ fn wanted_ids(pairs: &[(String, String)]) -> Result<Vec<u64>, ApiError> {
         );
         return Err(ApiError::bad_request("bad_query", message).with_hint("write `?id=…&id=…`"));
     }
-    texts.into_iter().map(read_id).collect()
+    let named = texts.into_iter().filter_map(|text| match read_id(text) {
+        // What nothing has is left out.
+        Err(_) if is_id_like(text) => None,
+        read => Some(read),
+    });
+    named.collect()
 }
 
 fn wanted_query(pairs: &[(String, String)]) -> Result<String, ApiError> {
@@ -556,10 +602,14 @@ pub(super) fn page_of(
 ) -> Result<Page, ApiError> {
     let number = |name: &'static str, default: usize| match values(pairs, name).next() {
         None => Ok(default),
-        Some(text) => text.parse().map_err(|_| {
+        Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(text.parse().unwrap_or(usize::MAX))
+        }
+        Some(text) => {
             let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-            ApiError::bad_request("bad_page", format!("`{name}` is `{shown}`, not a number"))
-        }),
+            let message = format!("`{name}` is `{shown}`, not a whole number from 0 on");
+            Err(ApiError::bad_request("bad_page", message))
+        }
     };
     let offset = number("offset", 0)?;
     if offset > OFFSET_MAX {
@@ -578,13 +628,13 @@ impl From<IndexError> for ApiError {
     }
 }
 
-const LIMIT_DEFAULT: usize = 10;
+pub(super) const LIMIT_DEFAULT: usize = 10;
 
 /// Rows of one answer; a larger `limit` is cut to it.
-const LIMIT_MAX: usize = 100;
+pub(super) const LIMIT_MAX: usize = 100;
 
 /// Rows that may be passed over: the index walks over them.
-const OFFSET_MAX: usize = 100_000;
+pub(super) const OFFSET_MAX: usize = 100_000;
 
 /// Characters of a bad value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 40;

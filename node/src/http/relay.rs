@@ -5,59 +5,21 @@ use std::net::{IpAddr, SocketAddr};
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
 use protocol::action::{Action, ActionDomain, SignedAction};
-use protocol::author::{
-    RelayError, RelayState, RelayStatus, SPELLING, needs_proof, wrong_spelling,
-};
+use protocol::author::{RelayError, RelayStatus, SPELLING, needs_proof, wrong_spelling};
 use protocol::hashid;
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::origin::Origin;
 use protocol::relayer::{self, Refusal, RefusalCode, Request, Response};
 use protocol::signing::Signature;
-use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use super::extract::Path;
 use crate::author::{self, AuthorHandle};
-
-/// The body of `POST /relay`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ActionBody {
-    user_id: Number,
-    entity_type: String,
-    entity_id: Number,
-    action: String,
-    #[serde(default)]
-    metadata: String,
-    nonce: String,
-    signature: String,
-    /// The proof of work of a `User Create`.
-    #[serde(default)]
-    proof: Option<u64>,
-    /// The wallet that signed; checked when it is given.
-    #[serde(default)]
-    wallet: Option<String>,
-}
-
-/// A number, its decimal text or its hashid.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Plain(u64),
-    Text(String),
-}
-
-/// The answer to `POST /relay`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RelayAnswer {
-    /// The action's digest.
-    pub digest: Hash32,
-    /// Where it stands.
-    pub state: RelayState,
-}
+use crate::client::api::{ActionBody, Number, RelayAnswer, Relayed};
 
 /// The public routes: a relayer answers everybody; another peer passes on what
 /// comes from its own machine.
@@ -84,7 +46,7 @@ async fn submit(
     extensions: Extensions,
     body: Bytes,
 ) -> Result<Json<RelayAnswer>, ApiError> {
-    let (action, proof) = ActionBody::parse(&relay, &body)?;
+    let (action, proof) = parse(&relay, &body)?;
     let ip = ip_of(&extensions);
     let is_near = ip.is_some_and(|ip| ip.is_loopback());
     let Some(local) = relay.local() else {
@@ -125,24 +87,24 @@ async fn send(
     State(relay): State<AuthorHandle>,
     body: Bytes,
 ) -> Result<Json<RelayAnswer>, ApiError> {
-    let (action, proof) = ActionBody::parse(&relay, &body)?;
+    let (action, proof) = parse(&relay, &body)?;
     answer(relay.send_with_proof(action, proof).await?)
 }
 
 async fn status(
     State(relay): State<AuthorHandle>,
     Path(digest): Path<String>,
-) -> Result<Json<RelayStatus>, ApiError> {
+) -> Result<Json<Relayed>, ApiError> {
     let digest: Hash32 = digest
         .parse()
         .map_err(|error| ApiError::bad_request("digest", format!("{error}")))?;
-    Ok(Json(relay.status(digest).await?))
+    Ok(Json(relay.status(digest).await?.into()))
 }
 
 fn answer(status: RelayStatus) -> Result<Json<RelayAnswer>, ApiError> {
     Ok(Json(RelayAnswer {
         digest: status.digest,
-        state: status.state,
+        state: status.state.into(),
     }))
 }
 
@@ -153,98 +115,85 @@ pub(crate) fn ip_of(extensions: &Extensions) -> Option<IpAddr> {
         .map(|info| info.0.ip())
 }
 
-impl ActionBody {
-    /// Reads the JSON of a signed action and, if given, its proof of work.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiError`] names the field that is wrong.
-    pub fn parse(
-        relay: &AuthorHandle,
-        body: &[u8],
-    ) -> Result<(SignedAction, Option<u64>), ApiError> {
-        let body: Self = serde_json::from_slice(body).map_err(|error| {
-            ApiError::bad_request("body", format!("the action cannot be read: {error}"))
-                .with_hint(BODY_HINT)
-        })?;
-        let domain = relay.context().contracts.action_domain();
-        body.verified(&domain)
-    }
-
-    /// The signed action, when `wallet` signed it or is not given, and its proof
-    /// of work.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiError`] names the field that is wrong.
-    pub fn verified(self, domain: &ActionDomain) -> Result<(SignedAction, Option<u64>), ApiError> {
-        let (proof, wallet) = (self.proof, self.wallet.clone());
-        let action = self.into_action()?;
-        let Some(wallet) = wallet else {
-            return Ok((action, proof));
-        };
-        let wallet: Address = wallet
-            .parse()
-            .map_err(|error| ApiError::bad_request("wallet", format!("`wallet`: {error}")))?;
-        let signer = action.signer(domain).map_err(RelayError::from)?;
-        if signer == wallet {
-            return Ok((action, proof));
-        }
-        let message = format!("the signature recovers {signer}, `wallet` is {wallet}");
-        let hint = match wrong_spelling(&action, domain, wallet) {
-            true => SPELLING,
-            false => "",
-        };
-        Err(ApiError::bad_request("signature", message).with_hint(hint))
-    }
-
-    /// The signed action that the fields spell.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiError`] names the field that is wrong.
-    pub fn into_action(self) -> Result<SignedAction, ApiError> {
-        let bad = |field: &'static str, reason: String| {
-            ApiError::bad_request(field, format!("`{field}`: {reason}"))
-        };
-        let nonce = self
-            .nonce
-            .parse()
-            .map_err(|error| bad("nonce", format!("{error}")))?;
-        let digits = self.signature.trim_start_matches("0x");
-        let mut signature = [0; 65];
-        hex::decode_to_slice(digits, &mut signature).map_err(|_| {
-            let reason = "not 130 hexadecimal digits after `0x`".to_owned();
-            bad("signature", reason)
-        })?;
-        // Some signers give the recovery id itself.
-        if signature[64] < 27 {
-            signature[64] += 27;
-        }
-        Ok(SignedAction {
-            action: Action {
-                user_id: UserId(self.user_id.read("userId")?),
-                entity_type: self.entity_type,
-                entity_id: EntityId(self.entity_id.read("entityId")?),
-                action: self.action,
-                metadata: self.metadata,
-                nonce,
-            },
-            signature: Signature(signature),
-        })
-    }
+/// Reads the JSON of a signed action and, if given, its proof of work.
+fn parse(relay: &AuthorHandle, body: &[u8]) -> Result<(SignedAction, Option<u64>), ApiError> {
+    let body: ActionBody = serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request("body", format!("the action cannot be read: {error}"))
+            .with_hint(BODY_HINT)
+    })?;
+    verified(body, &relay.context().contracts.action_domain())
 }
 
-impl Number {
-    fn read(&self, field: &'static str) -> Result<u64, ApiError> {
-        match self {
-            Self::Plain(number) => Some(*number),
-            Self::Text(text) => hashid::parse(text),
-        }
-        .ok_or_else(|| {
-            ApiError::bad_request(field, format!("`{field}` is neither a number nor a hashid"))
-        })
+/// The signed action, when `wallet` signed it or is not given, and its proof of
+/// work.
+///
+/// # Errors
+///
+/// [`ApiError`] names the field that is wrong.
+pub(super) fn verified(
+    body: ActionBody,
+    domain: &ActionDomain,
+) -> Result<(SignedAction, Option<u64>), ApiError> {
+    let (proof, wallet) = (body.proof, body.wallet.clone());
+    let action = into_action(body)?;
+    let Some(wallet) = wallet else {
+        return Ok((action, proof));
+    };
+    let wallet: Address = wallet
+        .parse()
+        .map_err(|error| ApiError::bad_request("wallet", format!("`wallet`: {error}")))?;
+    let signer = action.signer(domain).map_err(RelayError::from)?;
+    if signer == wallet {
+        return Ok((action, proof));
     }
+    let message = format!("the signature recovers {signer}, `wallet` is {wallet}");
+    let hint = match wrong_spelling(&action, domain, wallet) {
+        true => SPELLING,
+        false => "",
+    };
+    Err(ApiError::bad_request("signature", message).with_hint(hint))
+}
+
+/// The signed action that the fields spell.
+fn into_action(body: ActionBody) -> Result<SignedAction, ApiError> {
+    let bad = |field: &'static str, reason: String| {
+        ApiError::bad_request(field, format!("`{field}`: {reason}"))
+    };
+    let nonce = body
+        .nonce
+        .parse()
+        .map_err(|error| bad("nonce", format!("{error}")))?;
+    let digits = body.signature.trim_start_matches("0x");
+    let mut signature = [0; 65];
+    hex::decode_to_slice(digits, &mut signature).map_err(|_| {
+        let reason = "not 130 hexadecimal digits after `0x`".to_owned();
+        bad("signature", reason)
+    })?;
+    // Some signers give the recovery id itself.
+    if signature[64] < 27 {
+        signature[64] += 27;
+    }
+    Ok(SignedAction {
+        action: Action {
+            user_id: UserId(read_number(&body.user_id, "userId")?),
+            entity_type: body.entity_type,
+            entity_id: EntityId(read_number(&body.entity_id, "entityId")?),
+            action: body.action,
+            metadata: body.metadata,
+            nonce,
+        },
+        signature: Signature(signature),
+    })
+}
+
+fn read_number(number: &Number, field: &'static str) -> Result<u64, ApiError> {
+    match number {
+        Number::Plain(number) => Some(*number),
+        Number::Text(text) => hashid::parse(text),
+    }
+    .ok_or_else(|| {
+        ApiError::bad_request(field, format!("`{field}` is neither a number nor a hashid"))
+    })
 }
 
 impl From<RelayError> for ApiError {
@@ -265,16 +214,30 @@ impl From<RelayError> for ApiError {
 }
 
 fn refused(refusal: &Refusal) -> ApiError {
-    let status = StatusCode::from_u16(refusal.code.http_status())
-        .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY);
-    let (code, hint) = match refusal.code {
-        RefusalCode::Signature => ("signature", ""),
-        RefusalCode::NotAllowed => ("not_allowed", "send it to the chain yourself"),
-        RefusalCode::Simulation => ("simulation", ""),
-        RefusalCode::Proof => ("proof", "send the number as `proof` beside the action"),
-        RefusalCode::Budget => ("budget", "try another relayer, or later"),
-        RefusalCode::Quota => ("quota", "try again later"),
-        RefusalCode::Busy => ("busy", "try another relayer, or later"),
+    let (status, code, hint) = match refusal.code {
+        RefusalCode::Signature => (StatusCode::BAD_REQUEST, "signature", ""),
+        RefusalCode::NotAllowed => (
+            StatusCode::FORBIDDEN,
+            "not_allowed",
+            "send it to the chain yourself",
+        ),
+        RefusalCode::Simulation => (StatusCode::UNPROCESSABLE_ENTITY, "simulation", ""),
+        RefusalCode::Proof => (
+            StatusCode::BAD_REQUEST,
+            "proof",
+            "send the number as `proof` beside the action",
+        ),
+        RefusalCode::Budget => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "budget",
+            "try another relayer, or later",
+        ),
+        RefusalCode::Quota => (StatusCode::TOO_MANY_REQUESTS, "quota", "try again later"),
+        RefusalCode::Busy => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "try another relayer, or later",
+        ),
     };
     let error = ApiError::new(status, code, refusal.reason.clone()).with_hint(hint);
     match refusal.retry_after_seconds {

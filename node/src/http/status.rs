@@ -9,10 +9,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use protocol::amount::Dgc;
 use protocol::content::{Returning, Status};
+use protocol::id::Role;
 use protocol::time::Moment;
-use serde_json::{Value, json};
 
 use super::App;
+use crate::client::api::{
+    ActionFormat, ChainHealth, ContentHealth, Health, IndexHealth, NodeInfo, RepairHealth,
+    ReturningHealth, StorageHealth, WellKnown,
+};
 use crate::{directory, metrics};
 
 /// `GET /health`
@@ -29,39 +33,40 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
         .peer(&context.peer)
         .and_then(|peer| registry.operator(&peer.operator))
         .map(|operator| operator.stake.to_string());
-    let body = json!({
-        "live": true,
-        "ready": ready,
-        "version": VERSION,
-        "peer": context.peer,
-        "peer_id": context.net.local().peer_id.to_string(),
-        "roles": role_names(&app),
-        "chain": {
-            "connected": chain.connected,
-            "chain_id": context.contracts.chain_id,
-            "head": chain.head.map(|block| block.number),
-            "final_block": final_block,
-            "error": chain.error,
-            "stalled_since": chain.stalled_since.map(|since| since.0),
-            "endpoints": context.chain.endpoints_json(),
+    let content = app.content.as_ref();
+    let balance = balance(&app).await;
+    let body = Health {
+        live: true,
+        ready,
+        version: VERSION.to_owned(),
+        peer: context.peer,
+        peer_id: context.net.local().peer_id.to_string(),
+        roles: roles(&app),
+        chain: ChainHealth {
+            connected: chain.connected,
+            chain_id: context.contracts.chain_id,
+            head: chain.head.map(|block| block.number),
+            final_block,
+            error: chain.error,
+            stalled_since: chain.stalled_since,
+            endpoints: context.chain.endpoints(),
         },
-        "index": {
-            "height": height.block_number,
-            "entries": height.entries,
-            "error": context.index.fault().borrow().clone(),
-            "lag_blocks": final_block.map(|number| number.saturating_sub(height.block_number)),
+        index: IndexHealth {
+            height: height.block_number,
+            entries: height.entries,
+            error: context.index.fault().borrow().clone(),
+            lag_blocks: final_block.map(|number| number.saturating_sub(height.block_number)),
         },
-        "storage": {
-            "used": stats.live_bytes,
-            "capacity": stats.store_bytes_max,
+        storage: StorageHealth {
+            used: stats.live_bytes,
+            capacity: stats.store_bytes_max,
         },
-        "content": app.content.as_ref().map(|content| {
-            content_json(&content.status().borrow(), context.clock.now())
-        }),
-        "peers": context.net.connected().borrow().len(),
-        "stake": stake,
-        "balance": balance(&app).await,
-    });
+        content: content
+            .map(|content| content_health(&content.status().borrow(), context.clock.now())),
+        peers: context.net.connected().borrow().len(),
+        stake,
+        balance,
+    };
     let status = match ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -70,26 +75,26 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
 }
 
 /// How the content role is.
-fn content_json(status: &Status, now: Moment) -> Value {
+fn content_health(status: &Status, now: Moment) -> ContentHealth {
     let repair = &status.repair;
-    json!({
-        "promised": status.promised,
-        "uploads": status.uploads,
-        "ended": status.ended,
-        "repair": {
-            "roots": repair.roots,
-            "queued": repair.queued,
-            "fetching": repair.fetching,
-            "starved": repair.starved,
-            "lost": repair.lost,
+    ContentHealth {
+        promised: status.promised,
+        uploads: status.uploads,
+        ended: status.ended,
+        repair: RepairHealth {
+            roots: repair.roots,
+            queued: repair.queued,
+            fetching: repair.fetching,
+            starved: repair.starved,
+            lost: repair.lost,
         },
-        "returning": status.returning.as_ref().map(|returning| json!({
-            "promised": returning.promised,
-            "missing": returning.missing.len(),
-            "signs_from": returning.signs_from(),
-            "text": returning_text(returning, now),
-        })),
-    })
+        returning: status.returning.as_ref().map(|returning| ReturningHealth {
+            promised: returning.promised,
+            missing: returning.missing.len(),
+            signs_from: returning.signs_from(),
+            text: returning_text(returning, now),
+        }),
+    }
 }
 
 /// The return from a backup, for people.
@@ -117,33 +122,31 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `GET /.well-known/coliving`
-pub(super) async fn well_known(State(app): State<Arc<App>>) -> Response {
-    Json(directory::well_known(&app.context, &app.url)).into_response()
+pub(super) async fn well_known(State(app): State<Arc<App>>) -> Json<WellKnown> {
+    Json(directory::well_known(&app.context, &app.url))
 }
 
 /// `GET /v1/node`
-pub(super) async fn node(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn node(State(app): State<Arc<App>>) -> Json<NodeInfo> {
     let context = &app.context;
     let registry = context.chain.registry().borrow().clone();
-    let operator = registry.peer(&context.peer).map(|peer| peer.operator);
-    let addresses = directory::well_known(context, &app.url).addresses;
-    Json(json!({
-        "peer": context.peer,
-        "peer_id": context.net.local().peer_id.to_string(),
-        "name": context.config.name,
-        "version": VERSION,
-        "roles": role_names(&app),
-        "operator": operator,
-        "url": app.url,
-        "chain_id": context.contracts.chain_id,
-        "contracts": context.contracts,
-        "addresses": addresses,
-    }))
+    Json(NodeInfo {
+        peer: context.peer,
+        peer_id: context.net.local().peer_id.to_string(),
+        name: context.config.name.clone(),
+        version: VERSION.to_owned(),
+        roles: roles(&app),
+        operator: registry.peer(&context.peer).map(|peer| peer.operator),
+        url: app.url.clone(),
+        chain_id: context.contracts.chain_id,
+        contracts: context.contracts,
+        action_format: ActionFormat::new(context.contracts.action_domain()),
+        addresses: directory::addresses(context),
+    })
 }
 
-fn role_names(app: &App) -> Vec<String> {
-    let roles = app.context.config.roles.iter();
-    roles.map(ToString::to_string).collect()
+fn roles(app: &App) -> Vec<Role> {
+    app.context.config.roles.iter().copied().collect()
 }
 
 /// What the hot key can spend on transactions, in whole coins; asked for at

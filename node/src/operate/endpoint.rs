@@ -9,10 +9,11 @@ use protocol::id::{Address, Role};
 use protocol::records::Endpoint;
 use protocol::signing::{Domain, Signed};
 use reqwest::{StatusCode, Url};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::directory::{WellKnown, read_limited};
+use crate::client::api::WellKnown;
+use crate::directory::read_limited;
 
 /// What is expected at an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -289,7 +290,7 @@ pub async fn check(url: &str, expected: &Expected, domain: &Domain) -> Report {
     };
     report.reachable = true;
     report.latency_ms = u64::try_from(asked.elapsed().as_millis()).ok();
-    read_health(&health, expected, &mut report);
+    read_health(health, expected, &mut report);
     match get(&client, url, WELL_KNOWN).await {
         Ok(value) => read_well_known(value, expected, domain, &mut report),
         Err(fault) => report.faults.push(fault),
@@ -393,24 +394,37 @@ fn connection_fault(error: &reqwest::Error) -> Fault {
     }
 }
 
-fn read_health(health: &Value, expected: &Expected, report: &mut Report) {
-    let Some(ready) = health["ready"].as_bool() else {
+/// What of a peer's health matters here; a peer of another version may say more
+/// or less.
+#[derive(Debug, Deserialize)]
+struct SeenHealth {
+    ready: bool,
+    version: Option<String>,
+    #[serde(default)]
+    roles: Vec<String>,
+    #[serde(default)]
+    chain: SeenChain,
+}
+
+/// What it says of its chain.
+#[derive(Debug, Default, Deserialize)]
+struct SeenChain {
+    error: Option<String>,
+}
+
+fn read_health(health: Value, expected: &Expected, report: &mut Report) {
+    let Ok(health) = serde_json::from_value::<SeenHealth>(health) else {
         report.faults.push(Fault::NotAPeer {
             path: HEALTH,
             reason: "it does not say whether it is ready".to_owned(),
         });
         return;
     };
-    report.ready = ready;
-    report.version = health["version"].as_str().map(ToOwned::to_owned);
-    report.roles = health["roles"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|role| role.as_str().map(ToOwned::to_owned))
-        .collect();
-    if !ready {
-        let reason = match health["chain"]["error"].as_str() {
+    report.ready = health.ready;
+    report.version = health.version;
+    report.roles = health.roles;
+    if !health.ready {
+        let reason = match health.chain.error {
             Some(error) => format!("its chain is away ({error})"),
             None => "it is starting, stopping, or reading the chain".to_owned(),
         };

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -14,10 +14,12 @@ use protocol::origin::Origin;
 use protocol::signing::{Signature, Signed};
 use protocol::time::UnixSeconds;
 use protocol::vault::{Entry, HedgehogRecord, Refusal, VaultError};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::VaultHandle;
+use crate::client::api::{Data, SignedVaultFields, VaultAccepted, VaultFields};
 use crate::http::error::ApiError;
+use crate::http::extract::Query;
 use crate::http::relay::ip_of;
 
 #[derive(Debug, Deserialize)]
@@ -26,17 +28,6 @@ struct Wanted {
     lookup_key: Option<String>,
     #[serde(default)]
     all: bool,
-}
-
-/// One record with everything that its wallet signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct FullRecord {
-    #[serde(flatten)]
-    record: HedgehogRecord,
-    wallet: Address,
-    version: u64,
-    replaces: Hash32,
-    signature: Option<Signature>,
 }
 
 /// The routes; any peer serves them.
@@ -61,11 +52,11 @@ async fn read(
         })?;
     let entries = vault.get_for(Some(client(&extensions)), key).await?;
     if wanted.all {
-        let data: Vec<FullRecord> = entries.iter().map(FullRecord::from).collect();
-        return Ok(Json(serde_json::json!({ "data": data })).into_response());
+        let data: Vec<SignedVaultFields> = entries.iter().map(full_record).collect();
+        return Ok(Json(Data { data }).into_response());
     }
     match entries.first() {
-        Some(entry) => Ok(Json(HedgehogRecord::from(&entry.record)).into_response()),
+        Some(entry) => Ok(Json(record_of(entry)).into_response()),
         None => Err(ApiError::not_found("there is no record of this lookup key")
             .with_hint("user name or password is another one, or the user never signed up")),
     }
@@ -76,15 +67,17 @@ async fn write(
     extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<serde_json::Value>, ApiError> {
-    let record: HedgehogRecord = serde_json::from_slice(&body).map_err(|error| {
+) -> Result<Json<VaultAccepted>, ApiError> {
+    let record: VaultFields = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request("body", format!("the record cannot be read: {error}"))
             .with_hint("the fields are iv, cipherText and lookupKey")
     })?;
     let now = vault.context.clock.now().unix();
+    let record = HedgehogRecord::from(record);
     let entry = entry_of(&record, &headers, now)?;
     vault.put_for(Some(client(&extensions)), entry).await?;
-    Ok(Json(serde_json::json!({ "lookupKey": record.lookup_key })))
+    let lookup_key = record.lookup_key;
+    Ok(Json(VaultAccepted { lookup_key }))
 }
 
 /// The record of a body and its signature headers; without them it is a
@@ -131,15 +124,17 @@ fn client(extensions: &Extensions) -> Origin {
     }
 }
 
-impl From<&Entry> for FullRecord {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            record: HedgehogRecord::from(&entry.record),
-            wallet: entry.record.wallet,
-            version: entry.record.version,
-            replaces: entry.record.replaces,
-            signature: entry.signature,
-        }
+fn record_of(entry: &Entry) -> VaultFields {
+    HedgehogRecord::from(&entry.record).into()
+}
+
+fn full_record(entry: &Entry) -> SignedVaultFields {
+    SignedVaultFields {
+        record: record_of(entry),
+        wallet: entry.record.wallet,
+        version: entry.record.version,
+        replaces: entry.record.replaces,
+        signature: entry.signature,
     }
 }
 

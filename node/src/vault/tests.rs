@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::routes;
+use crate::client::api::VaultFields;
 use crate::identity::testing::{TestNet, key};
 
 const LOOKUP_KEY: &str = "18c6f07f7b891bc5f2c79a20bd39f7971a499f3e7ada02cb2382d40e44661b92";
@@ -78,8 +79,8 @@ async fn a_hedgehog_client_signs_up_and_reads_its_record_over_http() {
     assert_eq!((status, &body), (StatusCode::OK, &fields));
 
     // The wallet's signature makes it last.
-    let plain: HedgehogRecord = serde_json::from_value(fields.clone()).unwrap();
-    let mut record = plain
+    let plain: VaultFields = serde_json::from_value(fields.clone()).unwrap();
+    let mut record = HedgehogRecord::from(plain)
         .sign_up(protocol::time::UnixSeconds(0))
         .unwrap()
         .record;

@@ -53,7 +53,7 @@ fn struct_hash(action: &Action) -> Hash32 {
 /// What to do about [`wrong_spelling`].
 pub const SPELLING: &str = "the action was signed with `uint256` where the EIP-712 type string spells `uint`; ethers.js rewrites the type and viem refuses it: hash the type string as `ManageEntity(uint userId,string entityType,uint entityId,string action,string metadata,bytes32 nonce)` and sign the digest";
 
-const WALLET: &str = "sign with the user's wallet, over the domain `Entity Manager` version `1` with the chain id and contract of `/v1/node`";
+const WALLET: &str = "sign with the user's wallet, over the domain `Entity Manager` version `1` with the chain id and the entity manager that peers name";
 
 /// The type string that ethers.js makes of the action's.
 const REWRITTEN_TYPE: &str = "ManageEntity(uint256 userId,string entityType,uint256 entityId,string action,string metadata,bytes32 nonce)";

@@ -334,7 +334,7 @@ impl Root {
 
     fn status(&self) -> RootStatus {
         RootStatus {
-            cid: self.cid().to_string(),
+            cid: self.cid(),
             leases: self.state().leases.len(),
             target: self.target,
             minimum: self.minimum,

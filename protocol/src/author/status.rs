@@ -48,7 +48,7 @@ pub struct PublishRoot {
 }
 
 /// How far a publication is, and each of its roots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishStatus {
     /// The action's digest.
     pub id: Hash32,
@@ -81,10 +81,10 @@ pub enum PublishState {
 }
 
 /// How far one root is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootStatus {
-    /// The root, as text.
-    pub cid: String,
+    /// The root.
+    pub cid: Cid,
     /// Leases of distinct operators.
     pub leases: usize,
     /// Leases that are aimed at.

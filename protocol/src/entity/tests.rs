@@ -871,3 +871,31 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn every_listed_action_is_judged_and_relayed_and_no_other() {
+    let model = Model::default();
+    let place = Place {
+        block_number: 7,
+        time: UnixSeconds(1_700_000_000),
+        sequence: 7 << 20,
+    };
+    for kind in EntityType::ALL {
+        for verb in Verb::ALL {
+            let action = Action {
+                user_id: UserId(USER_ID_MIN),
+                entity_type: kind.name().to_owned(),
+                entity_id: EntityId(USER_ID_MIN),
+                action: verb.name().to_owned(),
+                metadata: String::new(),
+                nonce: Hash32::ZERO,
+            };
+            let is_listed = kind.verbs().contains(&verb);
+            let judged = judge(&model, &action, Address::ZERO, &place);
+            let is_known = !matches!(judged, Err(Rejection::Unsupported { .. }));
+            assert_eq!(is_known, is_listed, "{kind:?} {verb:?}");
+            let is_relayed = crate::relayer::Kind::of(&action).is_ok();
+            assert_eq!(is_relayed, is_listed, "{kind:?} {verb:?}");
+        }
+    }
+}

@@ -102,18 +102,6 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    /// The HTTP status that goes with it.
-    #[must_use]
-    pub const fn http_status(self) -> u16 {
-        match self {
-            Self::Signature | Self::Proof => 400,
-            Self::NotAllowed => 403,
-            Self::Simulation => 422,
-            Self::Budget | Self::Quota => 429,
-            Self::Busy => 503,
-        }
-    }
-
     /// True when another relayer may accept the same action.
     #[must_use]
     pub const fn is_local(self) -> bool {

@@ -2,16 +2,14 @@
 
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockDecryptMut, BlockEncryptMut, KeyIvInit};
-use serde::{Deserialize, Serialize};
 
 use super::{Entry, Iv, Refusal, SCHEME_HEDGEHOG, VaultRecord};
 use crate::id::{Address, Hash32};
 use crate::time::UnixSeconds;
 
-/// A record with the field names that hedgehog clients send over HTTP; all
-/// fields are hexadecimal without a prefix.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A record as hedgehog clients hold it; all fields are hexadecimal without a
+/// prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HedgehogRecord {
     /// 32 digits.
     pub iv: String,

@@ -6,7 +6,6 @@ use std::ops::RangeInclusive;
 
 use redb::ReadableTable;
 use ring::digest::{Context, SHA256};
-use serde::Serialize;
 
 use protocol::codec;
 use protocol::entity::{
@@ -29,11 +28,10 @@ pub struct Page {
     pub offset: usize,
 }
 
-/// A user with its counts, named as existing clients read them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A user with its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserView {
     /// The user.
-    #[serde(flatten)]
     pub user: User,
     /// Who follows it.
     pub follower_count: u64,
@@ -51,11 +49,10 @@ pub struct UserView {
     pub save_count: u64,
 }
 
-/// A digital content with its counts, named as existing clients read them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A digital content with its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentView {
     /// The digital content.
-    #[serde(flatten)]
     pub content: DigitalContent,
     /// How often it is reposted.
     pub repost_count: u64,
@@ -65,11 +62,10 @@ pub struct ContentView {
     pub comment_count: u64,
 }
 
-/// A content list with its counts, named as existing clients read them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// A content list with its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListView {
     /// The list.
-    #[serde(flatten)]
     pub list: ContentList,
     /// How often it is reposted.
     pub repost_count: u64,
@@ -80,15 +76,14 @@ pub struct ListView {
 }
 
 /// A comment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommentView {
     /// The comment.
-    #[serde(flatten)]
     pub comment: Comment,
 }
 
 /// A relation in a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelationRow {
     /// Who made it.
     pub user_id: UserId,
@@ -99,8 +94,7 @@ pub struct RelationRow {
 }
 
 /// Why something is in a feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishedBy {
     /// Its owner published it.
     Owner,
@@ -109,7 +103,7 @@ pub enum PublishedBy {
 }
 
 /// One thing in a feed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedItem {
     /// A digital content or a content list.
     pub target: Target,

@@ -93,9 +93,9 @@ async fn a_bad_endpoint_is_probed_and_used_again_when_it_is_well() {
     })
     .await;
     assert_eq!(second.take_asked(), [""; 0], "the first is preferred");
-    let shown = handle.endpoints_json();
-    assert_eq!(shown[0]["state"], "healthy");
-    assert!(shown[0]["failures"].as_u64().unwrap() > 0);
+    let shown = handle.endpoints();
+    assert_eq!(shown[0].state, "healthy");
+    assert!(shown[0].failures > 0);
 
     let metrics = Metrics::new();
     handle.show_in(&metrics);
@@ -127,7 +127,7 @@ async fn a_chain_that_stands_still_is_not_connected_and_says_since_when() {
     assert!(!stalled.connected);
     let error = stalled.error.unwrap();
     assert!(error.contains("stalled since 2"), "{error}");
-    assert_eq!(handle.endpoints_json()[0]["state"], "stalled");
+    assert_eq!(handle.endpoints()[0].state, "stalled");
     let height = net.chain.control().mine(1).await.unwrap();
     let goes_on = status.wait_for(|status| status.connected);
     let seen = within(goes_on).await.unwrap().head.unwrap();

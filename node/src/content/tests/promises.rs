@@ -21,7 +21,8 @@ use storage::backend::MemoryBackend;
 use storage::blocks::Holding;
 use storage::index::{Block, BlockEntry};
 
-use crate::author::{self, AuthorHandle, Imported};
+use crate::author::{self, AuthorHandle};
+use crate::client::api::Imported;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;

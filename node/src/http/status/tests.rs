@@ -24,8 +24,8 @@ fn restored(missing: u8, is_inspecting: bool) -> Status {
 
 #[track_caller]
 fn check_text(status: &Status, epoch: Epoch, text: &str) {
-    let json = content_json(status, Moment::from_unix(epoch.start()));
-    assert_eq!(json["returning"]["text"], text);
+    let health = content_health(status, Moment::from_unix(epoch.start()));
+    assert_eq!(health.returning.unwrap().text, text);
 }
 
 #[test]
@@ -64,24 +64,19 @@ fn the_content_role_is_told_in_numbers() {
         },
         ..restored(3, false)
     };
-    let json = content_json(&status, Moment::ZERO);
-    let returning = &json["returning"];
-    assert_eq!(
-        (&json["promised"], &json["uploads"], &json["ended"]),
-        (&json!(2), &json!(1), &json!(3))
-    );
-    assert_eq!(
-        json["repair"],
-        json!({ "roots": 9, "queued": 4, "fetching": 1, "starved": 2, "lost": 1 })
-    );
-    assert_eq!(
-        (
-            &returning["promised"],
-            &returning["missing"],
-            &returning["signs_from"]
-        ),
-        (&json!(5), &json!(3), &json!(39_600))
-    );
-    let usual = Status::default();
-    assert_eq!(content_json(&usual, Moment::ZERO)["returning"], Value::Null);
+    let health = content_health(&status, Moment::ZERO);
+    assert_eq!((health.promised, health.uploads, health.ended), (2, 1, 3));
+    let repair = RepairHealth {
+        roots: 9,
+        queued: 4,
+        fetching: 1,
+        starved: 2,
+        lost: 1,
+    };
+    assert_eq!(health.repair, repair);
+    let returning = health.returning.unwrap();
+    assert_eq!((returning.promised, returning.missing), (5, 3));
+    assert_eq!(returning.signs_from.0, 39_600);
+    let usual = content_health(&Status::default(), Moment::ZERO);
+    assert_eq!(usual.returning, None);
 }
