@@ -20,11 +20,15 @@ use crate::content::ContentHandle;
 use crate::context::Context;
 
 mod access;
+#[cfg(test)]
+pub(crate) mod conformance;
 mod control;
 pub mod error;
 pub(crate) mod extract;
 mod gateway;
 mod listen;
+mod openapi;
+mod parameters;
 mod reads;
 pub mod relay;
 mod routes;
@@ -108,7 +112,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
     });
     let (mut public, mut reads, mut owner) = (Router::new(), Router::new(), Router::new());
     for route in routes::table() {
-        let Some(handler) = route.handler else {
+        let Some(handler) = &route.handler else {
             continue;
         };
         let target = match route.access {
@@ -116,11 +120,10 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
             Access::Read => &mut reads,
             Access::Owner => &mut owner,
         };
-        let mut grown = std::mem::take(target).route(route.path, handler.clone());
-        for alias in routes::aliases(route.path) {
-            grown = grown.route(&alias, handler.clone());
-        }
-        *target = grown;
+        let paths = route.paths();
+        *target = paths.iter().fold(std::mem::take(target), |grown, path| {
+            grown.route(path, handler.clone())
+        });
     }
     let freshness = middleware::from_fn_with_state(Arc::clone(&app), reads::freshness);
     let owner_only = middleware::from_fn_with_state(Arc::clone(&app), access::require_owner);

@@ -23,6 +23,7 @@ use storage::index::{Block, BlockEntry};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::conformance::Contract;
 use super::*;
 use crate::chain::{ChainConfig, ChainHandle, Contracts};
 use crate::clock::Clock;
@@ -42,6 +43,7 @@ const LIST: u64 = 400_001;
 struct Server {
     context: Context,
     router: Router,
+    contract: Contract,
 }
 
 struct Reply {
@@ -90,17 +92,28 @@ impl Server {
         };
         let address = SocketAddr::from(([127, 0, 0, 1], 4000));
         let router = router(&context, parts, TOKEN.to_owned(), address);
-        Self { context, router }
+        let contract = Contract::new(openapi::document("https://peer.example:8443"));
+        Self {
+            context,
+            router,
+            contract,
+        }
     }
 
+    /// Sends a request, and holds the answer against the OpenAPI document.
     async fn send(&self, request: axum::http::request::Builder) -> Reply {
         let request = request.body(Body::empty()).unwrap();
+        let asked = (request.method().to_string(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let asked = (asked.0.as_str(), asked.1.as_str());
+        self.contract
+            .check(asked, head.status, &head.headers, &body);
         Reply {
             status: head.status,
             headers: head.headers,
-            body: body.collect().await.unwrap().to_bytes(),
+            body,
         }
     }
 
@@ -844,4 +857,71 @@ async fn the_owner_sees_why_roots_are_held_and_who_else_has_them() {
     let zero = Hash32::ZERO;
     let reply = get(&format!("/v1/control/publish/{zero}")).await;
     reply.check_error(503, "starting");
+}
+
+#[test]
+fn every_operation_says_what_it_takes_and_every_answer_what_it_is() {
+    let document = openapi::document("https://peer.example");
+    let mut ids = std::collections::BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = format!("{method} {path}");
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id.to_owned()), "{name}: {id} is taken");
+            for parameter in operation["parameters"].as_array().unwrap() {
+                assert!(
+                    parameter["schema"]["type"].is_string(),
+                    "{name}: {parameter}"
+                );
+                assert!(parameter["description"].is_string(), "{name}: {parameter}");
+            }
+            if method == "post" && path != "/v1/control/stop" {
+                let content = operation["requestBody"]["content"].as_object().unwrap();
+                assert!(
+                    content.values().all(|body| body["schema"].is_object()),
+                    "{name}"
+                );
+            }
+            let responses = operation["responses"].as_object().unwrap();
+            for (status, response) in responses {
+                let is_told = match response["content"].as_object() {
+                    Some(content) => content.values().all(|body| body["schema"].is_object()),
+                    None => status.starts_with('3'),
+                };
+                assert!(is_told, "{name}: {status}");
+            }
+            assert!(
+                responses.keys().any(|status| status < &"400".to_owned()),
+                "{name}"
+            );
+            assert!(responses.contains_key("500"), "{name}");
+        }
+    }
+    let routes = routes::table();
+    let count: usize = routes.iter().map(|route| route.paths().len()).sum();
+    assert_eq!(ids.len(), count);
+}
+
+#[tokio::test]
+async fn what_is_written_like_an_id_and_is_none_names_nothing() {
+    let server = Server::start().await;
+    server.publish(song_file().0).await;
+    server
+        .check_error("/v1/tracks/trending", 404, "not_found")
+        .await;
+    let ids = format!("/v1/tracks?id={SONG}&id=trending&id=99999999999999999999");
+    assert_eq!(server.data(&ids).await.as_array().unwrap().len(), 1);
+    server.check_error("/v1/tracks?id=!!", 400, "bad_id").await;
+    server.check_error("/v1/tracks?id=%ff", 400, "bad_id").await;
+}
+
+#[tokio::test]
+async fn a_query_or_a_path_that_cannot_be_read_is_an_error_like_others() {
+    let server = Server::start().await;
+    server
+        .check_error("/v1/users/handle/%ff", 400, "bad_path")
+        .await;
+    let bearer = format!("Bearer {TOKEN}");
+    let import = ask("POST", "/v1/control/import?size=many").header("authorization", bearer);
+    server.send(import).await.check_error(400, "bad_query");
 }
