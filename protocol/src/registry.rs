@@ -12,7 +12,7 @@ use crate::amount::Dgc;
 use crate::codec;
 use crate::entry::sha256;
 use crate::id::{Address, Hash32, OperatorNumber, Role, ServiceId, Zone};
-use crate::merkle;
+use crate::merkle::SparseTree;
 
 /// Operators and services at one block.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -348,6 +348,11 @@ impl Registry {
     /// for a peer; values are the DAG-CBOR forms in `docs/formats/head.md`.
     #[must_use]
     pub fn root(&self) -> Hash32 {
+        self.root_in(&mut SparseTree::default())
+    }
+
+    /// The same, by a tree that remembers what did not change since the last time.
+    pub fn root_in(&self, tree: &mut SparseTree) -> Hash32 {
         let operators = self.operators.iter().map(|(address, operator)| {
             (
                 leaf_key(KIND_OPERATOR, address),
@@ -364,7 +369,7 @@ impl Registry {
                 sha256(&codec::to_bytes(&services)),
             )
         });
-        merkle::sparse_root(operators.chain(peers).collect())
+        tree.root(operators.chain(peers))
     }
 
     /// The weight of an operator: whole thousands of DGC up to the cap.
