@@ -2,6 +2,8 @@
 //!
 //! Machines only: no socket, no clock, no task, no database.
 
+pub mod catch_up;
+pub mod discovery;
 pub mod heads;
 pub mod message;
 pub mod spread;

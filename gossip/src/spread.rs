@@ -65,6 +65,23 @@ pub struct Config {
     pub gap_patience: Duration,
 }
 
+impl Config {
+    /// The limits in production, of a peer that follows the chain.
+    #[must_use]
+    pub const fn new(peer: Address, domain: Domain) -> Self {
+        Self {
+            peer,
+            domain,
+            follows_chain: true,
+            final_is_firm: true,
+            // Longer than a batch takes to reach everybody, as a rule.
+            rank_delay: Duration::from_millis(150),
+            // A batch that gossip brings at all is here by then.
+            gap_patience: Duration::from_secs(2),
+        }
+    }
+}
+
 /// The verified entries that a peer without a chain holds already.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeldEntries {
@@ -233,18 +250,17 @@ impl Spread {
     ) {
         let batches = EntryBatch::cut(entries);
         let is_fresh = now.unix().0.saturating_sub(time.0) <= PUBLISH_AGE_SECONDS_MAX;
-        let rank = self
-            .placement
-            .rank(Purpose::Entries, &hash.0)
-            .iter()
-            .position(|peer| *peer == self.config.peer);
+        // Ranking everybody costs more than all the rest of a block's replay.
+        let rank = match is_fresh && !batches.is_empty() {
+            true => self.rank(&hash),
+            false => None,
+        };
         let mut ids = BTreeSet::new();
         for batch in &batches {
             let data = batch.to_bytes();
             let id = protocol::entry::sha256(&data);
             ids.insert(id);
             if let Some(rank) = rank
-                && is_fresh
                 && !self.seen.contains(&id)
                 && self.scheduled.len() < SCHEDULED_MAX
             {
@@ -263,6 +279,11 @@ impl Spread {
             chain.batches.pop_first();
         }
         self.judge_held(number);
+    }
+
+    fn rank(&self, block: &Hash32) -> Option<usize> {
+        let ranked = self.placement.rank(Purpose::Entries, &block.0);
+        ranked.iter().position(|peer| *peer == self.config.peer)
     }
 
     /// Forgets final blocks above `number`: the chain was reorganised deeper
@@ -372,6 +393,13 @@ impl Spread {
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Ends the machine: the verdicts that it owes, those of no use among them.
+    pub fn abandon(self) -> impl Iterator<Item = (Token, Verdict)> {
+        let useless = |held: Held| (held.token, Verdict::Ignore);
+        let held = self.held.into_values().map(useless);
+        self.verdicts.into_iter().chain(held)
     }
 
     /// How many entries are verified; only without a chain.

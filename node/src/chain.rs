@@ -20,11 +20,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::amount::U256;
+pub use protocol::chain::ChainEvent;
 pub use protocol::chain::follower::{REORG_BLOCKS_MAX, TooDeep};
 pub use protocol::chain::{BlockHeader, Contracts, Cursor, Log, Revert};
-use protocol::entry::Entry;
 use protocol::id::{Address, Hash32};
-use protocol::registry::{BlockRef, Registry, RegistryEvent};
+use protocol::registry::{BlockRef, Registry};
 use protocol::time::UnixSeconds;
 use tokio::sync::{mpsc, watch as tokio_watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -94,37 +94,6 @@ pub struct ChainStatus {
     pub stalled_since: Option<UnixSeconds>,
     /// Why it is not connected.
     pub error: Option<String>,
-}
-
-/// What a subscriber is told, in chain order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ChainEvent {
-    /// The next block, be it empty or not.
-    Block {
-        /// The block.
-        block: BlockRef,
-        /// Hash of the block before.
-        parent: Hash32,
-        /// Its timestamp.
-        time: UnixSeconds,
-        /// Its entries, in log order; signatures are checked.
-        entries: Vec<Entry>,
-        /// Its registry events, in log order.
-        registry: Vec<RegistryEvent>,
-    },
-    /// Every block above `to` is undone.
-    Rollback {
-        /// The last block that stands.
-        to: BlockRef,
-    },
-    /// This block has its confirmations; told once for each block, in order.
-    Final {
-        /// The block.
-        block: BlockRef,
-    },
-    /// The chain forked below every block of the subscriber's cursor; the
-    /// subscription ends. Delete what was derived and subscribe from the start.
-    TooDeep(TooDeep),
 }
 
 /// Why a transaction did not get through.

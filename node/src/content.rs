@@ -10,8 +10,6 @@ use cid::Cid;
 use protocol::content::repair;
 use protocol::content::{BookConfig, Config, Content, Height, HolderConfig, Input, Output, Status};
 use protocol::id::Address;
-use protocol::machine::{self, Token};
-use protocol::origin::{Origin, RequestId};
 use protocol::placement::RegistryAt;
 use protocol::registry::Registry;
 use protocol::signing::Signed;
@@ -23,7 +21,7 @@ use crate::chain::ChainStatus;
 use crate::context::Context;
 use crate::exchange::ExchangeHandle;
 use crate::index::{self, Changes};
-use crate::net::{Gossip, Inbound, NetError, Protocol, Refusal, Responder, Topic, Verdict};
+use crate::net::{Gossip, Inbound, NetError, Protocol, Refusal, Responders, Topic, Verdicts};
 use crate::shell::{self, Driver, Work};
 use crate::store::StoreError;
 
@@ -75,10 +73,9 @@ pub async fn spawn(
         chain: context.chain.status(),
         changes: context.index.changes(),
         damaged: context.store.damaged(),
-        responders: BTreeMap::new(),
-        verdicts: BTreeMap::new(),
+        responders: Responders::default(),
+        verdicts: Verdicts::default(),
         pulls: BTreeMap::new(),
-        next_id: 0,
         progress,
         progressed,
         status,
@@ -154,11 +151,10 @@ struct Hands {
     chain: watch::Receiver<ChainStatus>,
     changes: broadcast::Receiver<Arc<Changes>>,
     damaged: broadcast::Receiver<Cid>,
-    responders: BTreeMap<RequestId, Responder>,
-    verdicts: BTreeMap<Token, Verdict>,
+    responders: Responders,
+    verdicts: Verdicts,
     /// Pulls of uploads under way, to be broken off by root.
     pulls: BTreeMap<Cid, AbortHandle>,
-    next_id: u64,
     /// Bytes of fetches that are here.
     progress: mpsc::Sender<(Cid, u64)>,
     progressed: mpsc::Receiver<(Cid, u64)>,
@@ -202,20 +198,15 @@ impl Driver<Content> for Hands {
 
     fn carry(&mut self, wish: Output, work: &mut Work<Input>) {
         match wish {
-            Output::Respond { id, body } => {
-                if let Some(responder) = self.responders.remove(&id) {
-                    responder.send(body);
-                }
-            }
+            Output::Respond { id, body } => self.responders.respond(id, body),
             Output::Refuse { id, is_busy } => {
-                if let Some(responder) = self.responders.remove(&id) {
-                    responder.refuse(match is_busy {
-                        true => Refusal::Busy,
-                        false => Refusal::Rejected,
-                    });
-                }
+                let refusal = match is_busy {
+                    true => Refusal::Busy,
+                    false => Refusal::Rejected,
+                };
+                self.responders.refuse(id, refusal);
             }
-            Output::Judge { token, verdict } => self.judge(token, verdict),
+            Output::Judge { token, verdict } => self.verdicts.settle(token, verdict),
             Output::Publish { topic, body } => self.publish(topic, body, work),
             Output::Ask {
                 id,
@@ -281,25 +272,18 @@ impl Driver<Content> for Hands {
 
 impl Hands {
     fn request(&mut self, protocol: Protocol, inbound: Inbound) -> Input {
-        let id = RequestId(self.next_id());
-        self.responders.insert(id, inbound.respond);
-        let origin = Origin {
-            peer: inbound.peer,
-            ip: inbound.ip,
-        };
+        let (id, origin, body) = self.responders.hold(inbound);
         Input::Request {
             id,
             protocol,
             origin,
-            body: inbound.body,
+            body,
         }
     }
 
     fn gossip(&mut self, topic: Topic, message: Gossip) -> Input {
-        let token = Token(self.next_id());
-        self.verdicts.insert(token, message.verdict);
         Input::Gossip {
-            token,
+            token: self.verdicts.hold(message.verdict),
             topic,
             body: message.data,
         }
@@ -313,17 +297,6 @@ impl Hands {
             head: chain.head.as_ref().map(|head| head.number),
             is_connected: chain.connected,
         })
-    }
-
-    fn judge(&mut self, token: Token, verdict: machine::Verdict) {
-        let Some(message) = self.verdicts.remove(&token) else {
-            return;
-        };
-        match verdict {
-            machine::Verdict::Accept => message.accept(),
-            machine::Verdict::Ignore => message.ignore(),
-            machine::Verdict::Reject => message.reject(),
-        }
     }
 
     fn publish(&self, topic: Topic, body: Vec<u8>, work: &mut Work<Input>) {
@@ -346,11 +319,6 @@ impl Hands {
                 SignedRecord::Presence(Signed::new(presence, &domain, key))
             }
         }
-    }
-
-    fn next_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
     }
 }
 

@@ -1,44 +1,34 @@
-//! Indexing from the chain, for every staked peer; and for those with the
-//! discovery role: signing heads, publishing entry batches, answering
-//! `/coliving/entries/1`.
+//! What the discovery role's facts and wishes are in this process: indexing from
+//! the chain, for every staked peer, and for those with the role the rest of it.
 //!
-//! The actor replays the chain from the deployment at each start. What is
-//! indexed already is passed over, and heads come out the same, so that nothing
-//! derived has to be saved beside the index. When a final block is undone, or
-//! the index fails, it replays likewise: what was right stays.
+//! The machine is [`gossip::discovery`]; it runs in a [`shell`].
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use gossip::heads::{CountedHead, FinalBlock, HeadBuilder};
-use gossip::message::EntriesRequest;
-use gossip::spread::{self, Event, HeldEntries, Spread};
+use gossip::discovery::{Config, Discovery, IndexFailure, Input, Note, Output, plan};
+use gossip::heads::CountedHead;
+use gossip::spread;
+use protocol::chain::{ChainBlock, ChainEvent};
 use protocol::codec;
-use protocol::entry::Entry;
-use protocol::id::{Hash32, Role};
-use protocol::records::{Head, SignedHead};
-use protocol::registry::{BlockRef, Registry, RegistryEvent};
-use protocol::signing::{Record, Signed};
-use protocol::time::UnixSeconds;
+use protocol::id::Role;
+use protocol::origin::RequestId;
+use protocol::records::Head;
+use protocol::registry::Registry;
+use protocol::signing::Signed;
+use storage::index::{Block, BlockEntry};
 use storage::tables::META;
 use tokio::sync::{mpsc, watch};
 
-use crate::chain::ChainEvent;
+use crate::chain::ChainStatus;
 use crate::context::Context;
-use crate::index::IndexTaskError;
-use crate::net::{Gossip, NetError, Protocol, Topic};
+use crate::index::{IndexHandle, IndexTaskError};
+use crate::net::{Gossip, Inbound, NetError, Protocol, Refusal, Responders, Topic, Verdicts};
+use crate::shell::{self, Driver, Work};
 use crate::store::StoreError;
 
-mod entries;
-mod feed;
 pub(crate) mod numbers;
-pub(crate) mod verdicts;
 
-use entries::Requests;
-use feed::IndexFeed;
 use numbers::Numbers;
-use verdicts::Verdicts;
 
 /// Starts to index from the chain.
 ///
@@ -46,500 +36,307 @@ use verdicts::Verdicts;
 ///
 /// [`NetError`] when another driver took the topics or the protocol.
 pub async fn spawn(context: &Context, roles: &[Role]) -> Result<(), NetError> {
-    let is_discovery = roles.contains(&Role::Discovery);
-    let requests = match is_discovery {
-        true => Some(context.net.serve(Protocol::Entries).await?),
-        false => None,
+    let signs_heads = roles.contains(&Role::Discovery);
+    let requests = match signs_heads {
+        true => context.net.serve(Protocol::Entries).await?,
+        // Closed: it brings nothing.
+        false => mpsc::channel(1).1,
     };
-    let (counted_in, counted) = watch::channel(stored_head(context));
-    let actor = Actor {
+    let config = Config {
+        spread: spread_config(context, true),
+        signs_heads,
+        confirmations: context.config.chain.confirmations,
+    };
+    let machine = Discovery::new(config, stored_head(context), context.clock.now());
+    let mut registry = context.chain.registry();
+    registry.mark_changed();
+    let mut status = context.chain.status();
+    status.mark_changed();
+    let hands = Hands {
         batches: context.net.subscribe(Topic::Entries).await?,
         heads: context.net.subscribe(Topic::Heads).await?,
-        chain: context.chain.subscribe_entries(context.contracts.start()),
-        registry_seen: context.chain.registry(),
-        is_discovery,
-        spread: new_spread(context),
+        // Closed until the machine wishes to follow the chain.
+        chain: mpsc::channel(1).1,
+        is_indexing: false,
+        requests,
+        registry,
+        status,
         verdicts: Verdicts::default(),
-        builder: HeadBuilder::default(),
-        registry: RegistryFold::default(),
-        recent: VecDeque::new(),
-        computed: BTreeMap::new(),
-        final_number: 0,
-        candidates: BTreeMap::new(),
-        skipped: None,
-        counted: counted_in,
-        own_head: None,
-        feed: IndexFeed::new(context),
+        responders: Responders::default(),
         numbers: Numbers::new(context),
         context: context.clone(),
     };
-    if let Some(requests) = requests {
-        let requests = Requests::new(context, requests, counted);
-        tokio::spawn(requests.run());
-    }
-    tokio::spawn(actor.run());
+    let (clock, stop) = (context.clock, context.stop.clone());
+    shell::spawn(machine, hands, clock, stop);
     Ok(())
 }
 
-fn new_spread(context: &Context) -> Spread {
-    Spread::new(
-        spread_config(context, true),
-        HeldEntries::default(),
-        context.clock.now(),
-    )
-}
-
-/// The limits of a [`Spread`] in production.
+/// The limits of a [`spread::Spread`] in production.
 pub(crate) fn spread_config(context: &Context, follows_chain: bool) -> spread::Config {
     spread::Config {
-        peer: context.peer,
-        domain: context.contracts.domain(),
         follows_chain,
         final_is_firm: context.config.chain.confirmations > 0,
-        rank_delay: Duration::from_millis(150),
-        gap_patience: Duration::from_secs(2),
+        ..spread::Config::new(context.peer, context.contracts.domain())
     }
 }
 
-struct Actor {
+struct Hands {
     context: Context,
-    is_discovery: bool,
     chain: mpsc::Receiver<ChainEvent>,
+    is_indexing: bool,
     batches: mpsc::Receiver<Gossip>,
     heads: mpsc::Receiver<Gossip>,
-    registry_seen: watch::Receiver<Arc<Registry>>,
-    spread: Spread,
+    requests: mpsc::Receiver<Inbound>,
+    registry: watch::Receiver<Arc<Registry>>,
+    status: watch::Receiver<ChainStatus>,
     verdicts: Verdicts,
-    builder: HeadBuilder,
-    registry: RegistryFold,
-    /// Blocks that are not final.
-    recent: VecDeque<RecentBlock>,
-    /// Struct hashes of the heads that this peer computed last, by number.
-    computed: BTreeMap<u64, Hash32>,
-    final_number: u64,
-    /// Counted heads of blocks that are not final here.
-    candidates: BTreeMap<u64, CountedHead>,
-    /// The newest head of a history that is being caught up with.
-    skipped: Option<(Head, UnixSeconds)>,
-    counted: watch::Sender<Option<CountedHead>>,
-    /// The newest head that this peer signed.
-    own_head: Option<SignedHead>,
-    feed: IndexFeed,
+    responders: Responders,
     numbers: Numbers,
 }
 
-struct RecentBlock {
-    block: BlockRef,
-    time: UnixSeconds,
-    entries: Vec<Entry>,
-    registry: Vec<RegistryEvent>,
-}
-
-/// The registry as of the last final block, with its root worked out on demand.
-#[derive(Default)]
-struct RegistryFold {
-    registry: Registry,
-    root: Option<Hash32>,
-}
-
-/// Why the feed does not go on.
-#[derive(Debug, thiserror::Error)]
-enum FeedError {
-    #[error(transparent)]
-    Index(#[from] IndexTaskError),
-    #[error(transparent)]
-    TooDeep(#[from] crate::chain::TooDeep),
-}
-
-impl Actor {
-    async fn run(mut self) {
-        let stop = self.context.stop.clone();
-        stop.run_until_cancelled(self.run_for_ever()).await;
-    }
-
-    async fn run_for_ever(&mut self) {
-        let mut retell = tokio::time::interval(RETELL_INTERVAL);
+impl Driver<Discovery> for Hands {
+    async fn next(&mut self) -> Option<Input> {
         let mut events = Vec::new();
-        self.handle_registry();
         // The branches are polled in random order: a chain that is caught up
         // with must not starve gossip.
-        loop {
-            self.drain().await;
-            let deadline = self.spread.poll_timeout();
-            tokio::select! {
-                count = self.chain.recv_many(&mut events, EVENTS_MAX) => {
-                    let fed = match count {
-                        // The feed ends after `TooDeep` only, or when the peer stops.
-                        0 => std::future::pending().await,
-                        _ => self.handle_chain_events(std::mem::take(&mut events)).await,
-                    };
-                    if let Err(error) = fed {
-                        self.recover(&error).await;
-                    }
-                }
-                Ok(()) = self.registry_seen.changed() => self.handle_registry(),
-                Some(message) = self.batches.recv() => self.handle_batch(message),
-                Some(message) = self.heads.recv() => self.handle_head(message),
-                _ = retell.tick() => self.handle_retell().await,
-                () = self.context.clock.sleep_until(deadline) => {
-                    self.spread.handle_timeout(self.context.clock.now());
-                }
+        let input = tokio::select! {
+            Ok(()) = self.registry.changed() => {
+                Input::Registry(self.registry.borrow_and_update().clone())
             }
-        }
-    }
-
-    fn handle_registry(&mut self) {
-        let registry = self.registry_seen.borrow_and_update().clone();
-        self.spread
-            .handle_registry(registry, self.context.clock.now());
-    }
-
-    fn handle_batch(&mut self, message: Gossip) {
-        let now = self.context.clock.now();
-        let token = self.verdicts.hold(message.verdict);
-        self.spread.handle_batch(&message.data, token, now);
-    }
-
-    fn handle_head(&mut self, message: Gossip) {
-        let now = self.context.clock.now();
-        let token = self.verdicts.hold(message.verdict);
-        self.spread.handle_head(&message.data, token, now);
-    }
-
-    /// Indexes the blocks of many events in one transaction, then goes through
-    /// the events.
-    async fn handle_chain_events(&mut self, events: Vec<ChainEvent>) -> Result<(), FeedError> {
-        let mut run = Vec::new();
-        for event in events {
-            match event {
-                ChainEvent::Rollback { to } => {
-                    self.handle_run(std::mem::take(&mut run)).await?;
-                    if self.handle_rollback(to).await? {
-                        // What follows comes again with the new subscription.
-                        return Ok(());
-                    }
-                }
-                ChainEvent::TooDeep(error) => {
-                    self.handle_run(std::mem::take(&mut run)).await?;
-                    return Err(error.into());
-                }
-                event => run.push(event),
+            Ok(()) = self.status.changed() => {
+                let head = self.status.borrow_and_update().head;
+                Input::Tip(head.map_or(0, |head| head.number))
             }
-        }
-        self.handle_run(run).await?;
-        self.context.index.set_fault(None);
-        Ok(())
-    }
-
-    /// Events without a rollback among them.
-    async fn handle_run(&mut self, run: Vec<ChainEvent>) -> Result<(), FeedError> {
-        self.feed.apply(&run).await?;
-        for event in run {
-            match event {
-                ChainEvent::Block {
-                    block,
-                    time,
-                    entries,
-                    registry,
-                    ..
-                } => self.recent.push_back(RecentBlock {
-                    block,
-                    time,
-                    entries,
-                    registry,
-                }),
-                ChainEvent::Final { block } => self.handle_final(block).await,
-                ChainEvent::Rollback { .. } | ChainEvent::TooDeep(_) => {}
+            // The feed ends after `TooDeep` only, or when the peer stops.
+            1.. = self.chain.recv_many(&mut events, EVENTS_MAX), if !self.is_indexing => {
+                Input::Chain(events)
             }
-        }
-        Ok(())
-    }
-
-    /// True when indexing starts over: a final block was undone.
-    async fn handle_rollback(&mut self, to: BlockRef) -> Result<bool, FeedError> {
-        self.feed.rollback(to.number).await?;
-        self.recent
-            .retain(|recent| recent.block.number <= to.number);
-        self.spread.handle_rollback(to.number);
-        if self.counted_number() > Some(to.number) {
-            self.forget_counted().await;
-        }
-        let is_final_undone = to.number < self.final_number;
-        if is_final_undone {
-            tracing::warn!(
-                to = to.number,
-                from = self.final_number,
-                "final blocks were undone; heads are computed again from the deployment"
-            );
-            self.start_over();
-        }
-        Ok(is_final_undone)
-    }
-
-    /// Replays the chain; what the index holds already is passed over.
-    fn start_over(&mut self) {
-        let context = &self.context;
-        self.chain = context.chain.subscribe_entries(context.contracts.start());
-        self.builder = HeadBuilder::default();
-        self.registry = RegistryFold::default();
-        self.recent.clear();
-        self.computed.clear();
-        self.final_number = 0;
-        self.candidates.clear();
-        self.skipped = None;
-        self.own_head = None;
-        self.spread = new_spread(context);
-        // Verdicts that are dropped say that the message is of no use.
-        self.verdicts = Verdicts::default();
-        self.handle_registry();
-    }
-
-    /// Says what is wrong, waits a little, and makes the index again if need be.
-    async fn recover(&mut self, error: &FeedError) {
-        tracing::error!(%error, "indexing has stopped; it starts over");
-        self.context.index.set_fault(Some(error.to_string()));
-        tokio::time::sleep(RECOVERY_PAUSE).await;
-        let is_lost = match error {
-            FeedError::Index(error) => error.asks_for_a_new_index(),
-            FeedError::TooDeep(_) => true,
+            Some(message) = self.batches.recv() => self.gossip(Topic::Entries, message),
+            Some(message) = self.heads.recv() => self.gossip(Topic::Heads, message),
+            Some(inbound) = self.requests.recv() => {
+                let (id, origin, body) = self.responders.hold(inbound);
+                Input::Request { id, origin, body }
+            }
+            else => return None,
         };
-        if is_lost && let Err(error) = self.context.index.clear().await {
-            tracing::error!(%error, "the index could not be cleared");
-        }
-        self.forget_counted().await;
-        self.start_over();
+        Some(input)
     }
 
-    async fn handle_final(&mut self, block: BlockRef) {
-        self.context.index.set_settled(block.number);
-        while let Some(recent) = self.recent.front() {
-            if recent.block.number > block.number {
-                return;
+    fn carry(&mut self, wish: Output, work: &mut Work<Input>) {
+        let index = self.context.index.clone();
+        match wish {
+            Output::Index(blocks) => {
+                let domain = self.context.contracts.action_domain();
+                work.in_order(async move {
+                    let done = apply(index, blocks, domain).await;
+                    Some(Input::Indexed(done.map_err(failure)))
+                });
             }
-            let Some(recent) = self.recent.pop_front() else {
-                return;
-            };
-            self.handle_final_block(recent).await;
-        }
-    }
-
-    async fn handle_final_block(&mut self, recent: RecentBlock) {
-        let now = self.context.clock.now();
-        let number = recent.block.number;
-        self.registry.apply(&recent.registry);
-        let head = self.builder.handle_final_block(&FinalBlock {
-            block: recent.block,
-            time: recent.time,
-            entries: recent.entries.iter().map(Entry::id).collect(),
-            registry_changed: !recent.registry.is_empty(),
-            registry_root: self.registry.root(),
-        });
-        self.spread
-            .handle_final_block(number, recent.block.hash, recent.time, recent.entries, now);
-        self.final_number = number;
-        self.compare(number, head.as_ref()).await;
-        if let Some(head) = head {
-            self.skipped = Some((head, recent.time));
-        }
-        if self.is_near_tip(number)
-            && let Some((head, time)) = self.skipped.take()
-        {
-            self.sign_head(head, time).await;
-        }
-    }
-
-    /// Heads of a long history are computed and left unsigned, except the last.
-    fn is_near_tip(&self, number: u64) -> bool {
-        let status = self.context.chain.status();
-        let tip = status.borrow().head.map_or(0, |head| head.number);
-        let margin = self.context.config.chain.confirmations + SIGNED_BEHIND_MAX;
-        number.saturating_add(margin) >= tip
-    }
-
-    /// Compares what this peer computed with what a majority signed.
-    async fn compare(&mut self, number: u64, head: Option<&Head>) {
-        let hash = head.map(Head::struct_hash);
-        if let Some(hash) = hash {
-            self.computed.insert(number, hash);
-            while self.computed.len() > COMPUTED_MAX {
-                self.computed.pop_first();
+            Output::Unindex { to } => work.in_order(async move {
+                let done = unindex(&index, to).await;
+                Some(Input::Indexed(done.map_err(failure)))
+            }),
+            Output::Clear => work.in_order(async move {
+                let done = index.clear().await;
+                Some(Input::Indexed(done.map_err(failure)))
+            }),
+            Output::Subscribe => {
+                let start = self.context.contracts.start();
+                self.chain = self.context.chain.subscribe_entries(start);
             }
-        }
-        let stored = self.counted.borrow().clone();
-        if let Some(stored) = stored
-            && stored.head.block_number == number
-            && hash != Some(stored.head.struct_hash())
-        {
-            self.forget_counted().await;
-        }
-        let later = self.candidates.split_off(&(number + 1));
-        for (_, candidate) in std::mem::replace(&mut self.candidates, later) {
-            self.handle_counted(candidate).await;
-        }
-    }
-
-    /// Persists a head before anybody sees it; publishes it when it is fresh.
-    async fn sign_head(&mut self, head: Head, time: UnixSeconds) {
-        let serves = self
-            .registry_seen
-            .borrow()
-            .has_role(&self.context.peer, Role::Discovery);
-        if !self.is_discovery || !serves {
-            return;
-        }
-        let head = Signed::new(head, &self.context.contracts.domain(), &self.context.key);
-        let claimed = head.clone();
-        let claim: Result<(), StoreError> = self
-            .context
-            .store
-            .write(move |tables| Ok(tables.claim_head(&claimed)?))
-            .await;
-        if let Err(error) = claim {
-            tracing::debug!(%error, "head left unsigned");
-            return;
-        }
-        let now = self.context.clock.now();
-        self.spread.handle_own_head(&head, now);
-        self.own_head = Some(head);
-        if now.unix().0.saturating_sub(time.0) <= FRESH_SECONDS_MAX {
-            self.tell_own_head().await;
-        }
-    }
-
-    /// Publishes the newest head of this peer.
-    async fn tell_own_head(&self) {
-        let Some(head) = &self.own_head else {
-            return;
-        };
-        let told = self
-            .context
-            .net
-            .publish(Topic::Heads, codec::to_bytes(head))
-            .await;
-        if let Err(error) = told {
-            tracing::debug!(%error, "head not published; it is told again");
-        }
-    }
-
-    /// Tells the newest head again while it has no majority: signatures that were
-    /// made while nobody listened are not lost.
-    async fn handle_retell(&self) {
-        let own = self.own_head.as_ref().map(|head| head.record.block_number);
-        if own > self.counted_number() {
-            self.tell_own_head().await;
-        }
-    }
-
-    async fn drain(&mut self) {
-        self.numbers.batches_held(self.spread.held_count());
-        while let Some((token, verdict)) = self.spread.poll_verdict() {
-            self.verdicts.settle(token, verdict);
-        }
-        while let Some(transmit) = self.spread.poll_transmit() {
-            if let Err(error) = self
-                .context
-                .net
-                .publish(Topic::Entries, transmit.data)
-                .await
-            {
-                tracing::debug!(%error, "entry batch not published");
+            Output::Settled(number) => index.set_settled(number),
+            Output::Fault(fault) => {
+                if let Some(error) = &fault {
+                    tracing::error!(%error, "indexing has stopped; it starts over");
+                }
+                index.set_fault(fault);
             }
-        }
-        while let Some(event) = self.spread.poll_event() {
-            self.handle_event(event).await;
-        }
-    }
-
-    async fn handle_event(&mut self, event: Event) {
-        match event {
-            Event::Counted(counted) => self.handle_counted(counted).await,
-            Event::Contradiction {
-                signer,
-                block_number,
+            Output::Sign(head) => self.sign(head, work),
+            Output::Keep(counted) => self.keep(counted, work),
+            Output::Publish { topic, body } => {
+                let net = self.context.net.clone();
+                work.beside(async move {
+                    if let Err(error) = net.publish(topic, body).await {
+                        tracing::debug!(?topic, %error, "not published");
+                    }
+                    None
+                });
+            }
+            Output::Judge { token, verdict } => self.verdicts.settle(token, verdict),
+            Output::Read {
+                id,
+                sequences,
+                limit,
             } => {
-                tracing::warn!(%signer, block_number, "a discovery peer signed two heads of one number");
+                work.beside(async move {
+                    let read = tokio::task::spawn_blocking(move || {
+                        Ok::<_, IndexTaskError>(index.snapshot()?.entries(sequences, limit)?)
+                    });
+                    let entries = match read.await {
+                        Ok(Ok(entries)) => Some(entries),
+                        Ok(Err(error)) => {
+                            tracing::warn!(%error, "entries could not be read");
+                            None
+                        }
+                        Err(_) => None,
+                    };
+                    Some(Input::Read { id, entries })
+                });
             }
-            Event::Entries { .. }
-            | Event::Fetch { .. }
-            | Event::Diverged { .. }
-            | Event::Liar { .. } => {
-                unreachable!("a peer that follows the chain fetches no entries")
-            }
+            Output::Respond { id, body } => self.responders.respond(id, body),
+            Output::Refuse { id } => self.refuse(id),
+            Output::Note(note) => log(&note),
         }
     }
 
-    /// Takes a counted head that is what this peer computed: it has the entries.
-    async fn handle_counted(&mut self, counted: CountedHead) {
-        let number = counted.head.block_number;
-        if number > self.final_number {
-            self.candidates.insert(number, counted);
-            while self.candidates.len() > CANDIDATES_MAX {
-                self.candidates.pop_last();
-            }
-            return;
-        }
-        match self.computed.get(&number) {
-            Some(hash) if *hash == counted.head.struct_hash() => {}
-            Some(_) => {
-                tracing::error!(
-                    number,
-                    "a majority signed another head than this peer computes; compare the chain's endpoint with others"
-                );
-                return;
-            }
-            None => return,
-        }
-        let known = self.counted.borrow().as_ref().map(|known| known.head);
-        if known.is_some_and(|known| known.block_number > number) {
-            return;
-        }
-        self.numbers.counted(number);
-        self.counted.send_replace(Some(counted.clone()));
-        if known == Some(counted.head) {
-            // One more signature is not worth a write.
-            return;
-        }
-        let bytes = codec::to_bytes(&counted);
-        let kept: Result<(), StoreError> = self
-            .context
-            .store
-            .write(move |tables| Ok(tables.put(META, &COUNTED_HEAD.to_owned(), &bytes.into())?))
-            .await;
-        if let Err(error) = kept {
-            tracing::warn!(%error, "the counted head was not kept");
-        }
-    }
-
-    fn counted_number(&self) -> Option<u64> {
-        let counted = self.counted.borrow();
-        counted.as_ref().map(|counted| counted.head.block_number)
-    }
-
-    /// Serves no more what lies on an abandoned fork.
-    async fn forget_counted(&mut self) {
-        self.counted.send_replace(None);
-        let removed: Result<bool, StoreError> = self
-            .context
-            .store
-            .write(move |tables| Ok(tables.remove(META, &COUNTED_HEAD.to_owned())?))
-            .await;
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the counted head was not removed");
+    fn observe(&mut self, machine: &Discovery) {
+        self.is_indexing = machine.is_indexing();
+        self.numbers.batches_held(machine.held_count());
+        if let Some(counted) = machine.counted() {
+            self.numbers.counted(counted.head.block_number);
         }
     }
 }
 
-impl RegistryFold {
-    fn apply(&mut self, events: &[RegistryEvent]) {
-        for event in events {
-            self.registry.apply(event);
-            self.root = None;
+impl Hands {
+    fn gossip(&mut self, topic: Topic, message: Gossip) -> Input {
+        Input::Gossip {
+            token: self.verdicts.hold(message.verdict),
+            topic,
+            body: message.data,
         }
     }
 
-    fn root(&mut self) -> Hash32 {
-        *self.root.get_or_insert_with(|| self.registry.root())
+    fn refuse(&mut self, id: RequestId) {
+        tracing::debug!("a request for entries is left without an answer");
+        self.responders.refuse(id, Refusal::Rejected);
     }
+
+    /// Persists a head before anybody sees it.
+    fn sign(&self, head: Head, work: &mut Work<Input>) {
+        let number = head.block_number;
+        let domain = self.context.contracts.domain();
+        let signed = Signed::new(head, &domain, &self.context.key);
+        let store = self.context.store.clone();
+        work.in_order(async move {
+            let claimed = signed.clone();
+            let claim: Result<(), StoreError> = store
+                .write(move |tables| Ok(tables.claim_head(&claimed)?))
+                .await;
+            Some(match claim {
+                Ok(()) => Input::Signed(Box::new(signed)),
+                Err(error) => {
+                    tracing::debug!(%error, "head left unsigned");
+                    Input::Unsigned { number }
+                }
+            })
+        });
+    }
+
+    fn keep(&self, counted: Option<Box<CountedHead>>, work: &mut Work<Input>) {
+        let store = self.context.store.clone();
+        work.in_order(async move {
+            let key = COUNTED_HEAD.to_owned();
+            let kept: Result<(), StoreError> = store
+                .write(move |tables| {
+                    match counted {
+                        Some(counted) => {
+                            tables.put(META, &key, &codec::to_bytes(&*counted).into())?;
+                        }
+                        None => {
+                            tables.remove(META, &key)?;
+                        }
+                    }
+                    Ok(())
+                })
+                .await;
+            if let Err(error) = kept {
+                tracing::warn!(%error, "the counted head was not kept");
+            }
+            None
+        });
+    }
+}
+
+/// Indexes the blocks in one transaction, as [`plan`] says.
+async fn apply(
+    index: IndexHandle,
+    run: Vec<Arc<ChainBlock>>,
+    domain: protocol::action::ActionDomain,
+) -> Result<(), IndexTaskError> {
+    let reader = index.clone();
+    // Recovering signers keeps a core busy.
+    let planned = tokio::task::spawn_blocking(move || {
+        let snapshot = reader.snapshot()?;
+        let cursor = snapshot.cursor()?.map(|cursor| cursor.number);
+        let known = |number| {
+            let block = snapshot.block(number)?;
+            Ok::<_, IndexTaskError>(block.map(|block| block.hash))
+        };
+        let plan = plan(&run, cursor, known)?;
+        let blocks = plan.blocks.iter();
+        let blocks: Vec<Block> = blocks.map(|block| recovered(block, &domain)).collect();
+        Ok::<_, IndexTaskError>((plan.rollback, blocks))
+    });
+    let (rollback, blocks) = planned.await.map_err(|_| IndexTaskError::Stopped)??;
+    if let Some(to) = rollback {
+        index.rollback(to).await?;
+    }
+    if !blocks.is_empty() {
+        index.apply(blocks).await?;
+    }
+    Ok(())
+}
+
+fn recovered(block: &ChainBlock, domain: &protocol::action::ActionDomain) -> Block {
+    let entries = block.entries.iter().cloned();
+    Block {
+        number: block.block.number,
+        hash: block.block.hash,
+        parent: Some(block.parent),
+        time: block.time,
+        entries: entries
+            .map(|entry| BlockEntry::recover(entry, domain))
+            .collect(),
+    }
+}
+
+async fn unindex(index: &IndexHandle, to: u64) -> Result<(), IndexTaskError> {
+    let cursor = index.height().borrow().block_number;
+    if cursor > to {
+        index.rollback(to).await?;
+    }
+    Ok(())
+}
+
+/// What a machine is told of an error of the index.
+pub(crate) fn failure(error: IndexTaskError) -> IndexFailure {
+    IndexFailure {
+        reason: error.to_string(),
+        is_lost: error.asks_for_a_new_index(),
+    }
+}
+
+fn log(note: &Note) {
+    match note {
+        Note::Contradiction {
+            signer,
+            block_number,
+        } => log_contradiction(signer, *block_number),
+        Note::FinalUndone { to, from } => tracing::warn!(
+            to,
+            from,
+            "final blocks were undone; heads are computed again from the deployment"
+        ),
+        Note::MajorityDiffers { block_number } => tracing::error!(
+            number = block_number,
+            "a majority signed another head than this peer computes; compare the chain's endpoint with others"
+        ),
+    }
+}
+
+pub(crate) fn log_contradiction(signer: &protocol::id::Address, block_number: u64) {
+    tracing::warn!(%signer, block_number, "a discovery peer signed two heads of one number");
 }
 
 fn stored_head(context: &Context) -> Option<CountedHead> {
@@ -550,31 +347,8 @@ fn stored_head(context: &Context) -> Option<CountedHead> {
     codec::from_bytes("counted head", &bytes, bytes.len()).ok()
 }
 
-/// Asks a discovery peer for the entries after those that are held.
-pub(crate) fn request(from_count: u64, after: Option<u64>) -> Vec<u8> {
-    codec::to_bytes(&EntriesRequest { from_count, after })
-}
-
-/// Heads of older blocks are history: they are told only when they lack a majority.
-const FRESH_SECONDS_MAX: u64 = 300;
-
-/// Pause between two announcements of a head that lacks a majority.
-const RETELL_INTERVAL: Duration = Duration::from_secs(20);
-
-/// Events of the chain that are handled together.
+/// Events of the chain that are handled together: a step of the index.
 const EVENTS_MAX: usize = 256;
-
-/// Heads of blocks this far behind the chain's newest final one are signed.
-const SIGNED_BEHIND_MAX: u64 = 64;
-
-/// Own heads that counted ones are compared with.
-const COMPUTED_MAX: usize = 4096;
-
-/// Counted heads that wait for the own chain.
-const CANDIDATES_MAX: usize = 64;
-
-/// Pause before indexing starts over after an error.
-const RECOVERY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where the newest counted head is kept.
 const COUNTED_HEAD: &str = "counted_head";

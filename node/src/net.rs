@@ -26,6 +26,7 @@ pub use error::{NetError, PublishError, Refusal, RequestError, StartError};
 pub use identity::{address_of, peer_id, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
 pub use message::{Gossip, Inbound, LocalPeer, NetEvent, PeerInfo, Responder, Verdict};
+pub(crate) use open::{Responders, Verdicts};
 pub use protocol::wire::{Protocol, Topic};
 
 mod actor;
@@ -37,6 +38,7 @@ mod identity;
 mod message;
 mod multiaddr;
 mod names;
+mod open;
 mod swarm;
 
 /// Talks to the network task; cheap to clone.

@@ -12,6 +12,7 @@ pub mod follower;
 pub mod history;
 pub mod inclusion;
 pub mod json;
+pub mod news;
 pub mod revert;
 
 pub use artifacts::{Artifact, ContractKind, artifact};
@@ -20,6 +21,7 @@ pub use events::{LogError, Skipped, entries_from_logs, entry_from_logs, registry
 pub use follower::{Cursor, Follower, FollowerConfig};
 pub use history::RegistryHistory;
 pub use json::{BlockHeader, JsonError, Log};
+pub use news::{ChainBlock, ChainEvent};
 pub use revert::{Revert, explain_revert};
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ pub trait Machine {
 
 /// Gives an enum of inputs the list of its names, and each input its own. The
 /// compiler sees to it that none is left out.
+#[macro_export]
 macro_rules! name_inputs {
     ($inputs:ident $(<$owner:ident>)?: $($name:ident),+ $(,)?) => {
         impl $(<$owner>)? $inputs $(<$owner>)? {
@@ -63,4 +64,4 @@ macro_rules! name_inputs {
     };
 }
 
-pub(crate) use name_inputs;
+pub use name_inputs;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cid::Cid;
 use protocol::action::{ActionDomain, SignedAction};
+use protocol::chain::{BlockHeader, ChainBlock};
 use protocol::content::repair::Place;
 use protocol::entry::{Entry, EntryId, Position, sha256};
 use protocol::id::{Address, Hash32, OperatorNumber, UserId};
@@ -53,17 +54,34 @@ pub struct Block {
     pub final_at: Moment,
     /// What was executed.
     pub txs: Vec<Mined>,
-    /// The entries in log order.
-    pub entries: Vec<Entry>,
-    /// Their ids.
+    /// As those who follow the chain are told of it.
+    pub told: Arc<ChainBlock>,
+    /// The ids of its entries.
     pub ids: Vec<EntryId>,
-    /// True when a registry event is in it.
-    pub registry_changed: bool,
     /// The registry after it.
     pub registry: Arc<RegistryAt>,
     /// The right edge of the tree of entries before it; set when it is final.
     pub peaks_before: Peaks,
-    registry_events: Vec<RegistryEvent>,
+}
+
+impl Block {
+    /// As a header.
+    #[must_use]
+    pub fn header(&self) -> BlockHeader {
+        BlockHeader {
+            number: self.number,
+            hash: self.hash,
+            parent: self.told.parent,
+            time: self.time,
+            base_fee: None,
+        }
+    }
+
+    /// The entries in log order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.told.entries
+    }
 }
 
 /// A transaction that waits.
@@ -178,28 +196,38 @@ impl Chain {
         self.confirmations
     }
 
-    /// A chain whose first block holds the genesis registry.
+    /// A chain whose first block holds the registry's first events.
     #[must_use]
     pub fn new(
         actions: ActionDomain,
-        registry: Registry,
+        events: Vec<RegistryEvent>,
         users: BTreeMap<UserId, Address>,
         confirmations: u64,
         now: Moment,
         rng: Rng,
     ) -> Self {
+        let mut registry = Registry::default();
+        events.iter().for_each(|event| registry.apply(event));
+        let told = ChainBlock {
+            block: BlockRef {
+                number: 0,
+                hash: sha256(b"genesis"),
+            },
+            parent: Hash32::ZERO,
+            time: now.unix(),
+            entries: Vec::new(),
+            registry: events,
+        };
         let genesis = Block {
             number: 0,
-            hash: sha256(b"genesis"),
-            time: now.unix(),
+            hash: told.block.hash,
+            time: told.time,
             final_at: now,
             txs: Vec::new(),
-            entries: Vec::new(),
+            told: Arc::new(told),
             ids: Vec::new(),
-            registry_changed: true,
             registry: RegistryAt::new(registry),
             peaks_before: Peaks::default(),
-            registry_events: Vec::new(),
         };
         Self {
             actions,
@@ -270,19 +298,25 @@ impl Chain {
             }
         }
         let events = std::mem::take(&mut self.registry_queue);
-        let registry = self.registry_after(&events, BlockRef { number, hash });
+        let block = BlockRef { number, hash };
+        let registry = self.registry_after(&events, block);
+        let told = ChainBlock {
+            block,
+            parent: self.tip().hash,
+            time,
+            entries,
+            registry: events,
+        };
         self.blocks.push(Block {
             number,
             hash,
             time,
             final_at: Moment::ZERO,
             txs,
-            ids: entries.iter().map(Entry::id).collect(),
-            entries,
-            registry_changed: !events.is_empty(),
+            ids: told.entries.iter().map(Entry::id).collect(),
+            told: Arc::new(told),
             registry,
             peaks_before: Peaks::default(),
-            registry_events: events,
         });
         self.finalize(now);
     }
@@ -342,7 +376,7 @@ impl Chain {
             block.final_at = now;
             block.peaks_before = peaks.clone();
             block.ids.iter().for_each(|id| peaks.push(&id.0));
-            self.entries.extend(block.entries.iter().cloned());
+            self.entries.extend(block.entries().iter().cloned());
             for mined in &block.txs {
                 if let Some(digest) = mined.digest {
                     *self.paid.entry((digest, mined.tx.wallet)).or_default() += 1;
@@ -384,7 +418,8 @@ impl Chain {
                     self.mempool.push(mined.tx);
                 }
             }
-            let later = std::mem::replace(&mut self.registry_queue, block.registry_events);
+            let undone = block.told.registry.clone();
+            let later = std::mem::replace(&mut self.registry_queue, undone);
             self.registry_queue.extend(later);
         }
     }

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
-use gossip::spread::{self, HeldEntries, Spread, Token, Verdict};
+use gossip::catch_up;
+use gossip::discovery::{self as discovery_role, Discovery};
 use protocol::author;
 use protocol::content::repair::RootFacts;
 use protocol::content::{AskId, Content, Input, Purpose};
 use protocol::id::{Address, Hash32};
-use protocol::machine::Machine as _;
+use protocol::machine::{Machine as _, Token, Verdict};
 use protocol::origin::RequestId;
 use protocol::signing::SigningKey;
 use protocol::time::Moment;
-use protocol::wire::Protocol as Known;
 
 use crate::chain::RegistryAt;
 use crate::engine::digest64;
@@ -31,6 +31,7 @@ mod content;
 mod discovery;
 mod disk;
 mod exchange;
+mod feed;
 mod identity;
 mod light;
 mod vault;
@@ -41,6 +42,7 @@ pub use disk::{Disk, Wish};
 
 use adversary::Adversary;
 use exchange::Exchange;
+use feed::Feed;
 use identity::Identity;
 use light::Light;
 use vault::Resident;
@@ -75,13 +77,17 @@ pub struct Host {
     seen: HashMap<u64, Moment>,
     tokens: BTreeMap<Token, Gossiped>,
     next_token: u64,
-    pending: BTreeMap<u64, (Address, Pending)>,
+    pending: BTreeMap<u64, Pending>,
     wake_at: Option<Moment>,
-    spread: Spread,
+    discovery: Option<Discovery>,
+    /// Follows the chain; staked peers.
+    feed: Feed,
     exchange: Exchange,
     content: Option<Content>,
     /// Who waits for the content role's answers.
     asked: BTreeMap<RequestId, u32>,
+    /// Who waits for entries.
+    asked_entries: BTreeMap<RequestId, u32>,
     /// What the content role fetches, with the bytes that it expects.
     fetching: BTreeMap<(Cid, Purpose), u64>,
     identity: Option<Identity>,
@@ -121,8 +127,7 @@ enum Pending {
     Content(AskId),
     /// Nothing depends on it.
     Told,
-    Entries,
-    Registry,
+    Entries(catch_up::AskId),
     Vault(protocol::vault::AskId),
     Repeated,
 }
@@ -134,7 +139,6 @@ impl Host {
         let address = character.key.address();
         let registry = Arc::clone(&ctx.chain.block(0).expect("there is a genesis").registry);
         let disk = Disk::default();
-        let spread = new_spread(address, character.is_staked, &disk, ctx);
         Self {
             idx: character.idx,
             address,
@@ -154,10 +158,12 @@ impl Host {
             next_token: 0,
             pending: BTreeMap::new(),
             wake_at: None,
-            spread,
+            discovery: None,
+            feed: Feed::default(),
             exchange: Exchange::new(address, character.is_staked),
             content: None,
             asked: BTreeMap::new(),
+            asked_entries: BTreeMap::new(),
             fetching: BTreeMap::new(),
             identity: None,
             light: None,
@@ -174,21 +180,19 @@ impl Host {
         ctx.up[self.idx as usize] = true;
         self.life += 1;
         self.started = ctx.now;
-        let block = self.disk.chain_block;
-        let block = ctx.chain.block(block).expect("the disk follows the chain");
-        self.registry = Arc::clone(&block.registry);
-        self.spread = new_spread(self.address, self.is_staked, &self.disk, ctx);
-        self.spread
-            .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
+        self.registry = ctx.registry();
         self.exchange = Exchange::new(self.address, self.is_staked);
         if self.is_staked {
+            self.start_discovery(ctx);
             self.start_content(ctx);
             self.identity = Some(Identity::new(self.address, &self.disk, ctx));
             ctx.local(self, Duration::ZERO, Local::Chain);
         } else {
             self.light = Some(Light::new(self.address, &self.disk, ctx));
             self.resident = Some(Resident::new(ctx));
+            self.note_registry(ctx);
             self.start_light(ctx);
+            ctx.local(self, Duration::ZERO, Local::Connected);
         }
         self.start_adversary(ctx);
         self.finish(ctx);
@@ -204,9 +208,12 @@ impl Host {
         self.pending.clear();
         self.wake_at = None;
         self.content = None;
+        self.discovery = None;
+        self.feed = Feed::default();
         self.lost.clear();
         self.released.clear();
         self.asked.clear();
+        self.asked_entries.clear();
         self.fetching.clear();
         self.identity = None;
         self.light = None;
@@ -226,8 +233,8 @@ impl Host {
                 self.handle_request(from, id, protocol, &data, ctx);
             }
             Message::Response { id, data } => {
-                if let Some((peer, pending)) = self.pending.remove(&id) {
-                    self.handle_answer(peer, pending, data, ctx);
+                if let Some(pending) = self.pending.remove(&id) {
+                    self.handle_answer(pending, data, ctx);
                 }
             }
         }
@@ -239,16 +246,21 @@ impl Host {
         match local {
             Local::Wake => self.handle_wake(ctx),
             Local::Timeout(id) => {
-                if let Some((peer, pending)) = self.pending.remove(&id) {
-                    self.handle_answer(peer, pending, None, ctx);
+                if let Some(pending) = self.pending.remove(&id) {
+                    self.handle_answer(pending, None, ctx);
                 }
             }
             Local::Chain => self.handle_chain(ctx),
+            Local::Rpc(request) => self.answer_rpc(request, ctx),
+            Local::Index(step) => self.index_step(step, ctx),
+            Local::Sign(head) => self.sign_head(*head, ctx),
+            Local::Apply(part) => self.apply_part(*part, ctx),
             Local::Content(input) => self.tell_content(*input, ctx),
             Local::Write(id, rows) => self.write_rows(id, rows, ctx),
             Local::Connected => {
                 self.note_connected(ctx);
                 self.tell_author(author::Input::Connected, ctx);
+                self.note_discovery_connected(ctx);
             }
             Local::Impatient(root) => self.lose_patience(root, ctx),
             Local::Scrub(root) => self.scrub(&root, ctx),
@@ -327,8 +339,16 @@ impl Host {
             },
         );
         match topic {
-            Topic::Entries => self.spread.handle_batch(&data, token, ctx.now),
-            Topic::Heads => self.spread.handle_head(&data, token, ctx.now),
+            Topic::Entries | Topic::Heads => {
+                let body = data;
+                match self.is_staked {
+                    true => self
+                        .tell_discovery(discovery_role::Input::Gossip { token, topic, body }, ctx),
+                    false => {
+                        self.tell_catch_up(catch_up::Input::Gossip { token, topic, body }, ctx);
+                    }
+                }
+            }
             Topic::Presence | Topic::Pages => {
                 let body = data;
                 self.tell_content(Input::Gossip { token, topic, body }, ctx);
@@ -390,15 +410,15 @@ impl Host {
     fn request(
         &mut self,
         to: Address,
-        protocol: impl Into<Protocol>,
+        protocol: Protocol,
         data: impl Into<Bytes>,
         pending: Pending,
         ctx: &mut Ctx,
     ) {
         let id = ctx.next_id();
-        self.pending.insert(id, (to, pending));
+        self.pending.insert(id, pending);
         if let Some(idx) = ctx.peer(&to) {
-            let (protocol, data) = (protocol.into(), data.into());
+            let data = data.into();
             ctx.send(self.idx, idx, Message::Request { id, protocol, data });
         }
         ctx.local(self, REQUEST_TIMEOUT, Local::Timeout(id));
@@ -431,40 +451,29 @@ impl Host {
         data: &Bytes,
         ctx: &mut Ctx,
     ) {
-        if let Protocol::Known(protocol) = protocol
-            && self.answer_falsely(from, id, protocol, ctx)
-        {
+        if self.answer_falsely(from, id, protocol, ctx) {
             return;
         }
         match protocol {
-            Protocol::Known(protocol @ (Known::Publish | Known::Leases)) => {
+            Protocol::Publish | Protocol::Leases => {
                 self.handle_content_request(from, id, protocol, data, ctx);
             }
-            Protocol::Known(Known::Blocks) => self.handle_block_request(from, id, data, ctx),
-            Protocol::Known(Known::Entries) => self.handle_entries_request(from, id, data, ctx),
-            Protocol::Known(protocol @ (Known::Vault | Known::Relayer)) => {
+            Protocol::Blocks => self.handle_block_request(from, id, data, ctx),
+            Protocol::Entries => self.handle_entries_request(from, id, data, ctx),
+            Protocol::Vault | Protocol::Relayer => {
                 self.handle_identity_request(from, id, protocol, data, ctx);
-            }
-            Protocol::Registry => {
-                let number = self.disk.chain_block.to_le_bytes();
-                self.respond(from, id, number.to_vec(), ctx);
             }
         }
     }
 
-    fn handle_answer(
-        &mut self,
-        peer: Address,
-        pending: Pending,
-        data: Option<Bytes>,
-        ctx: &mut Ctx,
-    ) {
+    fn handle_answer(&mut self, pending: Pending, data: Option<Bytes>, ctx: &mut Ctx) {
         match pending {
             Pending::Author(id) => self.handle_author_answer(id, data, ctx),
             Pending::Blocks(id, asked) => self.handle_blocks(id, asked, data, ctx),
             Pending::Content(id) => self.tell_content(Input::Answer { id, body: data }, ctx),
-            Pending::Entries => self.handle_entries(peer, data, ctx),
-            Pending::Registry => self.handle_registry(data, ctx),
+            Pending::Entries(id) => {
+                self.tell_catch_up(catch_up::Input::Answered { id, body: data }, ctx);
+            }
             Pending::Vault(id) => self.handle_vault_answer(id, data, ctx),
             Pending::Told | Pending::Repeated => {}
         }
@@ -476,9 +485,7 @@ impl Host {
             return;
         }
         self.wake_at = None;
-        if is_due(self.spread.poll_timeout(), now) {
-            self.spread.handle_timeout(now);
-        }
+        self.wake_discovery(ctx);
         self.exchange.handle_timeout(now);
         self.wake_content(ctx);
         self.wake_identity(ctx);
@@ -493,7 +500,7 @@ impl Host {
         }
         // Draining one machine may feed another; each round has less to do.
         for _ in 0..DRAIN_ROUNDS_MAX {
-            let moved = self.drain_spread(ctx)
+            let moved = self.drain_discovery(ctx)
                 | self.drain_exchange(ctx)
                 | self.drain_content(ctx)
                 | self.drain_identity(ctx)
@@ -506,26 +513,9 @@ impl Host {
         self.sleep(ctx);
     }
 
-    fn drain_spread(&mut self, ctx: &mut Ctx) -> bool {
-        let mut moved = false;
-        while let Some((token, verdict)) = self.spread.poll_verdict() {
-            moved = true;
-            self.decide(token, verdict, ctx);
-        }
-        while let Some(transmit) = self.spread.poll_transmit() {
-            moved = true;
-            self.gossip(Topic::Entries, transmit.data, ctx);
-        }
-        while let Some(event) = self.spread.poll_event() {
-            moved = true;
-            self.handle_spread_event(event, ctx);
-        }
-        moved
-    }
-
     fn sleep(&mut self, ctx: &mut Ctx) {
         let deadlines = [
-            self.spread.poll_timeout().map(|(at, _)| at),
+            self.discovery_deadline(),
             self.exchange.deadline(),
             self.content
                 .as_ref()
@@ -552,24 +542,6 @@ impl Host {
             size: proof.size,
         })
     }
-}
-
-fn new_spread(peer: Address, follows_chain: bool, disk: &Disk, ctx: &Ctx) -> Spread {
-    let config = spread::Config {
-        peer,
-        domain: ctx.params.domain,
-        follows_chain,
-        final_is_firm: true,
-        rank_delay: Duration::from_millis(150),
-        gap_patience: Duration::from_secs(2),
-    };
-    let held = HeldEntries {
-        peaks: disk.peaks.clone(),
-        block_number: disk.followed_block,
-        sequence: disk.sequence,
-        head_number_min: 0,
-    };
-    Spread::new(config, held, ctx.now)
 }
 
 fn is_due(deadline: Option<(Moment, &'static str)>, now: Moment) -> bool {

@@ -117,6 +117,8 @@ pub struct Faults {
     pub partitions: usize,
     /// Blocks that go bad on a disk.
     pub rotten_blocks: usize,
+    /// Peers whose index cannot be written for a moment, or is damaged.
+    pub index_failures: usize,
     /// Reorganisations of the chain.
     pub reorganisations: usize,
     /// Outages of the chain's endpoints.

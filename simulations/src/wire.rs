@@ -1,8 +1,7 @@
 //! What the simulated peers say to each other: production bytes in thin frames.
 
 use bytes::Bytes;
-use protocol::wire;
-pub use protocol::wire::Topic;
+pub use protocol::wire::{Protocol, Topic};
 
 use crate::engine::digest64;
 
@@ -34,31 +33,6 @@ pub enum Message {
         /// The encoded answer.
         data: Option<Bytes>,
     },
-}
-
-/// What a question is about: the protocols of the product, and one of the
-/// simulation's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// Spoken between the product's peers.
-    Known(wire::Protocol),
-    /// The registry at the last final block; a light peer's endpoint.
-    Registry,
-}
-
-impl From<wire::Protocol> for Protocol {
-    fn from(protocol: wire::Protocol) -> Self {
-        Self::Known(protocol)
-    }
-}
-
-impl Protocol {
-    fn idx(self) -> usize {
-        match self {
-            Self::Known(protocol) => protocol.idx(),
-            Self::Registry => wire::Protocol::ALL.len(),
-        }
-    }
 }
 
 impl Message {

@@ -8,16 +8,19 @@ use bytes::Bytes;
 use cid::Cid;
 use protocol::action::ActionDomain;
 use protocol::author::{Change, WriteId};
+use protocol::chain::{ChainBlock, follower};
 use protocol::content::{Input, PersistId, Row as ContentRow};
+use protocol::entry::Entry;
 use protocol::id::{Address, Hash32, Role};
 use protocol::identity;
+use protocol::merkle::Peaks;
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
-use protocol::records::SignedLease;
+use protocol::records::{Head, SignedLease};
 use protocol::signing::Domain;
 use protocol::time::Moment;
 use protocol::vault::ReplicaOutput;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, RegistryAt};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, TraceHash, TraceRecord};
 use crate::host::Host;
@@ -143,6 +146,14 @@ pub enum Local {
     Timeout(u64),
     /// The chain has news.
     Chain,
+    /// The chain's endpoint answers.
+    Rpc(follower::Request),
+    /// The index has done a step.
+    Index(IndexStep),
+    /// A head's claim is durable.
+    Sign(Box<Head>),
+    /// A light peer's index takes entries in.
+    Apply(Box<Part>),
     /// The content role's disk or index answers.
     Content(Box<Input>),
     /// Rows of the content role reach the disk.
@@ -173,6 +184,28 @@ pub enum Local {
     Stored(WriteId, Vec<Change>),
 }
 
+/// What the index of a peer that follows the chain does next.
+#[derive(Debug)]
+pub enum IndexStep {
+    /// Takes these blocks in.
+    Apply(Vec<Arc<ChainBlock>>),
+    /// Takes back what is above this block.
+    Unindex(u64),
+    /// Becomes empty.
+    Clear,
+}
+
+/// Entries that a light peer's index takes in.
+#[derive(Debug)]
+pub struct Part {
+    /// In chain order.
+    pub entries: Vec<Entry>,
+    /// The head that covers them.
+    pub head: Head,
+    /// The tree's right edge after them.
+    pub peaks: Peaks,
+}
+
 /// A submission to a relayer.
 #[derive(Debug)]
 pub struct Ask {
@@ -194,6 +227,13 @@ pub struct Progress {
 }
 
 impl Ctx {
+    /// The registry at the last final block.
+    #[must_use]
+    pub fn registry(&self) -> Arc<RegistryAt> {
+        let last = self.chain.block(self.chain.finalized());
+        Arc::clone(&last.unwrap_or_else(|| self.chain.tip()).registry)
+    }
+
     /// Puts a message on the network.
     pub fn send(&mut self, from: u32, to: u32, message: Message) {
         if let Some(at) = self.net.send(from, to, message.len(), self.now) {
@@ -545,6 +585,10 @@ fn local_kind(local: &Local) -> u8 {
         Local::Wake => 40,
         Local::Timeout(_) => 41,
         Local::Chain => 42,
+        Local::Rpc(_) => 58,
+        Local::Index(_) => 59,
+        Local::Sign(_) => 60,
+        Local::Apply(_) => 61,
         Local::Content(_) => 43,
         Local::Write(..) => 52,
         Local::Connected => 53,

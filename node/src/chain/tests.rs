@@ -7,7 +7,7 @@ use ethers_core::utils::rlp::Rlp;
 use protocol::action::Action;
 use protocol::amount::Dgc;
 use protocol::chain::{ContractKind, calls};
-use protocol::entry::EntryId;
+use protocol::entry::{Entry, EntryId};
 use protocol::id::{EntityId, OperatorNumber, Role, ServiceId, UserId, Zone};
 use protocol::records::{
     Attestation, Confirm, Endpoint, Head, Iv, Lease, PendingAction, Presence, Reply, VaultRecord,
@@ -86,19 +86,15 @@ struct Replica {
 impl Replica {
     fn apply(&mut self, event: ChainEvent) {
         match event {
-            ChainEvent::Block {
-                block,
-                parent,
-                entries,
-                ..
-            } => {
+            ChainEvent::Block(next) => {
+                let block = next.block;
                 // Empty blocks far from the head are passed over.
                 let is_first = self.tip == BlockRef::default();
                 let is_next = self.tip.number + 1 == block.number;
-                assert!(is_first || !is_next || self.tip.hash == parent);
+                assert!(is_first || !is_next || self.tip.hash == next.parent);
                 self.tip = block;
                 self.entries
-                    .insert(block.number, entries.iter().map(Entry::id).collect());
+                    .insert(block.number, next.entries.iter().map(Entry::id).collect());
             }
             ChainEvent::Rollback { to } => {
                 self.entries.split_off(&(to.number + 1));
@@ -246,11 +242,11 @@ async fn a_subscription_goes_on_from_its_cursor() {
     }
     let mut events = handle.subscribe_entries(Cursor::after(tips[0]));
     let event = within(events.recv()).await.unwrap();
-    let ChainEvent::Block { block, entries, .. } = event else {
+    let ChainEvent::Block(next) = event else {
         panic!("the block after the cursor comes first");
     };
-    assert_eq!(block.number, tips[0].number + 1);
-    assert_eq!(entries.len(), usize::from(block == tips[1]));
+    assert_eq!(next.block.number, tips[0].number + 1);
+    assert_eq!(next.entries.len(), usize::from(next.block == tips[1]));
 
     let stranger = BlockRef {
         hash: Hash32([1; 32]),

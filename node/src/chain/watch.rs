@@ -7,8 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use protocol::chain::follower::{Event, HEADERS_MAX, Request};
 use protocol::chain::{
-    BlockHeader, Contracts, Cursor, Follower, FollowerConfig, Log, RegistryHistory,
-    entries_from_logs, registry_event_from_log,
+    BlockHeader, ChainBlock, ChainEvent, Contracts, Cursor, Follower, FollowerConfig, Log,
+    RegistryHistory, entries_from_logs, registry_event_from_log,
 };
 use protocol::id::Address;
 use protocol::registry::{BlockRef, Registry, RegistryEvent};
@@ -17,9 +17,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::ChainStatus;
 use super::kept::RegistryFile;
 use super::rpc::{Client, RpcError};
-use super::{ChainEvent, ChainStatus};
 use crate::clock::Clock;
 
 /// What every task that follows the chain needs.
@@ -389,13 +389,13 @@ fn block_event(contracts: &Contracts, header: BlockHeader, logs: &[Log]) -> Chai
     for log in &skipped {
         warn!(tx = %log.tx_hash, index = log.log_index, error = %log.error, "log skipped");
     }
-    ChainEvent::Block {
+    ChainEvent::Block(Arc::new(ChainBlock {
         block: header.block(),
         parent: header.parent,
         time: header.time,
         entries,
         registry: registry_events(contracts, logs),
-    }
+    }))
 }
 
 fn registry_events(contracts: &Contracts, logs: &[Log]) -> Vec<RegistryEvent> {

@@ -1,16 +1,26 @@
-//! Verdicts that a machine still owes, by the token it knows them by.
+//! What a role still owes the swarm: verdicts and answers, by the names that its
+//! machine knows them by.
 
 use std::collections::BTreeMap;
 
-use gossip::spread::{self, Token};
+use protocol::machine::{self, Token};
+use protocol::origin::{Origin, RequestId};
 
-use crate::net::Verdict;
+use super::{Inbound, Refusal, Responder, Verdict};
 
-/// The open verdicts of one actor.
+/// The open verdicts of one role. Those that are dropped say that the message is
+/// of no use.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
     next: u64,
     open: BTreeMap<Token, Verdict>,
+}
+
+/// The open requests of one role. Those that are dropped are refused.
+#[derive(Debug, Default)]
+pub(crate) struct Responders {
+    next: u64,
+    open: BTreeMap<RequestId, Responder>,
 }
 
 impl Verdicts {
@@ -23,14 +33,42 @@ impl Verdicts {
     }
 
     /// Hands a verdict to the network.
-    pub(crate) fn settle(&mut self, token: Token, verdict: spread::Verdict) {
+    pub(crate) fn settle(&mut self, token: Token, verdict: machine::Verdict) {
         let Some(open) = self.open.remove(&token) else {
             return;
         };
         match verdict {
-            spread::Verdict::Accept => open.accept(),
-            spread::Verdict::Ignore => open.ignore(),
-            spread::Verdict::Reject => open.reject(),
+            machine::Verdict::Accept => open.accept(),
+            machine::Verdict::Ignore => open.ignore(),
+            machine::Verdict::Reject => open.reject(),
+        }
+    }
+}
+
+impl Responders {
+    /// Keeps a request open; the swarm bounds how many there are.
+    pub(crate) fn hold(&mut self, inbound: Inbound) -> (RequestId, Origin, bytes::Bytes) {
+        let id = RequestId(self.next);
+        self.next += 1;
+        self.open.insert(id, inbound.respond);
+        let origin = Origin {
+            peer: inbound.peer,
+            ip: inbound.ip,
+        };
+        (id, origin, inbound.body)
+    }
+
+    /// Answers one.
+    pub(crate) fn respond(&mut self, id: RequestId, body: Vec<u8>) {
+        if let Some(responder) = self.open.remove(&id) {
+            responder.send(body);
+        }
+    }
+
+    /// Refuses one.
+    pub(crate) fn refuse(&mut self, id: RequestId, refusal: Refusal) {
+        if let Some(responder) = self.open.remove(&id) {
+            responder.refuse(refusal);
         }
     }
 }

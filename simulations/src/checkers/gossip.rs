@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ::gossip::heads::CountedHead;
 use protocol::entry::{Entry, EntryBatch};
 use protocol::id::{Address, Hash32};
 use protocol::records::{Head, SignedHead};
@@ -66,7 +65,7 @@ impl Checkers {
                     && batch
                         .entries
                         .iter()
-                        .all(|entry| block.entries.contains(entry))
+                        .all(|entry| block.entries().contains(entry))
             })
         });
         let rule = if follows {
@@ -80,14 +79,18 @@ impl Checkers {
     }
 
     /// Notes a head that an honest peer counted.
-    pub fn note_counted(&mut self, counted: &CountedHead, chain: &Chain, now: Moment) {
-        let head = &counted.head;
-        self.findings.observe(
-            "a counted head is the chain's",
-            is_canonical(head, chain),
-            now,
-            || format!("a forged head of block {} was counted", head.block_number),
-        );
+    pub fn note_counted(&mut self, head: &Head, chain: &Chain, now: Moment) {
+        self.findings
+            .observe(COUNTED, is_canonical(head, chain), now, || {
+                format!("a forged head of block {} was counted", head.block_number)
+            });
+    }
+
+    /// Notes that a majority signed another head than an honest peer computed.
+    pub fn note_forged(&mut self, block_number: u64, now: Moment) {
+        self.findings.observe(COUNTED, false, now, || {
+            format!("a majority signed another head of block {block_number}")
+        });
     }
 
     /// Notes entries that a light peer applied after its first `count`.
@@ -125,3 +128,5 @@ fn is_canonical(head: &Head, chain: &Chain) -> bool {
             && head.entry_count == block.peaks_before.count + block.ids.len() as u64
     })
 }
+
+const COUNTED: &str = "a counted head is the chain's";

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
+use protocol::chain::ChainBlock;
 use protocol::content::repair::RootFacts;
 use protocol::content::{
     AskId, BookConfig, Capacity, Config, Content, Draft, FetchFailure, Height, HolderConfig, Input,
@@ -74,7 +75,7 @@ impl Host {
     pub(super) fn note_height(&mut self, ctx: &mut Ctx) {
         let head = ctx.chain.tip().number;
         let height = Input::Height(Height {
-            applied: self.disk.chain_block,
+            applied: self.feed.followed,
             head: Some(head),
             is_connected: ctx.is_chain_up,
         });
@@ -86,13 +87,11 @@ impl Host {
         self.tell_content(Input::Registry(registry), ctx);
     }
 
-    /// Tells that a final block changed what names roots.
-    pub(super) fn note_entries(&mut self, entries: &[Entry], ctx: &mut Ctx) {
-        if entries.is_empty() {
-            return;
-        }
-        let index = self.index(ctx);
-        let ids = entries.iter().map(|entry| entry.action.action.entity_id);
+    /// Tells that blocks changed what names roots.
+    pub(super) fn note_entries(&mut self, blocks: &[Arc<ChainBlock>], ctx: &mut Ctx) {
+        let index = self.index();
+        let entries = blocks.iter().flat_map(|block| &block.entries);
+        let ids = entries.map(|entry| entry.action.action.entity_id);
         let roots: Vec<Cid> = ids.filter_map(|id| index.root_of(id)).collect();
         if !roots.is_empty() {
             self.tell_content(Input::Renamed(roots), ctx);
@@ -213,7 +212,7 @@ impl Host {
                 self.later(Input::LookedUp { id, user, capacity }, ctx);
             }
             Output::ReadReferences { roots } => {
-                let index = self.index(ctx);
+                let index = self.index();
                 let references = roots.iter().map(|root| reference(&index, *root));
                 let references = references.collect();
                 self.later(Input::References(references), ctx);
@@ -299,19 +298,17 @@ impl Host {
         })
     }
 
-    /// What this peer's index says: the final entries up to its block.
-    fn index(&self, ctx: &Ctx) -> Index {
-        Index::of(self.indexed(ctx))
+    /// What this peer's index says.
+    pub(super) fn index(&self) -> Index {
+        Index::of(self.indexed())
     }
 
-    pub(super) fn indexed<'a>(&self, ctx: &'a Ctx) -> impl Iterator<Item = &'a Entry> {
-        let last = self.disk.chain_block;
-        let entries = ctx.chain.entries().iter();
-        entries.take_while(move |entry| entry.position.block_number <= last)
+    fn indexed(&self) -> impl Iterator<Item = &Entry> {
+        self.disk.indexed.values().flat_map(|block| &block.entries)
     }
 
     fn scan(&self, after: Option<Cid>, ctx: &mut Ctx) {
-        let index = self.index(ctx);
+        let index = self.index();
         let roots = index.roots().into_keys();
         let mut roots: Vec<Cid> = roots
             .filter(|root| after.is_none_or(|after| *root > after))
@@ -329,7 +326,7 @@ impl Host {
         if is_released || !self.disk.leases.contains_key(root) {
             return;
         }
-        let index = self.index(ctx);
+        let index = self.index();
         let day = index.ended(root).map(|at| at.epoch().plus(ENDED_EPOCHS));
         let is_over = day.is_none_or(|day| ctx.now.epoch() >= day);
         let may_go = !index.is_named(root) && is_over;
@@ -352,7 +349,7 @@ impl Host {
             }
             Note::Repairing(root) | Note::OverQuota(root) => {
                 let has_reason =
-                    self.disk.leases.contains_key(root) || self.index(ctx).was_named(root);
+                    self.disk.leases.contains_key(root) || self.index().was_named(root);
                 ctx.checkers
                     .note_repairing(self.idx, root, has_reason, ctx.now);
             }

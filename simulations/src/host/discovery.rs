@@ -1,317 +1,412 @@
-//! The discovery role: heads and batches of final blocks; and, for light
-//! peers, what is made of them.
+//! The discovery role and the catch-up of light peers, over virtual disks.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use gossip::heads::{CountedHead, FinalBlock};
-use gossip::message::{EntriesAnswer, EntriesRequest};
-use gossip::spread::Event;
+use gossip::catch_up::{self, CatchUp};
+use gossip::discovery::{self, Config, Discovery, IndexFailure, plan};
+use gossip::spread::{self, HeldEntries};
+use protocol::chain::ChainBlock;
 use protocol::codec;
 use protocol::entry::{Entry, EntryBatch};
-use protocol::id::{Address, Hash32, Role};
+use protocol::id::{Address, Hash32};
+use protocol::machine::Machine;
+use protocol::origin::{Origin, RequestId};
 use protocol::records::Head;
-use protocol::registry::BlockRef;
 use protocol::signing::{Record, Signed};
-use protocol::wire;
+use protocol::time::Moment;
+use protocol::wire::{Protocol, Topic};
 
-use super::{Host, Pending};
+use super::identity::DISK_DELAY;
+use super::{Disk, Host, Pending, is_due};
 use crate::chain::Block;
-use crate::wire::Protocol;
-use crate::world::Ctx;
+use crate::world::{Ctx, IndexStep, Local, Part};
 
 impl Host {
-    /// Takes in what became final since the last look at the chain.
+    pub(super) fn start_discovery(&mut self, ctx: &mut Ctx) {
+        let config = Config {
+            spread: spread::Config::new(self.address, ctx.params.domain),
+            signs_heads: true,
+            confirmations: ctx.chain.confirmations(),
+        };
+        let counted = self.disk.counted.clone();
+        self.discovery = Some(Discovery::new(config, counted, ctx.now));
+        self.note_registry(ctx);
+    }
+
+    /// Tells the machines which registry counts.
+    pub(super) fn note_registry(&mut self, ctx: &mut Ctx) {
+        let registry = Arc::clone(&self.registry.registry);
+        match self.is_staked {
+            true => self.tell_discovery(discovery::Input::Registry(registry), ctx),
+            false => self.tell_catch_up(catch_up::Input::Registry(registry), ctx),
+        }
+    }
+
+    /// The chain's endpoint has news, or is away.
     pub(super) fn handle_chain(&mut self, ctx: &mut Ctx) {
-        if !self.is_staked || !ctx.is_chain_up {
-            self.handle_chain_away();
-            if self.is_staked {
-                self.note_height(ctx);
+        if ctx.is_chain_up {
+            let registry = ctx.registry();
+            if registry.root != self.registry.root {
+                self.registry = registry;
+                self.note_registry(ctx);
+                if self.is_staked {
+                    self.note_content_registry(ctx);
+                }
             }
+        }
+        if !self.is_staked {
             return;
         }
-        let has_much_news = ctx.chain.finalized() - self.disk.chain_block > NEWS_BLOCKS_MAX;
-        while self.disk.chain_block < ctx.chain.finalized() {
-            let number = self.disk.chain_block + 1;
-            let block = ctx.chain.block(number).cloned();
-            let block = block.expect("final blocks stay");
-            self.handle_final_block(&block, ctx);
-            self.disk.chain_block = number;
-            if !has_much_news {
-                self.note_entries(&block.entries, ctx);
-            }
-        }
-        if has_much_news {
-            self.note_entries_unknown(ctx);
+        if ctx.is_chain_up {
+            let tip = ctx.chain.tip().number;
+            self.tell_discovery(discovery::Input::Tip(tip), ctx);
+            self.follow_head(ctx);
+            self.handle_chain_tip(ctx);
+        } else {
+            self.handle_chain_away();
         }
         self.note_height(ctx);
-        self.handle_chain_tip(ctx);
     }
 
-    fn handle_final_block(&mut self, block: &Block, ctx: &mut Ctx) {
-        if block.registry_changed {
-            self.registry = Arc::clone(&block.registry);
-            self.spread
-                .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
-            self.note_content_registry(ctx);
+    pub(super) fn tell_discovery(&mut self, input: discovery::Input, ctx: &mut Ctx) {
+        ctx.metrics.note_input("discovery", input.name());
+        if let Some(discovery) = &mut self.discovery {
+            discovery.handle(input, ctx.now);
         }
-        let head = self.disk.head_builder.handle_final_block(&FinalBlock {
-            block: BlockRef {
-                number: block.number,
-                hash: block.hash,
-            },
-            time: block.time,
-            entries: block.ids.clone(),
-            registry_changed: block.registry_changed,
-            registry_root: block.registry.root,
-        });
-        let is_discovery = self
-            .registry
-            .registry
-            .has_role(&self.address, Role::Discovery);
-        if let Some(head) = head.filter(|_| is_discovery) {
-            let forged = (self.is_liar && lies_about(block)).then(|| self.forge(block, ctx));
-            match forged {
-                Some((head, batches)) => {
-                    self.sign_head(head, ctx);
-                    for batch in batches {
-                        self.gossip(wire::Topic::Entries, batch.to_bytes(), ctx);
-                    }
+    }
+
+    pub(super) fn tell_catch_up(&mut self, input: catch_up::Input, ctx: &mut Ctx) {
+        ctx.metrics.note_input("catch-up", input.name());
+        if let Some(light) = &mut self.light {
+            light.catch_up.handle(input, ctx.now);
+        }
+    }
+
+    pub(super) fn discovery_deadline(&self) -> Option<Moment> {
+        let discovery = self.discovery.as_ref().and_then(Machine::deadline);
+        let discovery = discovery.map(|(at, _)| at);
+        discovery.into_iter().chain(self.feed.deadline()).min()
+    }
+
+    pub(super) fn wake_discovery(&mut self, ctx: &mut Ctx) {
+        self.feed.handle_timeout(ctx.now);
+        if let Some(discovery) = &mut self.discovery
+            && is_due(discovery.deadline(), ctx.now)
+        {
+            discovery.handle_timeout(ctx.now);
+        }
+    }
+
+    pub(super) fn note_discovery_connected(&mut self, ctx: &mut Ctx) {
+        if !self.is_staked {
+            let connected = ctx.up_peers().collect();
+            self.tell_catch_up(catch_up::Input::Connected(connected), ctx);
+        }
+    }
+
+    pub(super) fn drain_discovery(&mut self, ctx: &mut Ctx) -> bool {
+        let mut moved = false;
+        while let Some(wish) = self.discovery.as_mut().and_then(Machine::poll) {
+            moved = true;
+            self.carry_discovery(wish, ctx);
+        }
+        while let Some(wish) = self.light.as_mut().and_then(|light| light.catch_up.poll()) {
+            moved = true;
+            self.carry_catch_up(wish, ctx);
+        }
+        let is_ready = |discovery: &Discovery| !discovery.is_indexing();
+        if self.drain_feed(ctx) && self.discovery.as_ref().is_some_and(is_ready) {
+            moved = true;
+            let events = self.feed.take();
+            self.tell_discovery(discovery::Input::Chain(events), ctx);
+        }
+        moved
+    }
+
+    fn carry_discovery(&mut self, wish: discovery::Output, ctx: &mut Ctx) {
+        use discovery::Output;
+        match wish {
+            Output::Index(blocks) => self.index_later(IndexStep::Apply(blocks), ctx),
+            Output::Unindex { to } => self.index_later(IndexStep::Unindex(to), ctx),
+            Output::Clear => self.index_later(IndexStep::Clear, ctx),
+            Output::Subscribe => self.feed.subscribe(&ctx.chain),
+            Output::Settled(_) => self.note_height(ctx),
+            Output::Fault(_) => {}
+            Output::Sign(head) => ctx.local(self, DISK_DELAY, Local::Sign(Box::new(head))),
+            Output::Keep(counted) => {
+                if let Some(counted) = &counted
+                    && !self.is_liar
+                {
+                    ctx.checkers
+                        .note_counted(&counted.head, &ctx.chain, ctx.now);
                 }
-                None => self.sign_head(head, ctx),
+                self.disk.counted = counted.map(|counted| *counted);
             }
-        }
-        let is_old = ctx.now.unix().0.saturating_sub(block.time.0) > 300;
-        if !is_old || !block.entries.is_empty() {
-            self.spread.handle_final_block(
-                block.number,
-                block.hash,
-                block.time,
-                block.entries.clone(),
-                ctx.now,
-            );
+            Output::Publish { topic, body } => self.gossip(topic, body, ctx),
+            Output::Judge { token, verdict } => self.decide(token, verdict, ctx),
+            Output::Read {
+                id,
+                sequences,
+                limit,
+            } => {
+                let entries = self.disk.indexed.values().flat_map(|block| &block.entries);
+                let in_range =
+                    entries.filter(|entry| sequences.contains(&entry.position.sequence()));
+                let mut entries: Vec<Entry> = in_range.take(limit).cloned().collect();
+                if self.is_liar
+                    && ctx.rng.chance(0.5)
+                    && let Some(last) = entries.last_mut()
+                {
+                    last.action.action.entity_id.0 += 1;
+                }
+                let entries = Some(entries);
+                self.tell_discovery(discovery::Input::Read { id, entries }, ctx);
+            }
+            Output::Respond { id, body } => {
+                if let Some(to) = self.asked_entries.remove(&id) {
+                    self.respond(to, id.0, body, ctx);
+                }
+            }
+            Output::Refuse { id } => {
+                if let Some(to) = self.asked_entries.remove(&id) {
+                    self.refuse(to, id.0, ctx);
+                }
+            }
+            Output::Note(note) => match note {
+                discovery::Note::Contradiction { .. } => ctx.metrics.contradictions += 1,
+                discovery::Note::MajorityDiffers { block_number } => {
+                    ctx.checkers.note_forged(block_number, ctx.now);
+                }
+                discovery::Note::FinalUndone { .. } => {
+                    unreachable!("final blocks of the simulated chain stay")
+                }
+            },
         }
     }
 
-    fn sign_head(&mut self, head: Head, ctx: &mut Ctx) {
-        let newest = self.disk.signed_heads.keys().next_back().copied();
-        if newest.is_some_and(|newest| newest >= head.block_number) {
+    fn index_later(&self, step: IndexStep, ctx: &mut Ctx) {
+        ctx.local(self, DISK_DELAY, Local::Index(step));
+    }
+
+    /// The index has done a step.
+    pub(super) fn index_step(&mut self, step: IndexStep, ctx: &mut Ctx) {
+        if let Some(failure) = self.index_failure() {
+            self.tell_discovery(discovery::Input::Indexed(Err(failure)), ctx);
             return;
         }
-        self.disk
-            .signed_heads
-            .insert(head.block_number, head.struct_hash());
+        match step {
+            IndexStep::Apply(run) => self.index_blocks(&run, ctx),
+            IndexStep::Unindex(to) => {
+                if !self.disk.indexed.split_off(&(to + 1)).is_empty() {
+                    self.note_entries_unknown(ctx);
+                }
+            }
+            IndexStep::Clear => {
+                self.disk.indexed.clear();
+                self.note_entries_unknown(ctx);
+            }
+        }
+        self.tell_discovery(discovery::Input::Indexed(Ok(())), ctx);
+    }
+
+    fn index_failure(&mut self) -> Option<IndexFailure> {
+        let is_lost = self.disk.fails.take()?;
+        Some(IndexFailure {
+            reason: "the disk does not write".to_owned(),
+            is_lost,
+        })
+    }
+
+    fn index_blocks(&mut self, run: &[Arc<ChainBlock>], ctx: &mut Ctx) {
+        let indexed = &mut self.disk.indexed;
+        let cursor = indexed.keys().next_back().copied();
+        let known = |number: u64| {
+            let block = indexed.get(&number);
+            Ok::<_, std::convert::Infallible>(block.map(|block| block.block.hash))
+        };
+        let Ok(plan) = plan(run, cursor, known);
+        if let Some(to) = plan.rollback {
+            indexed.split_off(&(to + 1));
+        }
+        let blocks = plan.blocks.iter();
+        indexed.extend(blocks.map(|block| (block.block.number, Arc::clone(block))));
+        if plan.rollback.is_some() || plan.blocks.len() > NEWS_BLOCKS_MAX {
+            self.note_entries_unknown(ctx);
+        } else if !plan.blocks.is_empty() {
+            self.note_entries(&plan.blocks, ctx);
+        }
+    }
+
+    /// The claim to sign a head is on disk; liars sign something else.
+    pub(super) fn sign_head(&mut self, head: Head, ctx: &mut Ctx) {
+        let number = head.block_number;
+        let newest = self.disk.signed_heads.keys().next_back().copied();
+        if newest.is_some_and(|newest| newest >= number) {
+            self.tell_discovery(discovery::Input::Unsigned { number }, ctx);
+            return;
+        }
+        let hash = head.struct_hash();
+        self.disk.signed_heads.insert(number, hash);
+        if self.is_liar
+            && let Some(block) = ctx.chain.block(number)
+            && lies_about(block)
+        {
+            let (head, batches) = forge(block, ctx);
+            let signed = Signed::new(head, &ctx.params.domain, &self.key);
+            self.gossip(Topic::Heads, codec::to_bytes(&signed), ctx);
+            for batch in batches {
+                self.gossip(Topic::Entries, batch.to_bytes(), ctx);
+            }
+            return;
+        }
         let signed = Signed::new(head, &ctx.params.domain, &self.key);
         if !self.is_liar {
             ctx.checkers.note_head(&signed, self.address, ctx.now);
         }
-        self.gossip(wire::Topic::Heads, codec::to_bytes(&signed), ctx);
-        self.spread.handle_own_head(&signed, ctx.now);
+        self.tell_discovery(discovery::Input::Signed(Box::new(signed)), ctx);
     }
 
-    /// What liars agree to say about a block: an entry nobody signed for it.
-    fn forge(&self, block: &Block, ctx: &Ctx) -> (Head, Vec<EntryBatch>) {
-        let hash = protocol::entry::sha256(&block.hash.0);
-        let mut entries: Vec<Entry> = block.entries.clone();
-        for entry in &mut entries {
-            entry.position.block_hash = hash;
-            entry.action.action.entity_id.0 += 1;
-        }
-        let mut peaks = block.peaks_before.clone();
-        entries.iter().for_each(|entry| peaks.push(&entry.id().0));
-        let previous = ctx
-            .chain
-            .block(block.number - 1)
-            .map(|block| block.hash)
-            .unwrap_or_default();
-        let head = Head {
-            block_number: block.number,
-            block_hash: hash,
-            previous_head: previous,
-            entries_root: peaks.root(),
-            entry_count: peaks.count,
-            state_root: Hash32::ZERO,
-            registry_root: block.registry.root,
-        };
-        (head, EntryBatch::cut(entries))
-    }
-
-    pub(super) fn handle_spread_event(&mut self, event: Event, ctx: &mut Ctx) {
-        match event {
-            Event::Counted(counted) => {
-                if !self.is_liar {
-                    ctx.checkers.note_counted(&counted, &ctx.chain, ctx.now);
-                }
-                self.learn_registry(&counted.head, ctx);
-                self.keep_counted(counted);
-            }
-            Event::Entries {
+    fn carry_catch_up(&mut self, wish: catch_up::Output, ctx: &mut Ctx) {
+        use catch_up::Output;
+        match wish {
+            Output::Index {
                 entries,
                 head,
                 peaks,
             } => {
-                ctx.checkers.note_entries(
-                    self.idx,
-                    self.disk.peaks.count,
-                    &entries,
-                    &head,
-                    &ctx.chain,
-                    ctx.now,
-                );
-                for entry in &entries {
-                    let mined = ctx.chain.block(entry.position.block_number);
-                    if let Some(block) = mined
-                        && !ctx.is_calm
-                    {
-                        ctx.metrics.dissemination.push(ctx.now - block.final_at);
-                    }
+                let part = Part {
+                    entries,
+                    head,
+                    peaks,
+                };
+                ctx.local(self, DISK_DELAY, Local::Apply(Box::new(part)));
+            }
+            Output::Clear => {
+                self.disk.peaks = Default::default();
+                self.disk.sequence = None;
+                self.disk.followed_block = 0;
+                self.tell_catch_up(catch_up::Input::Indexed(Ok(())), ctx);
+            }
+            Output::Open => {
+                let held = held(&self.disk);
+                self.tell_catch_up(catch_up::Input::Opened(held), ctx);
+            }
+            Output::Ask { id, peer, body } => {
+                self.request(peer, Protocol::Entries, body, Pending::Entries(id), ctx);
+            }
+            Output::Judge { token, verdict } => self.decide(token, verdict, ctx),
+            Output::Counted(head) => {
+                if !self.is_liar {
+                    ctx.checkers.note_counted(&head, &ctx.chain, ctx.now);
                 }
-                self.disk.peaks = peaks;
-                let last = entries.last().map(|entry| entry.position.sequence());
-                self.disk.sequence = last.or(self.disk.sequence);
-                self.disk.followed_block = head.block_number;
-                self.learn_registry(&head, ctx);
-                self.handle_applied(&entries, ctx);
             }
-            Event::Fetch {
-                from_count,
-                after,
-                peer,
-            } => self.ask_entries(from_count, after, peer, ctx),
-            Event::Liar { .. } => ctx.metrics.offences += 1,
-            Event::Diverged { .. } => unreachable!("the chain has one fork"),
-            Event::Contradiction { .. } => ctx.metrics.contradictions += 1,
+            Output::Offence { .. } => ctx.metrics.offences += 1,
+            Output::Goal(_) | Output::Fault(_) => {}
+            Output::Note(note) => match note {
+                catch_up::Note::Contradiction { .. } => ctx.metrics.contradictions += 1,
+                catch_up::Note::Useless { .. } => ctx.metrics.refused_answers += 1,
+                catch_up::Note::Diverged { .. } => unreachable!("the chain has one fork"),
+            },
         }
     }
 
-    fn keep_counted(&mut self, counted: CountedHead) {
-        let is_newer = self
-            .disk
-            .counted
-            .as_ref()
-            .is_none_or(|known| known.head.block_number < counted.head.block_number);
-        if is_newer {
-            self.disk.counted = Some(counted);
-        }
-    }
-
-    /// A light peer asks for the registry that a counted head names.
-    fn learn_registry(&mut self, head: &Head, ctx: &mut Ctx) {
-        if self.is_staked || head.registry_root == self.registry.root {
+    /// A light peer's index has taken entries in.
+    pub(super) fn apply_part(&mut self, part: Part, ctx: &mut Ctx) {
+        let Part {
+            entries,
+            head,
+            peaks,
+        } = part;
+        if let Some(failure) = self.index_failure() {
+            self.tell_catch_up(catch_up::Input::Indexed(Err(failure)), ctx);
             return;
         }
-        if let Some(peer) = self.any_discovery(ctx) {
-            self.request(
-                peer,
-                Protocol::Registry,
-                Bytes::new(),
-                Pending::Registry,
-                ctx,
-            );
-        }
-    }
-
-    /// Takes a registry; its root must be one that honest peers put into heads.
-    pub(super) fn handle_registry(&mut self, data: Option<Bytes>, ctx: &mut Ctx) {
-        let Some(number) = data.and_then(|data| <[u8; 8]>::try_from(&data[..]).ok()) else {
-            return;
-        };
-        let Some(block) = ctx.chain.block(u64::from_le_bytes(number)) else {
-            return;
-        };
-        if block.registry.registry.block().number > self.registry.registry.block().number {
-            self.registry = Arc::clone(&block.registry);
-            self.spread
-                .handle_registry(Arc::clone(&self.registry.registry), ctx.now);
-        }
-    }
-
-    fn ask_entries(
-        &mut self,
-        from_count: u64,
-        after: Option<u64>,
-        peer: Option<Address>,
-        ctx: &mut Ctx,
-    ) {
-        match peer.or_else(|| self.any_discovery(ctx)) {
-            Some(peer) => {
-                let request = codec::to_bytes(&EntriesRequest { from_count, after });
-                self.request(
-                    peer,
-                    wire::Protocol::Entries,
-                    request,
-                    Pending::Entries,
-                    ctx,
-                );
+        let before = self.disk.peaks.count;
+        ctx.checkers
+            .note_entries(self.idx, before, &entries, &head, &ctx.chain, ctx.now);
+        for entry in &entries {
+            let mined = ctx.chain.block(entry.position.block_number);
+            if let Some(block) = mined
+                && !ctx.is_calm
+            {
+                ctx.metrics.dissemination.push(ctx.now - block.final_at);
             }
-            None => self.spread.handle_no_answer(ctx.now),
         }
-    }
-
-    fn any_discovery(&self, ctx: &mut Ctx) -> Option<Address> {
-        let peers: Vec<Address> = self
-            .registry
-            .placement
-            .inner()
-            .peers(Role::Discovery)
-            .collect();
-        ctx.rng.sample(&peers, 1).first().copied()
+        self.disk.peaks = peaks;
+        let last = entries.last().map(|entry| entry.position.sequence());
+        self.disk.sequence = last.or(self.disk.sequence);
+        self.disk.followed_block = head.block_number;
+        self.tell_catch_up(catch_up::Input::Indexed(Ok(())), ctx);
+        self.handle_applied(&entries, ctx);
     }
 
     pub(super) fn handle_entries_request(
         &mut self,
         from: u32,
         id: u64,
-        data: &[u8],
+        data: &bytes::Bytes,
         ctx: &mut Ctx,
     ) {
-        let Ok(request) = EntriesRequest::from_bytes(data) else {
-            return;
+        let (id, body) = (RequestId(id), data.clone());
+        self.asked_entries.insert(id, from);
+        let origin = Origin {
+            peer: ctx.address(from),
+            ip: None,
         };
-        let Some(counted) = self.disk.counted.clone() else {
-            return;
-        };
-        let all = ctx.chain.entries();
-        let until = usize::try_from(counted.head.entry_count)
-            .unwrap_or(usize::MAX)
-            .min(all.len());
-        let start = usize::try_from(request.from_count)
-            .unwrap_or(usize::MAX)
-            .min(until);
-        let mut entries = all[start..until.min(start + ANSWER_ENTRIES_MAX)].to_vec();
-        if self.is_liar && !entries.is_empty() && ctx.rng.chance(0.5) {
-            let last = entries.len() - 1;
-            entries[last].action.action.entity_id.0 += 1;
-        }
-        let answer = EntriesAnswer {
-            entries,
-            head: counted.head,
-            signatures: counted.signatures,
-        };
-        self.respond(from, id, codec::to_bytes(&answer), ctx);
+        self.tell_discovery(discovery::Input::Request { id, origin, body }, ctx);
     }
+}
 
-    pub(super) fn handle_entries(&mut self, peer: Address, data: Option<Bytes>, ctx: &mut Ctx) {
-        let answer = data.and_then(|data| EntriesAnswer::from_bytes(&data).ok());
-        match answer {
-            Some(answer) => {
-                if self.spread.handle_answer(peer, answer, ctx.now).is_err() {
-                    ctx.metrics.refused_answers += 1;
-                }
-            }
-            None => self.spread.handle_no_answer(ctx.now),
-        }
+/// The machine of a light peer, with what is on its disk.
+pub(super) fn catch_up(peer: Address, disk: &Disk, ctx: &mut Ctx) -> CatchUp {
+    let config = spread::Config {
+        follows_chain: false,
+        ..spread::Config::new(peer, ctx.params.domain)
+    };
+    CatchUp::new(config, held(disk), ctx.rng.below(u64::MAX), ctx.now)
+}
+
+fn held(disk: &Disk) -> HeldEntries {
+    HeldEntries {
+        peaks: disk.peaks.clone(),
+        block_number: disk.followed_block,
+        sequence: disk.sequence,
+        head_number_min: 0,
     }
+}
+
+/// What liars agree to say about a block: an entry nobody signed for it.
+fn forge(block: &Block, ctx: &Ctx) -> (Head, Vec<EntryBatch>) {
+    let hash = protocol::entry::sha256(&block.hash.0);
+    let mut entries: Vec<Entry> = block.entries().to_vec();
+    for entry in &mut entries {
+        entry.position.block_hash = hash;
+        entry.action.action.entity_id.0 += 1;
+    }
+    let mut peaks = block.peaks_before.clone();
+    entries.iter().for_each(|entry| peaks.push(&entry.id().0));
+    let previous = ctx
+        .chain
+        .block(block.number - 1)
+        .map(|block| block.hash)
+        .unwrap_or_default();
+    let head = Head {
+        block_number: block.number,
+        block_hash: hash,
+        previous_head: previous,
+        entries_root: peaks.root(),
+        entry_count: peaks.count,
+        state_root: Hash32::ZERO,
+        registry_root: block.registry.root,
+    };
+    (head, EntryBatch::cut(entries))
 }
 
 /// Liars lie about every other block with entries.
 fn lies_about(block: &Block) -> bool {
-    !block.entries.is_empty() && block.hash.0[0] & 1 == 0
+    !block.entries().is_empty() && block.hash.0[0] & 1 == 0
 }
 
 /// Blocks whose changes are told one by one; after more of them the news have
 /// overflown, as in the node.
-const NEWS_BLOCKS_MAX: u64 = 4;
-
-/// Entries in one answer.
-const ANSWER_ENTRIES_MAX: usize = 256;
+const NEWS_BLOCKS_MAX: usize = 4;

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cid::Cid;
-use gossip::heads::{CountedHead, HeadBuilder};
+use gossip::heads::CountedHead;
 use protocol::action::SignedAction;
 use protocol::author::{Change, JobRow, OutboxRow, PublishRoot};
+use protocol::chain::ChainBlock;
 use protocol::content::{Counters, Row as ContentRow, Stored, Upload};
 use protocol::id::Address;
 use protocol::id::Hash32;
@@ -41,10 +43,10 @@ pub struct Disk {
     pub ended: BTreeMap<Cid, Epoch>,
     /// True after a restore from a backup, until the return is over.
     pub is_restored: bool,
-    /// The last final block that was taken in.
-    pub chain_block: u64,
-    /// The heads' state after it.
-    pub head_builder: HeadBuilder,
+    /// The blocks with entries that are indexed, by number.
+    pub indexed: BTreeMap<u64, Arc<ChainBlock>>,
+    /// The next step of the index fails, with true by its damage.
+    pub fails: Option<bool>,
     /// What was signed, by block number.
     pub signed_heads: BTreeMap<u64, Hash32>,
     /// The newest counted head.

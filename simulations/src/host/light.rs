@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
+use gossip::catch_up::CatchUp;
 use protocol::action::{Action, SignedAction};
 use protocol::author::{
     self, AskId, Author, Change, Event, Input, Landing, Output, PublishRoot, Reply, Wanted, WriteId,
@@ -22,6 +23,7 @@ use protocol::unixfs::{Directory, Profile, VerifiedBlock, raw_cid};
 use protocol::wire::Protocol;
 
 use super::content::{metadata_of, published_root};
+use super::discovery::catch_up;
 use super::exchange::Goal;
 use super::identity::DISK_DELAY;
 use super::{Disk, Host, Pending, Wish, is_due};
@@ -31,6 +33,7 @@ use crate::world::{Ask, Ctx, Local};
 #[derive(Debug)]
 pub(super) struct Light {
     author: Author,
+    pub(super) catch_up: CatchUp,
     /// When the resident asks again for what did not work out.
     retries: BTreeMap<Again, Moment>,
     /// The registry that the author was told of.
@@ -46,13 +49,14 @@ enum Again {
 }
 
 impl Light {
-    pub(super) fn new(peer: Address, disk: &Disk, ctx: &Ctx) -> Self {
+    pub(super) fn new(peer: Address, disk: &Disk, ctx: &mut Ctx) -> Self {
         let mut config = author::Config::new(peer, ctx.params.domain, ctx.params.actions);
         config.proof_bits = PROOF_BITS;
         let jobs = disk.jobs.values().cloned();
         let rows = disk.outbox.values().cloned();
         Self {
             author: Author::restore(config, jobs, rows, ctx.now),
+            catch_up: catch_up(peer, disk, ctx),
             retries: BTreeMap::new(),
             registry_root: None,
             is_chain_away: false,
@@ -66,8 +70,9 @@ impl Light {
 
     pub(super) fn deadline(&self) -> Option<Moment> {
         let author = self.author.deadline().map(|(at, _)| at);
+        let catch_up = self.catch_up.deadline().map(|(at, _)| at);
         let retries = self.retries.values().copied();
-        author.into_iter().chain(retries).min()
+        author.into_iter().chain(catch_up).chain(retries).min()
     }
 }
 
@@ -93,6 +98,9 @@ impl Host {
         let Some(light) = &mut self.light else {
             return;
         };
+        if is_due(light.catch_up.deadline(), now) {
+            light.catch_up.handle_timeout(now);
+        }
         if is_due(light.author.deadline(), now) {
             light.author.handle_timeout(now);
         }

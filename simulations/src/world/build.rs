@@ -8,7 +8,7 @@ use protocol::action::ActionDomain;
 use protocol::amount::Dgc;
 use protocol::entry::sha256;
 use protocol::id::{Address, Hash32, OperatorNumber, Role, ServiceId, UserId, Zone};
-use protocol::registry::{Confirmation, Registry, RegistryEvent};
+use protocol::registry::{Confirmation, RegistryEvent};
 use protocol::signing::{Domain, SigningKey};
 use protocol::time::{Moment, UnixSeconds};
 
@@ -53,12 +53,11 @@ impl World {
                 .faults
                 .joins
                 .min(staked.saturating_sub(REGISTERED_MIN));
-        let mut registry = Registry::default();
-        for (idx, member) in members[..founders].iter().enumerate() {
-            for event in registration(member, idx, 0) {
-                registry.apply(&event);
-            }
-        }
+        let registry = members[..founders]
+            .iter()
+            .enumerate()
+            .flat_map(|(idx, member)| registration(member, idx, 0))
+            .collect();
         let liars = draw_liars(scenario, &members[..founders], peers, &mut rng);
         let adversaries = draw_adversaries(scenario, founders, staked, peers);
         let params = params(scenario);

@@ -41,6 +41,8 @@ pub enum WorldEvent {
     Heal,
     /// A block goes bad on a disk.
     Rot,
+    /// The next step of somebody's index fails.
+    IndexFails,
     /// A resident publishes.
     Publish,
     /// A resident saves something.
@@ -87,6 +89,7 @@ impl World {
         spread(faults.leaves, 0.7, WorldEvent::Leave);
         spread(faults.partitions, 0.8, WorldEvent::Partition);
         spread(faults.rotten_blocks, 0.95, WorldEvent::Rot);
+        spread(faults.index_failures, 0.9, WorldEvent::IndexFails);
         spread(faults.reorganisations, 0.95, WorldEvent::Reorganise);
         spread(faults.chain_outages, 0.8, WorldEvent::ChainAway(true));
         // Kills are as far apart as repair needs, or data would be lost for good.
@@ -130,6 +133,7 @@ impl World {
             WorldEvent::Partition => self.partition(),
             WorldEvent::Heal => self.ctx.net.heal(),
             WorldEvent::Rot => self.rot(),
+            WorldEvent::IndexFails => self.fail_index(),
             WorldEvent::Publish => self.by_resident(event, Local::Publish),
             WorldEvent::Act => self.by_resident(event, Local::Act),
             WorldEvent::Vault => self.use_vault(),
@@ -173,8 +177,14 @@ impl World {
     fn mine(&mut self) {
         let interval = Duration::from_millis(self.scenario.chain.block_millis.max(100));
         self.ctx.schedule(self.ctx.now + interval, WorldEvent::Mine);
+        let before = self.ctx.registry().root;
         self.ctx.chain.mine(self.ctx.now);
-        for idx in 0..self.staked {
+        // Light peers follow the registry alone.
+        let told = match self.ctx.registry().root == before {
+            true => self.staked,
+            false => self.hosts.len(),
+        };
+        for idx in 0..told {
             if self.hosts[idx].is_up {
                 let low = Duration::from_millis(20);
                 let delay = self.faults.duration(low, low * 20);
@@ -339,6 +349,16 @@ impl World {
                 .duration(Duration::from_secs(1), Duration::from_secs(30));
             let host = &self.hosts[idx as usize];
             self.ctx.local(host, after, Local::Scrub(root));
+        }
+    }
+
+    /// The next step of somebody's index fails; some are damaged by it.
+    fn fail_index(&mut self) {
+        let up = self.hosts.iter().filter(|host| host.is_up);
+        let up: Vec<u32> = up.map(|host| host.idx).collect();
+        if let Some(idx) = self.faults.sample(&up, 1).first() {
+            let is_lost = self.faults.chance(0.5);
+            self.hosts[*idx as usize].disk.fails = Some(is_lost);
         }
     }
 

@@ -3,6 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use coliving_simulations::scenario::{Options, Scenario, run};
+use gossip::{catch_up, discovery};
 use protocol::author;
 use protocol::content;
 use protocol::exchange::{DownloadInput, ExchangeInput};
@@ -20,7 +21,7 @@ struct Role {
     host: &'static [&'static str],
 }
 
-const ROLES: [Role; 7] = [
+const ROLES: [Role; 9] = [
     Role {
         name: "content",
         inputs: content::Input::NAMES,
@@ -76,6 +77,26 @@ const ROLES: [Role; 7] = [
         spelling: "DownloadInput",
         node: &["node/src/exchange.rs", "node/src/exchange"],
         host: &["simulations/src/host/exchange.rs"],
+    },
+    Role {
+        name: "discovery",
+        inputs: discovery::Input::NAMES,
+        spelling: "Input",
+        node: &["node/src/discovery.rs"],
+        host: &[
+            "simulations/src/host/discovery.rs",
+            "simulations/src/host.rs",
+        ],
+    },
+    Role {
+        name: "catch-up",
+        inputs: catch_up::Input::NAMES,
+        spelling: "Input",
+        node: &["node/src/light.rs"],
+        host: &[
+            "simulations/src/host/discovery.rs",
+            "simulations/src/host.rs",
+        ],
     },
 ];
 

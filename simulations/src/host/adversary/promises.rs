@@ -15,7 +15,6 @@ use protocol::unixfs::raw_cid;
 use protocol::wire::Protocol;
 
 use super::super::{Host, Pending};
-use crate::index::Index;
 use crate::wire::Topic;
 use crate::world::Ctx;
 
@@ -38,7 +37,7 @@ impl Promises {
                 self.promise(root, facts, host, ctx);
             }
         }
-        for (root, facts) in Index::of(host.indexed(ctx)).roots() {
+        for (root, facts) in host.index().roots() {
             if !self.promised.contains(&root) {
                 self.promise(root, facts, host, ctx);
             }
