@@ -578,3 +578,18 @@ const EVE: User = User {
 
 /// What a lease promises by default.
 const MONTH_EPOCHS: u64 = 720;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_chain_where_nothing_happens_what_was_not_published_is_dropped_too() {
+    let stage = Stage::new(0).await;
+    let song = stage.author.import(noise(50_000)).await;
+    let holder = stage.live(0, &[vec![BEN.joins(&stage, "ben")]]).await;
+    stage.upload(&song, &BEN.publishes(&stage, 2, &song)).await;
+    kill(&holder).await;
+
+    let head = stage.chain.chain.control().mine(1_000).await.unwrap();
+    let holder = stage.live(3, &[]).await;
+    // The index has followed the chain through all these blocks.
+    holder.index.set_settled(head);
+    stage.until_promised(root_of(&song), false).await;
+}
