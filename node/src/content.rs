@@ -70,6 +70,7 @@ pub async fn spawn(
         snapshot: context.chain.snapshot(),
         connected: context.net.connected(),
         height: context.index.height(),
+        settled: context.index.settled(),
         chain: context.chain.status(),
         changes: context.index.changes(),
         damaged: context.store.damaged(),
@@ -148,6 +149,8 @@ struct Hands {
     snapshot: watch::Receiver<Arc<Registry>>,
     connected: watch::Receiver<BTreeSet<Address>>,
     height: watch::Receiver<index::Height>,
+    /// The last final block that the index has followed.
+    settled: watch::Receiver<u64>,
     chain: watch::Receiver<ChainStatus>,
     changes: broadcast::Receiver<Arc<Changes>>,
     damaged: broadcast::Receiver<Cid>,
@@ -187,6 +190,7 @@ impl Driver<Content> for Hands {
                 Input::Registry(RegistryAt::new(registry))
             }
             Ok(()) = self.height.changed() => self.height(),
+            Ok(()) = self.settled.changed() => self.height(),
             Ok(()) = self.chain.changed() => self.height(),
             Ok(()) = self.connected.changed() => {
                 Input::Connected(self.connected.borrow_and_update().clone())
@@ -290,7 +294,9 @@ impl Hands {
     }
 
     fn height(&mut self) -> Input {
-        let applied = self.height.borrow_and_update().block_number;
+        // Blocks without entries leave no trace in the index itself.
+        let indexed = self.height.borrow_and_update().block_number;
+        let applied = indexed.max(*self.settled.borrow_and_update());
         let chain = self.chain.borrow_and_update();
         Input::Height(Height {
             applied,
