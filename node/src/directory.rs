@@ -1,20 +1,21 @@
 //! Where registered peers can be reached: their signed `/.well-known/coliving`,
-//! fetched from the endpoints in the registry and handed to the network.
+//! fetched from the endpoints in the registry and handed to the network. When, is
+//! decided by [`protocol::directory`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::directory::{Directory, Input, LookUp};
 use protocol::id::Address;
 use protocol::records::Endpoint;
 use protocol::registry::Registry;
 use protocol::signing::{Domain, Signed};
-use protocol::time::Moment;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::client::api::WellKnown;
 use crate::context::Context;
 use crate::net::Multiaddr;
+use crate::shell::{self, Driver, Work};
 
 /// Why a `/.well-known/coliving` was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -39,22 +40,21 @@ pub enum DirectoryError {
 
 /// Starts to look registered peers up.
 pub fn spawn(context: &Context) {
-    let (found, results) = mpsc::channel(LOOKUPS_MAX);
     let client = reqwest::Client::builder()
         .timeout(LOOKUP_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap_or_default();
-    let actor = Actor {
-        registry: context.chain.registry(),
+    let mut registry = context.chain.registry();
+    registry.mark_changed();
+    let hands = Hands {
         context: context.clone(),
         client,
-        due: BTreeMap::new(),
-        under_way: 0,
-        found,
-        results,
+        registry,
+        fresh: None,
     };
-    tokio::spawn(actor.run());
+    let machine = Directory::new(context.peer);
+    shell::spawn(machine, hands, context.clock, context.stop.clone());
 }
 
 /// Signs what this peer tells about itself.
@@ -93,7 +93,7 @@ pub fn addresses(context: &Context) -> Vec<String> {
 /// # Errors
 ///
 /// [`DirectoryError`] names the URL and what is wrong.
-pub async fn look_up(
+pub async fn fetch_well_known(
     client: &reqwest::Client,
     url: &str,
     peer: Address,
@@ -139,114 +139,44 @@ pub(crate) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<
     }
 }
 
-struct Actor {
+struct Hands {
     context: Context,
     client: reqwest::Client,
     registry: watch::Receiver<Arc<Registry>>,
-    /// When each registered peer is looked up next.
-    due: BTreeMap<Address, Moment>,
-    under_way: usize,
-    found: mpsc::Sender<Found>,
-    results: mpsc::Receiver<Found>,
+    /// One that the swarm was not told of yet.
+    fresh: Option<Arc<Registry>>,
 }
 
-struct Found {
-    peer: Address,
-    result: Result<Vec<Multiaddr>, DirectoryError>,
-}
-
-impl Actor {
-    async fn run(mut self) {
-        let stop = self.context.stop.clone();
-        self.handle_registry().await;
-        loop {
-            self.start_lookups();
-            let deadline = self.next_due();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                Ok(()) = self.registry.changed() => self.handle_registry().await,
-                Some(found) = self.results.recv() => self.handle_found(found).await,
-                () = self.context.clock.sleep_until(deadline) => {}
-            }
+impl Driver<Directory> for Hands {
+    async fn next(&mut self) -> Option<Input> {
+        if self.fresh.is_none() {
+            self.registry.changed().await.ok()?;
+            self.fresh = Some(self.registry.borrow_and_update().clone());
         }
-    }
-
-    async fn handle_registry(&mut self) {
-        let registry = self.registry.borrow_and_update().clone();
+        let registry = self.fresh.clone()?;
+        // Dropped here, it is told again.
         self.context.net.set_registry(&registry).await;
-        let now = self.context.clock.now();
-        self.due.retain(|peer, _| registry.peer(peer).is_some());
-        for peer in registry.peer_addresses() {
-            if *peer != self.context.peer {
-                self.due.entry(*peer).or_insert(now);
-            }
-        }
+        self.fresh = None;
+        Some(Input::Registry(registry))
     }
 
-    async fn handle_found(&mut self, Found { peer, result }: Found) {
-        self.under_way -= 1;
-        let now = self.context.clock.now();
-        let next = match result {
-            Ok(addresses) => {
-                self.context.net.set_addresses(peer, addresses).await;
-                REFRESH_INTERVAL
+    fn carry(&mut self, LookUp { peer, endpoint }: LookUp, work: &mut Work<Input>) {
+        let (client, context) = (self.client.clone(), self.context.clone());
+        work.beside(async move {
+            let domain = context.contracts.domain();
+            let found = fetch_well_known(&client, &endpoint, peer, &domain).await;
+            let is_found = found.is_ok();
+            match found {
+                Ok(addresses) => context.net.set_addresses(peer, addresses).await,
+                Err(error) => tracing::debug!(%peer, %error, "peer not looked up"),
             }
-            Err(error) => {
-                tracing::debug!(%peer, %error, "peer not looked up");
-                RETRY_INTERVAL
-            }
-        };
-        if let Some(due) = self.due.get_mut(&peer) {
-            *due = now + next;
-        }
-    }
-
-    fn start_lookups(&mut self) {
-        let now = self.context.clock.now();
-        let registry = self.registry.borrow();
-        for (peer, due) in &mut self.due {
-            if self.under_way == LOOKUPS_MAX {
-                return;
-            }
-            if *due > now {
-                continue;
-            }
-            let Some(found) = registry.peer(peer) else {
-                continue;
-            };
-            *due = now + REFRESH_INTERVAL;
-            self.under_way += 1;
-            let (peer, client, results) = (*peer, self.client.clone(), self.found.clone());
-            let domain = self.context.contracts.domain();
-            tokio::spawn(async move {
-                let result = look_up(&client, &found.endpoint, peer, &domain).await;
-                // The actor has gone away only when the peer stops.
-                let _ = results.send(Found { peer, result }).await;
-            });
-        }
-    }
-
-    fn next_due(&self) -> Option<(Moment, &'static str)> {
-        if self.under_way == LOOKUPS_MAX {
-            return None;
-        }
-        let first = self.due.values().min()?;
-        Some((*first, "look a peer up"))
+            Some(Input::LookedUp { peer, is_found })
+        });
     }
 }
-
-/// Lookups under way at a time.
-const LOOKUPS_MAX: usize = 8;
 
 /// Time for one lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// An endpoint that answered is asked again after this time.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
-
-/// An endpoint that did not answer is asked again after this time.
-const RETRY_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Addresses of one peer.
 const ADDRESSES_MAX: usize = 16;

@@ -10,6 +10,7 @@ pub mod author;
 pub mod chain;
 pub mod codec;
 pub mod content;
+pub mod directory;
 pub mod entity;
 pub mod entry;
 pub mod exchange;

@@ -72,12 +72,6 @@ fn hedgehog_fields_survive_the_way_through_a_record() {
     let entry = fields.sign_up(NOW).unwrap();
     assert_eq!(entry.check(&DOMAIN), Ok(()));
     assert_eq!(HedgehogRecord::from(&entry.record), fields);
-    let json = serde_json::to_string(&fields).unwrap();
-    assert!(
-        json.starts_with(r#"{"iv":"e85b"#)
-            && json.contains(r#""cipherText":"#)
-            && json.contains(r#""lookupKey":"#)
-    );
     let short = HedgehogRecord {
         iv: "00".to_owned(),
         ..fields
