@@ -22,6 +22,8 @@ pub(super) struct Lists {
     read: BTreeMap<Address, u64>,
     /// Serial of the newest page of each confirmed peer that was gossiped.
     told: BTreeMap<Address, u64>,
+    /// The newest epoch that each holder signed two pages for, as noted already.
+    contradicted: BTreeMap<Address, Epoch>,
 }
 
 /// What the parts of a list have brought so far.
@@ -159,7 +161,7 @@ impl Content {
             }
             Err(error) => {
                 if let ViewError::Equivocation { epoch, .. } = &error {
-                    self.note(Note::Equivocation(peer, *epoch));
+                    self.note_equivocation(peer, *epoch);
                 }
                 if error.is_offence() {
                     self.charge(peer);
@@ -167,6 +169,13 @@ impl Content {
                 // It was read, whatever it is worth; the next turn comes by chance.
                 self.lists.read.insert(peer, serial);
             }
+        }
+    }
+
+    /// Tells once for each epoch that a holder signed two pages for it.
+    pub(super) fn note_equivocation(&mut self, holder: Address, epoch: Epoch) {
+        if self.lists.contradicted.insert(holder, epoch) != Some(epoch) {
+            self.note(Note::Equivocation(holder, epoch));
         }
     }
 

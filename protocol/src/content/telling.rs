@@ -2,7 +2,7 @@
 
 use super::repair::RootFacts;
 use super::uploads::OFFENCE;
-use super::{After, Content, Draft, Note, Output, Row};
+use super::{After, Content, Draft, Output, Row};
 use crate::codec;
 use crate::id::{Address, Hash32};
 use crate::machine::{Token, Verdict};
@@ -122,7 +122,7 @@ impl Content {
                     && known.record.epoch == record.epoch
                     && known.record != record
                 {
-                    self.note(Note::Equivocation(record.holder, record.epoch));
+                    self.note_equivocation(record.holder, record.epoch);
                 }
                 self.note_serial(record.holder, record.serial);
                 Verdict::Accept

@@ -202,7 +202,7 @@ impl<O: Clone + PartialEq> Exchange<O> {
             let id = *id;
             self.outputs
                 .push_back(ExchangeOutput::Joined { ticket, id });
-            self.hint(id, options.holders);
+            self.hint(id, &options);
             return;
         }
         if self.fetches.len() >= FETCHES_MAX {
@@ -214,7 +214,7 @@ impl<O: Clone + PartialEq> Exchange<O> {
         let mut fetches = self.fetches.iter_mut().rev();
         let behind = fetches.find(|(_, fetch)| same(fetch)).map(|(id, _)| *id);
         if let Some(id) = behind {
-            self.hint(id, options.holders.clone());
+            self.hint(id, &options);
         }
         let id = FetchId(self.next);
         self.next += 1;
@@ -246,7 +246,11 @@ impl<O: Clone + PartialEq> Exchange<O> {
             .push_back(ExchangeOutput::Joined { ticket, id });
     }
 
-    fn hint(&mut self, id: FetchId, holders: Vec<Address>) {
+    /// A running fetch may know of nobody: whoever comes later brings along all
+    /// those that its own fetch would ask, the last resort among them.
+    fn hint(&mut self, id: FetchId, options: &FetchOptions<O>) {
+        let known = options.holders.iter().chain(&options.last_resort);
+        let holders: Vec<Address> = known.copied().collect();
         if !holders.is_empty() {
             self.outputs.push_back(ExchangeOutput::Hint { id, holders });
         }

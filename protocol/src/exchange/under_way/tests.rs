@@ -96,6 +96,26 @@ fn who_wants_no_more_than_a_running_fetch_brings_joins_it_with_its_hints() {
 }
 
 #[test]
+fn the_last_resort_of_who_joins_is_asked_too() {
+    let mut shell = Shell::new();
+    let root = raw_cid(b"song");
+    shell.fetch(1, root, FetchOptions::default());
+    let author = Address([3; 20]);
+    let upload = FetchOptions {
+        last_resort: vec![author],
+        ..FetchOptions::default()
+    };
+    shell.fetch(2, root, upload.clone());
+    let kept = FetchOptions {
+        owner: Some("upload"),
+        ..upload
+    };
+    shell.fetch(3, root, kept);
+    let first = shell.started[0].0;
+    assert_eq!(shell.hints, [(first, vec![author]), (first, vec![author])]);
+}
+
+#[test]
 fn who_wants_more_goes_behind_the_running_fetch() {
     let mut shell = Shell::new();
     shell.fetch(1, root(), loose());
