@@ -309,7 +309,11 @@ fn look_at(path: &Path) -> anyhow::Result<&'static str> {
     Ok(mime_of(path, &head))
 }
 
-async fn import(context: &Context, session: &Session, path: &Path) -> anyhow::Result<Imported> {
+pub(crate) async fn import(
+    context: &Context,
+    session: &Session,
+    path: &Path,
+) -> anyhow::Result<Imported> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let total = std::fs::metadata(path).map(|metadata| metadata.len()).ok();
     let bar = context.output.bytes(&format!("importing {name}"), total);
@@ -321,7 +325,7 @@ async fn import(context: &Context, session: &Session, path: &Path) -> anyhow::Re
 }
 
 /// Has the roots replicated and the action sent, and waits for both.
-async fn replicate(
+pub(crate) async fn replicate(
     context: &Context,
     session: &Session,
     signed: &SignedAction,

@@ -1,6 +1,6 @@
 //! `coliving user`: the account that others see.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use node::client::api::PublicId;
@@ -11,10 +11,12 @@ use protocol::id::{Address, UserId};
 use serde::Serialize;
 
 use super::Context;
+use super::content::{import, replicate};
 use super::find::{print_user, resolve_user};
-use crate::acting::{Actor, Done, Waiting, is_confirmed};
+use crate::acting::{Actor, Done, Standing, Waiting, is_confirmed};
 use crate::failure::fail;
 use crate::output::fields;
+use crate::session::Session;
 
 /// What can be done with users.
 #[derive(Debug, Subcommand)]
@@ -124,7 +126,7 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
             }
             let user = UserId(draw_id(EntityType::User));
             let actor = Actor::new_user(session, &context.global, user).await?;
-            let mut fields = read_fields(&actor, args.fields).await?;
+            let (mut fields, picture) = read_fields(args.fields);
             fields.handle = Some(handle.clone());
             let done = actor
                 .act(actor.builder().create_user(&fields), args.waiting)
@@ -136,6 +138,11 @@ async fn create(context: &Context, args: CreateArgs) -> anyhow::Result<()> {
                     format!("the network did not take user `{handle}`"),
                     "somebody else may have taken the handle at the same time; choose another",
                 );
+            }
+            if let Some(path) = picture {
+                // Peers keep files of users that they know: it comes after the user.
+                let fields = UserFields::default();
+                publish_picture(context, &actor, session, fields, &path, args.waiting).await?;
             }
             let changed = Changed {
                 id: PublicId(user.0),
@@ -157,25 +164,31 @@ async fn update(context: &Context, args: UpdateArgs) -> anyhow::Result<()> {
     context
         .with_peer(async |session| {
             let actor = Actor::open(session, &context.global).await?;
-            let mut fields = read_fields(&actor, args.fields).await?;
+            let (mut fields, picture) = read_fields(args.fields);
             fields.is_deactivated = args.deactivated;
-            if fields == UserFields::default() {
+            if fields == UserFields::default() && picture.is_none() {
                 return fail(
                     "nothing",
                     "nothing to change was given",
                     "see `coliving user update --help`",
                 );
             }
-            let done = actor
-                .act(actor.builder().update_user(&fields), args.waiting)
-                .await?;
+            let standing = match picture {
+                Some(path) => {
+                    publish_picture(context, &actor, session, fields, &path, args.waiting).await?
+                }
+                None => {
+                    let action = actor.builder().update_user(&fields);
+                    Standing::from(&actor.act(action, args.waiting).await?)
+                }
+            };
             let changed = Changed {
                 id: PublicId(actor.user.0),
                 user_id: actor.user.0,
                 handle: None,
                 wallet: None,
             };
-            let value = Done::new(changed, &done);
+            let value = Done::new(changed, standing);
             context.output.result(&value, || summary(&value))
         })
         .await
@@ -207,18 +220,38 @@ async fn show(context: &Context, args: ShowArgs) -> anyhow::Result<()> {
         .await
 }
 
-async fn read_fields(actor: &Actor<'_>, fields: Fields) -> anyhow::Result<UserFields> {
-    let mut read = UserFields {
+/// The fields without the picture, and where that lies.
+fn read_fields(fields: Fields) -> (UserFields, Option<PathBuf>) {
+    let read = UserFields {
         name: fields.name,
         bio: fields.bio,
         location: fields.location,
         website: fields.website,
         ..UserFields::default()
     };
-    if let Some(path) = &fields.picture {
-        read.profile_picture = Some(actor.client.import(path, |_| ()).await?.cid);
-    }
-    Ok(read)
+    (read, fields.picture)
+}
+
+/// Has a picture replicated like any other file, and the user name it.
+async fn publish_picture(
+    context: &Context,
+    actor: &Actor<'_>,
+    session: &Session,
+    fields: UserFields,
+    path: &Path,
+    waiting: Waiting,
+) -> anyhow::Result<Standing> {
+    let picture = import(context, session, path).await?;
+    let fields = UserFields {
+        profile_picture: Some(picture.cid.clone()),
+        ..fields
+    };
+    let action = actor.builder().update_user(&fields);
+    action.check_size()?;
+    let domain = actor.info.contracts.action_domain();
+    let signed = action.sign(&domain, &actor.wallet.key);
+    let published = replicate(context, session, &signed, &[picture], waiting).await?;
+    Ok(Standing::from(&published))
 }
 
 /// What commands that change a user print.

@@ -91,7 +91,13 @@ fn from_a_landlords_file_to_a_residents_ears() {
     // A second resident.
     bench.json(&["wallet", "new", "bob"]);
     let as_bob = |arguments: &[&str]| bench.json(&[arguments, &["--wallet", "bob"]].concat());
-    as_bob(&["user", "create", "--handle", "bob"]);
+    let face = write(&bench.path("bob.png"), b"\x89PNG\r\n\x1a\n a face");
+    as_bob(&["user", "create", "--handle", "bob", "--picture", &face]);
+    check_picture(&bench, "bob");
+    let other = write(&bench.path("other.png"), b"\x89PNG\r\n\x1a\n another");
+    as_bob(&["user", "update", "--name", "Bob", "--picture", &other]);
+    check_picture(&bench, "bob");
+    assert_eq!(bench.json(&["user", "show", "bob"])["name"], "Bob");
     as_bob(&["follow", "ada"]);
     as_bob(&["save", id]);
     as_bob(&["repost", id]);
@@ -132,6 +138,15 @@ fn from_a_landlords_file_to_a_residents_ears() {
     ]);
     assert_eq!(recovered["address"], ada["wallet"]);
     net.stop();
+}
+
+/// A user's picture is kept by enough peers of others.
+#[track_caller]
+fn check_picture(bench: &Bench, handle: &str) {
+    let shown = bench.json(&["user", "show", handle]);
+    let cid = text(&shown, "profile_picture_cid");
+    let root = bench.json(&["root", cid]);
+    assert!(root["holders"].as_array().unwrap().len() >= 3, "{root}");
 }
 
 #[test]
