@@ -35,11 +35,7 @@ fn a_password_change_is_written_at_both_keys() {
     let mut world = World::new(1..=5);
     assert_eq!(world.put(record(1, 1)), Ok(()));
     let (changed, burial) = change();
-    let entry = Entry::signed(
-        Signed::new(changed, &DOMAIN, &key(1)),
-        Some(burial.clone()),
-        NOW,
-    );
+    let entry = Entry::signed(Signed::new(changed, &DOMAIN, &key(1)), Some(burial), NOW);
     assert_eq!(world.put(entry.clone()), Ok(()));
     assert_eq!(world.get(KEY), Ok(Vec::new()), "the old password is buried");
     assert_eq!(world.get(OTHER_KEY).unwrap().len(), 1);
