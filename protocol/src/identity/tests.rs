@@ -48,6 +48,22 @@ fn every_accepted_action_lands_by_pauses_alone_where_blocks_come_with_transactio
 }
 
 #[test]
+fn transactions_that_are_on_their_way_are_not_sent_again_by_the_blocks_of_others() {
+    let mut world = World::new(1);
+    world.send_takes = Duration::from_millis(250);
+    let actions: Vec<_> = (0..60).map(follow).collect();
+    for some in actions.chunks(16) {
+        for action in some {
+            world.submit(action);
+        }
+        world.pass(Duration::from_secs(1));
+    }
+    world.pass(Duration::from_secs(20));
+    world.check_landed(60);
+    assert!(world.sends < 120, "sent {} times", world.sends);
+}
+
+#[test]
 fn troubles_that_pass_strand_no_action() {
     let actions: Vec<_> = (0..20).map(follow).collect();
     for seed in 0..40 {

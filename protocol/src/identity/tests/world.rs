@@ -22,6 +22,11 @@ pub(super) struct World {
     pub(super) is_disk_full: bool,
     pub(super) is_poor: bool,
     pub(super) loses_trials: bool,
+    /// How long a transaction takes to an endpoint, one after the other.
+    pub(super) send_takes: Duration,
+    pub(super) sends: usize,
+    /// Until when transactions are on their way.
+    sender_free: Moment,
     pub(super) rejection: Option<Rejection>,
     /// What the endpoint says instead of simulating and of taking transactions.
     pub(super) words: Option<&'static str>,
@@ -52,6 +57,9 @@ impl World {
             is_disk_full: false,
             is_poor: false,
             loses_trials: false,
+            send_takes: Duration::ZERO,
+            sends: 0,
+            sender_free: now,
             rejection: None,
             words: None,
             asked: BTreeMap::new(),
@@ -221,6 +229,14 @@ impl World {
                 | Output::Refuse { .. }
                 | Output::Show { .. }
                 | Output::Publish(_) => {}
+                wish @ (Output::Send { .. } | Output::Cancel { .. })
+                    if self.send_takes > Duration::ZERO =>
+                {
+                    self.number += 1;
+                    self.sends += 1;
+                    self.sender_free = self.sender_free.max(self.now) + self.send_takes;
+                    self.asked.insert((self.sender_free, self.number), wish);
+                }
                 wish => {
                     let delay = match wish {
                         Output::LookUp { .. } | Output::Look { .. } | Output::Sign(_) => 0,
