@@ -15,7 +15,7 @@ use crate::id::{Address, Hash32};
 use crate::machine::Machine;
 use crate::origin::RequestId;
 use crate::placement::Placement;
-use crate::relayer::{self, Event, Relayer, Row, Status};
+use crate::relayer::{self, Event, Relayer, Row, Slot, Status};
 use crate::time::{Moment, UnixSeconds};
 
 mod chain;
@@ -47,6 +47,8 @@ pub struct Identity {
     /// Accepted actions that are not over, as they are on disk.
     open: BTreeMap<Hash32, Open>,
     trials: Trials,
+    /// Transactions on their way, and until when their end is waited for.
+    sends: BTreeMap<(Hash32, Slot), Moment>,
     rows: Rows,
     wallets: Wallets,
     telling: Telling,
@@ -152,6 +154,7 @@ impl Machine for Identity {
         for (digest, simulation) in self.trials.handle_timeout(now) {
             self.relayer.handle_simulated(&digest, simulation, now);
         }
+        self.give_up_sends(now);
         self.settle(now);
     }
 
@@ -161,8 +164,10 @@ impl Machine for Identity {
 
     fn deadline(&self) -> Option<(Moment, &'static str)> {
         let idle = (self.idle_at, "a pause counts as a block");
-        let trial = self.trials.deadline();
-        Some(trial.map_or(idle, |trial| idle.min(trial)))
+        let send = self.sends.values().min();
+        let send = send.map(|at| (*at, "a transaction was sent without an end"));
+        let others = self.trials.deadline().into_iter().chain(send);
+        others.chain([idle]).min()
     }
 }
 
@@ -189,6 +194,7 @@ impl Identity {
             submitted: BTreeMap::new(),
             open,
             trials: Trials::new(config.trials_max),
+            sends: BTreeMap::new(),
             rows: Rows::default(),
             wallets: Wallets::new(&config.wallets),
             telling: Telling::default(),
@@ -222,7 +228,7 @@ impl Identity {
     fn settle(&mut self, now: Moment) {
         loop {
             while let Some(event) = self.relayer.poll_event() {
-                self.handle_event(event);
+                self.handle_event(event, now);
             }
             while let Some(reply) = self.relayer.poll_reply() {
                 let (request, response) = (reply.id, reply.response);
@@ -251,7 +257,7 @@ impl Identity {
         }
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event, now: Moment) {
         match event {
             Event::Simulate { digest, action } => self.trials.begin(digest, action),
             Event::Persist(row) => self.rows.note(row.digest, Some(row)),
@@ -262,13 +268,16 @@ impl Identity {
                 slot,
                 gas,
                 bumps,
-            } => self.outputs.push_back(Output::Send {
-                digest,
-                action,
-                slot,
-                gas,
-                bumps,
-            }),
+            } => {
+                self.sends.insert((digest, slot), now + SEND_PATIENCE);
+                self.outputs.push_back(Output::Send {
+                    digest,
+                    action,
+                    slot,
+                    gas,
+                    bumps,
+                });
+            }
             Event::Cancel { slot, bumps } => {
                 let gas = TRANSFER_GAS;
                 self.outputs.push_back(Output::Cancel { slot, gas, bumps });
@@ -283,6 +292,10 @@ const IDLE: Duration = Duration::from_secs(15);
 
 /// The same, where blocks come with transactions only: short, because a person waits.
 const IDLE_ON_DEMAND: Duration = Duration::from_secs(1);
+
+/// A transaction whose end is not told within it is sent again: chosen, longer than
+/// all that waits for an endpoint takes.
+const SEND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Gas of a transfer of nothing, as the chain's rules fix it.
 const TRANSFER_GAS: u64 = 21_000;

@@ -138,8 +138,9 @@ pub enum Event {
         /// Which.
         digest: Hash32,
     },
-    /// Send the action as a transaction; answer with [`Relayer::handle_sent`] or
-    /// [`Relayer::handle_send_failed`]. Sending the same nonce again replaces.
+    /// Send the action as a transaction; answer each with [`Relayer::handle_sent`]
+    /// or [`Relayer::handle_send_failed`], before which blocks do not have it sent
+    /// again. Sending the same nonce again replaces.
     Send {
         /// Which.
         digest: Hash32,

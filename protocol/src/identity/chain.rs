@@ -83,6 +83,16 @@ impl Identity {
         }
     }
 
+    /// What was sent and has no end is sent again by the next block or pause.
+    pub(super) fn give_up_sends(&mut self, now: Moment) {
+        let due = self.sends.iter().filter(|(_, until)| **until <= now);
+        for (digest, slot) in due.map(|(send, _)| *send).collect::<Vec<_>>() {
+            self.sends.remove(&(digest, slot));
+            self.relayer
+                .handle_send_failed(&digest, slot, SendFailure::Retry);
+        }
+    }
+
     /// What it means that a transaction was not taken.
     fn judge(&mut self, unsent: Unsent) -> SendFailure {
         let message = match unsent {

@@ -213,6 +213,18 @@ fn check_lands_in_spite_of(words: &'static str, is_simulated: bool) {
 }
 
 #[test]
+fn a_transaction_without_an_end_is_sent_again() {
+    let mut world = World::new(1);
+    world.loses_sends = true;
+    world.submit(&follow(1));
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.rows.len(), world.landed.len()), (1, 0));
+    world.loses_sends = false;
+    world.pass(Duration::from_secs(70));
+    world.check_landed(1);
+}
+
+#[test]
 fn an_empty_wallet_is_told_of_once() {
     let mut world = World::new(1);
     world.is_poor = true;

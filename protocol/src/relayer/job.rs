@@ -68,6 +68,8 @@ pub(super) struct Job {
     /// False until the first row is stored.
     pub(super) is_accepted: bool,
     pub(super) is_simulating: bool,
+    /// True while its transaction is on its way to the chain's queue.
+    pub(super) is_sending: bool,
     /// The revision whose storing something waits for.
     pub(super) awaited: Option<u64>,
     pub(super) bumps: u32,
@@ -92,6 +94,7 @@ impl Job {
             waiters: vec![waiter],
             is_accepted: false,
             is_simulating: false,
+            is_sending: false,
             awaited: None,
             bumps: 0,
         }

@@ -24,6 +24,11 @@ impl Relayer {
             let Some(job) = self.jobs.get_mut(&digest) else {
                 continue;
             };
+            // A block that comes meanwhile, made by others' transactions perhaps,
+            // would only have it sent twice, behind everything that waits.
+            if job.is_sending && was_up {
+                continue;
+            }
             let is_unsent = matches!(job.row.stage, Stage::Assigned { tx_hash: None, .. });
             if is_slow && !is_unsent && was_up {
                 // The last fee is sent again and again: the chain may have
@@ -66,6 +71,7 @@ impl Relayer {
         let Some(job) = self.jobs.get_mut(digest) else {
             return;
         };
+        job.is_sending &= job.slot() != Some(slot);
         if job.slot() == Some(slot)
             && let Stage::Assigned { tx_hash, .. } = &mut job.row.stage
             && *tx_hash != Some(hash)
@@ -77,6 +83,9 @@ impl Relayer {
 
     /// Notes that a transaction could not be sent.
     pub fn handle_send_failed(&mut self, digest: &Hash32, slot: Slot, failure: SendFailure) {
+        if let Some(job) = self.jobs.get_mut(digest) {
+            job.is_sending &= job.slot() != Some(slot);
+        }
         if self.wallets.content(&slot) != Some(Content::Action(*digest)) {
             return;
         }
@@ -136,6 +145,7 @@ impl Relayer {
             return;
         };
         let slot = Slot::new(wallet, nonce);
+        job.is_sending = true;
         self.wallets.handle_sending(&slot, self.block);
         self.events.push_back(Event::Send {
             digest: *digest,
@@ -149,6 +159,7 @@ impl Relayer {
     /// Gives an action a slot; it is sent when its row is stored.
     fn assign(&mut self, digest: &Hash32, slot: Slot) {
         let job = self.jobs.get_mut(digest).expect("the caller found the job");
+        job.is_sending = false;
         job.row.stage = Stage::Assigned {
             wallet: slot.wallet,
             nonce: slot.nonce,

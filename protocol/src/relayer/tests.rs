@@ -269,6 +269,7 @@ fn a_slow_transaction_gets_a_higher_fee_a_few_times_and_is_sent_on() {
     for _ in 0..100 {
         world.advance(1);
         world.settle();
+        world.relayer.handle_sent(&digest, slot(7), Hash32([8; 32]));
     }
     let bumps_max = world.config.bumps_max;
     assert_eq!(world.bumps[..6], [0, 1, 2, 3, 4, bumps_max]);

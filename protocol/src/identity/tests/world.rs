@@ -22,6 +22,7 @@ pub(super) struct World {
     pub(super) is_disk_full: bool,
     pub(super) is_poor: bool,
     pub(super) loses_trials: bool,
+    pub(super) loses_sends: bool,
     /// How long a transaction takes to an endpoint, one after the other.
     pub(super) send_takes: Duration,
     pub(super) sends: usize,
@@ -57,6 +58,7 @@ impl World {
             is_disk_full: false,
             is_poor: false,
             loses_trials: false,
+            loses_sends: false,
             send_takes: Duration::ZERO,
             sends: 0,
             sender_free: now,
@@ -277,6 +279,7 @@ impl World {
                 };
                 self.tell_later(Input::Tried { digest, found });
             }
+            Output::Send { .. } if self.loses_sends => {}
             Output::Send { digest, slot, .. } => {
                 let sent = self.send(slot, Some(digest), trouble);
                 self.tell_later(Input::Sent { digest, slot, sent });
