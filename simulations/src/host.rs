@@ -207,18 +207,23 @@ impl Host {
         self.tokens.clear();
         self.pending.clear();
         self.wake_at = None;
-        self.content = None;
-        self.discovery = None;
+        self.forget();
         self.feed = Feed::default();
         self.lost.clear();
         self.released.clear();
         self.asked.clear();
         self.asked_entries.clear();
         self.fetching.clear();
+        self.exchange = Exchange::new(self.address, self.is_staked);
+    }
+
+    /// Loses its memory while the disk goes on for a moment.
+    pub fn forget(&mut self) {
+        self.content = None;
+        self.discovery = None;
         self.identity = None;
         self.light = None;
         self.resident = None;
-        self.exchange = Exchange::new(self.address, self.is_staked);
     }
 
     /// Takes a message from another peer.

@@ -50,6 +50,8 @@ pub struct World {
     roots: BTreeSet<Cid>,
     short_since: BTreeMap<Cid, Moment>,
     killed: BTreeSet<u32>,
+    /// Who is about to crash at a write.
+    fuses: BTreeMap<u32, faults::Fuse>,
     /// Roots of which a block went bad, and on whose disk.
     rotted: BTreeSet<(u32, Cid)>,
     left: BTreeSet<u32>,
@@ -182,6 +184,22 @@ pub enum Local {
     Solved(Hash32, u64),
     /// An author's write is durable.
     Stored(WriteId, Vec<Change>),
+}
+
+impl Local {
+    /// True when it changes the disk.
+    fn is_write(&self) -> bool {
+        match self {
+            Self::Index(_)
+            | Self::Sign(_)
+            | Self::Apply(_)
+            | Self::Write(..)
+            | Self::Replica(_)
+            | Self::Stored(..) => true,
+            Self::Identity(wish) => matches!(**wish, identity::Output::Persist(_)),
+            _ => false,
+        }
+    }
 }
 
 /// What the index of a peer that follows the chain does next.
@@ -347,7 +365,10 @@ impl World {
                 if host.life == life && host.is_up {
                     let kind = local_kind(&local);
                     self.record(peer, peer, kind, u64::from(life));
-                    self.hosts[peer as usize].handle_local(local, &mut self.ctx);
+                    match local.is_write() {
+                        true => self.write(peer, local),
+                        false => self.hosts[peer as usize].handle_local(local, &mut self.ctx),
+                    }
                 }
             }
             Event::World(event) => {

@@ -144,6 +144,7 @@ impl World {
             short_since: BTreeMap::new(),
             killed: BTreeSet::new(),
             rotted: BTreeSet::new(),
+            fuses: BTreeMap::new(),
             left: BTreeSet::new(),
             down: BTreeMap::new(),
             adversaries: adversaries.into_keys().map(count).collect(),

@@ -10,6 +10,15 @@ use protocol::time::Moment;
 use super::{Local, World};
 use crate::engine::{Rng, digest64};
 
+/// A crash that waits for a write.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fuse {
+    /// So many writes are done before.
+    writes: u64,
+    /// True when the write itself is done too, and nobody hears of it.
+    is_written: bool,
+}
+
 /// Something that no peer causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorldEvent {
@@ -162,12 +171,12 @@ impl World {
         self.tell_connections(idx);
     }
 
-    /// Staked peers soon notice that one of them came or went.
+    /// Whoever is up soon notices that a staked peer came or went.
     fn tell_connections(&mut self, idx: u32) {
         if idx as usize >= self.staked {
             return;
         }
-        for host in &self.hosts[..self.staked] {
+        for host in &self.hosts {
             if host.is_up {
                 self.ctx.local(host, NOTICE_DELAY, Local::Connected);
             }
@@ -244,12 +253,49 @@ impl World {
     }
 
     fn crash(&mut self) {
-        if let Some(idx) = self.victim(false) {
-            self.put_down(idx);
-            let after = self.fault_span();
-            self.ctx
-                .schedule(self.ctx.now + after, WorldEvent::Start(idx));
+        let Some(idx) = self.victim(false) else {
+            return;
+        };
+        // Half of the crashes wait for the window around one of the next writes.
+        if self.faults.chance(0.5) {
+            let fuse = Fuse {
+                writes: self.faults.below(FUSE_WRITES),
+                is_written: self.faults.chance(0.5),
+            };
+            self.fuses.insert(idx, fuse);
+        } else {
+            self.crash_for_a_while(idx);
         }
+    }
+
+    fn crash_for_a_while(&mut self, idx: u32) {
+        self.put_down(idx);
+        let after = self.fault_span();
+        self.ctx
+            .schedule(self.ctx.now + after, WorldEvent::Start(idx));
+    }
+
+    /// Lets a peer write, unless its crash comes just now: before the write, or
+    /// after it and before the process hears so.
+    pub(super) fn write(&mut self, idx: u32, local: Local) {
+        let is_calm = self.ctx.is_calm;
+        let host = &mut self.hosts[idx as usize];
+        let fuse = match self.fuses.get_mut(&idx) {
+            Some(fuse) if fuse.writes == 0 && !is_calm => *fuse,
+            fuse => {
+                if let Some(fuse) = fuse {
+                    fuse.writes = fuse.writes.saturating_sub(1);
+                }
+                host.handle_local(local, &mut self.ctx);
+                return;
+            }
+        };
+        self.fuses.remove(&idx);
+        if fuse.is_written {
+            host.forget();
+            host.handle_local(local, &mut self.ctx);
+        }
+        self.crash_for_a_while(idx);
     }
 
     fn kill(&mut self) {
@@ -454,3 +500,6 @@ const CALM_MIN: Duration = Duration::from_secs(30);
 
 /// From the end of a connection to the moment that others notice it.
 const NOTICE_DELAY: Duration = Duration::from_secs(1);
+
+/// A crash comes within so many writes.
+const FUSE_WRITES: u64 = 6;
