@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let peers = args.next().map(|text| text.parse()).transpose()?;
     let first: u64 = args.next().map_or(Ok(1), |text| text.parse())?;
     let seeds: u64 = args.next().map_or(Ok(1), |text| text.parse())?;
-    let scenario = Scenario::load(&name)?;
+    let scenario = Scenario::load(&name, &[])?;
     let mut is_passed = true;
     let mut out = io::stdout();
     for seed in first..first + seeds {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::net::{NetworkConfig, Sessions};
 use crate::world::{Progress, World};
 
+mod ranges;
 mod report;
 
 pub use report::Report;
@@ -225,19 +226,31 @@ impl Scenario {
         Self::parse(text).with_context(|| format!("reading the built-in scenario `{name}`"))
     }
 
-    /// A built-in scenario, or one from a file.
+    /// A built-in scenario, or one from a file, with some of its values replaced:
+    /// `changes` are pairs of a dotted key and a TOML value.
     ///
     /// # Errors
     ///
-    /// As [`Scenario::preset`]; or names the file and the line that is wrong.
-    pub fn load(name: &str) -> anyhow::Result<Self> {
+    /// As [`Scenario::preset`]; or names the file and the line, or the change, that
+    /// is wrong.
+    pub fn load(name: &str, changes: &[(String, String)]) -> anyhow::Result<Self> {
         let path = Path::new(name);
-        if path.extension().is_none_or(|extension| extension != "toml") {
-            return Self::preset(name);
-        }
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("reading the scenario {name}"))?;
-        Self::parse(&text).with_context(|| format!("reading the scenario {name}"))
+        let is_file = path
+            .extension()
+            .is_some_and(|extension| extension == "toml");
+        let scenario = match is_file {
+            true => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("reading the scenario {name}"))?;
+                Self::parse(&text).with_context(|| format!("reading the scenario {name}"))?
+            }
+            false => Self::preset(name)?,
+        };
+        changes.iter().try_fold(scenario, |scenario, (key, value)| {
+            scenario
+                .with(key, value)
+                .with_context(|| format!("setting `{key}` to `{value}`"))
+        })
     }
 
     /// Reads a scenario.
@@ -246,7 +259,47 @@ impl Scenario {
     ///
     /// Names the line that is wrong.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(toml::from_str(text)?)
+        let scenario: Self = toml::from_str(text)?;
+        match ranges::first_wrong(&scenario) {
+            None => Ok(scenario),
+            Some(wrong) => match ranges::line_of(text, wrong.key) {
+                Some(line) => anyhow::bail!("line {line}: {wrong}"),
+                None => anyhow::bail!("{wrong}"),
+            },
+        }
+    }
+
+    /// The scenario with one value replaced.
+    fn with(&self, key: &str, value: &str) -> anyhow::Result<Self> {
+        let mut all = toml::Table::try_from(self)?;
+        let mut line: toml::Table = toml::from_str(&format!("value = {value}"))
+            .or_else(|_| toml::from_str(&format!("value = {}", toml::Value::from(value))))?;
+        let value = line.remove("value").context("a value is missing")?;
+        let (tables, last) = match key.rsplit_once('.') {
+            Some((tables, last)) => (Some(tables), last),
+            None => (None, key),
+        };
+        let mut table = &mut all;
+        for name in tables.into_iter().flat_map(|tables| tables.split('.')) {
+            let inner = table.get_mut(name).and_then(toml::Value::as_table_mut);
+            table = inner.with_context(|| format!("there is no table `{name}`"))?;
+        }
+        anyhow::ensure!(table.contains_key(last), "there is no such key");
+        table.insert(last.to_owned(), value);
+        let changed: Self = all.try_into()?;
+        match ranges::first_wrong(&changed) {
+            Some(wrong) => anyhow::bail!("{wrong}"),
+            None => Ok(changed),
+        }
+    }
+
+    /// The scenario as a file, with every value.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written as TOML.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        Ok(toml::to_string(self)?)
     }
 
     /// How many peers stake.

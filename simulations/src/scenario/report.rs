@@ -21,6 +21,10 @@ pub struct Report {
     pub seed: u64,
     /// The scenario's name.
     pub scenario: String,
+    /// The scenario with every value, as a file.
+    pub resolved: String,
+    /// The version of the program.
+    pub version: String,
     /// Peers in all.
     pub peers: usize,
     /// Staked ones among them.
@@ -63,6 +67,8 @@ impl Report {
         Self {
             seed,
             scenario: scenario.name.clone(),
+            resolved: scenario.to_toml().unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             peers: scenario.population.peers,
             staked: scenario.staked(),
             virtual_seconds: world.progress().elapsed.as_secs_f64(),

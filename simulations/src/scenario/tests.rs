@@ -19,6 +19,60 @@ fn an_unknown_key_is_refused_with_its_line() {
 
 #[test]
 fn an_unknown_name_lists_the_scenarios() {
-    let error = Scenario::load("chrun").unwrap_err().to_string();
+    let error = Scenario::load("chrun", &[]).unwrap_err().to_string();
     assert!(error.contains("churn, publish, repair"), "{error}");
+}
+
+#[test]
+fn a_value_out_of_its_range_is_refused_with_its_line_and_what_is_allowed() {
+    let head = "name = \"x\"\ndescription = \"y\"\nfault_seconds = 1\ncalm_seconds = 1\n";
+    for (text, expected) in [
+        (
+            "[faults]\ncrashes = 9999999\n",
+            "line 6: `faults.crashes` is 9999999; it is 0 to 1000000",
+        ),
+        (
+            "[network]\nloss = 1.5\n",
+            "line 6: `network.loss` is 1.5; it is 0 to 0.9",
+        ),
+        (
+            "population.peers = 1\n",
+            "line 5: `population.peers` is 1; it is 2 to 1000000",
+        ),
+        (
+            "[content]\npresence_seconds = 90\n",
+            "line 6: `content.presence_seconds` is 90; it is less than `content.lost_after_seconds`, 90",
+        ),
+    ] {
+        let error = Scenario::parse(&format!("{head}{text}")).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_scenario_with_values_replaced_reads_again_as_it_was_written() {
+    let change = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let changes = [
+        change("faults.crashes", "3"),
+        change("network.latency", "{ model = \"const\", ms = 5 }"),
+        change("name", "mine"),
+    ];
+    let scenario = Scenario::load("churn", &changes).unwrap();
+    assert_eq!(
+        (scenario.faults.crashes, scenario.name.as_str()),
+        (3, "mine")
+    );
+    let text = scenario.to_toml().unwrap();
+    let again = Scenario::parse(&text).unwrap();
+    assert_eq!(again.to_toml().unwrap(), text);
+    for (key, value, told) in [
+        ("faults.crash", "3", "no such key"),
+        ("fault.crashes", "3", "no table `fault`"),
+        ("faults.crashes", "-3", "setting `faults.crashes` to `-3`"),
+        ("faults.crashes", "9999999", "it is 0 to 1000000"),
+    ] {
+        let error = Scenario::load("churn", &[change(key, value)]).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains(told), "{error}");
+    }
 }

@@ -1,0 +1,221 @@
+//! What the values of a scenario may be.
+
+use super::Scenario;
+use crate::net::Latency;
+
+/// A value out of its range.
+#[derive(Debug, thiserror::Error)]
+#[error("`{key}` is {found}; {allowed}")]
+pub(super) struct Wrong {
+    /// Dotted.
+    pub(super) key: &'static str,
+    pub(super) found: String,
+    pub(super) allowed: String,
+}
+
+/// The first value that is out of its range.
+pub(super) fn first_wrong(scenario: &Scenario) -> Option<Wrong> {
+    let counts = [counts(scenario), times(scenario)].concat();
+    counts
+        .into_iter()
+        .find_map(|(key, found, least, most)| whole(key, found, least, most))
+        .or_else(|| shares(scenario).into_iter().find_map(share))
+        .or_else(|| related(scenario))
+}
+
+type Range = (&'static str, u64, u64, u64);
+
+fn counts(scenario: &Scenario) -> Vec<Range> {
+    let (population, faults) = (&scenario.population, &scenario.faults);
+    let (work, against) = (&scenario.workload, &scenario.adversaries);
+    let of = |key, found: usize, least, most| (key, found as u64, least, most);
+    vec![
+        of("population.peers", population.peers, 2, PEERS_MAX),
+        of("population.staked_min", population.staked_min, 1, PEERS_MAX),
+        of("population.staked_max", population.staked_max, 1, PEERS_MAX),
+        ("population.zones", population.zones, 1, 1000),
+        (
+            "population.discovery_max",
+            population.discovery_max,
+            0,
+            PEERS_MAX,
+        ),
+        (
+            "population.identity_max",
+            population.identity_max,
+            0,
+            PEERS_MAX,
+        ),
+        of("faults.crashes", faults.crashes, 0, TIMES_MAX),
+        of("faults.kills", faults.kills, 0, TIMES_MAX),
+        of("faults.joins", faults.joins, 0, PEERS_MAX),
+        of("faults.leaves", faults.leaves, 0, PEERS_MAX),
+        of("faults.partitions", faults.partitions, 0, TIMES_MAX),
+        of("faults.rotten_blocks", faults.rotten_blocks, 0, TIMES_MAX),
+        of("faults.index_failures", faults.index_failures, 0, TIMES_MAX),
+        of(
+            "faults.reorganisations",
+            faults.reorganisations,
+            0,
+            TIMES_MAX,
+        ),
+        of("faults.chain_outages", faults.chain_outages, 0, TIMES_MAX),
+        of("workload.publications", work.publications, 0, TIMES_MAX),
+        of("workload.actions", work.actions, 0, TIMES_MAX),
+        of(
+            "workload.vault_operations",
+            work.vault_operations,
+            0,
+            TIMES_MAX,
+        ),
+        of("workload.vault_users", work.vault_users, 0, PEERS_MAX),
+        of("adversaries.replays", against.replays, 0, PEERS_MAX),
+        of("adversaries.promises", against.promises, 0, PEERS_MAX),
+        of("adversaries.squats", against.squats, 0, PEERS_MAX),
+        (
+            "network.staked_mbit",
+            scenario.network.staked_mbit,
+            1,
+            MBIT_MAX,
+        ),
+        (
+            "network.light_mbit",
+            scenario.network.light_mbit,
+            1,
+            MBIT_MAX,
+        ),
+    ]
+}
+
+fn times(scenario: &Scenario) -> Vec<Range> {
+    let (chain, content) = (&scenario.chain, &scenario.content);
+    let reorgs = protocol::chain::follower::REORG_BLOCKS_MAX;
+    vec![
+        ("fault_seconds", scenario.fault_seconds, 1, SECONDS_MAX),
+        ("calm_seconds", scenario.calm_seconds, 1, SECONDS_MAX),
+        ("chain.block_millis", chain.block_millis, 100, 3_600_000),
+        ("chain.confirmations", chain.confirmations, 0, reorgs),
+        (
+            "content.presence_seconds",
+            content.presence_seconds,
+            1,
+            SECONDS_MAX,
+        ),
+        (
+            "content.lost_after_seconds",
+            content.lost_after_seconds,
+            1,
+            SECONDS_MAX,
+        ),
+        (
+            "content.repair_seconds",
+            content.repair_seconds,
+            0,
+            SECONDS_MAX,
+        ),
+        (
+            "faults.fault_seconds",
+            scenario.faults.fault_seconds,
+            0,
+            SECONDS_MAX,
+        ),
+    ]
+}
+
+fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 6] {
+    let population = &scenario.population;
+    [
+        ("population.staked_share", population.staked_share, 1.0),
+        (
+            "population.operators_share",
+            population.operators_share,
+            1.0,
+        ),
+        // With a third of the weight, what liars sign may count.
+        ("population.liars_share", population.liars_share, 0.33),
+        // Nearly everything lost is a partition.
+        ("network.loss", scenario.network.loss, 0.9),
+        ("sessions.share", scenario.sessions.share, 1.0),
+        ("workload.fetch_share", scenario.workload.fetch_share, 1.0),
+    ]
+}
+
+/// Values that depend on others.
+fn related(scenario: &Scenario) -> Option<Wrong> {
+    let (population, content) = (&scenario.population, &scenario.content);
+    let wrong = |key, found: u64, allowed: String| Wrong {
+        key,
+        found: found.to_string(),
+        allowed,
+    };
+    if population.staked_min > population.staked_max {
+        let most = population.staked_max;
+        let allowed = format!("it is at most `population.staked_max`, {most}");
+        return Some(wrong(
+            "population.staked_min",
+            population.staked_min as u64,
+            allowed,
+        ));
+    }
+    if content.presence_seconds >= content.lost_after_seconds {
+        let most = content.lost_after_seconds;
+        let allowed = format!("it is less than `content.lost_after_seconds`, {most}");
+        return Some(wrong(
+            "content.presence_seconds",
+            content.presence_seconds,
+            allowed,
+        ));
+    }
+    if let Latency::Uniform { low_ms, high_ms } = scenario.network.latency
+        && low_ms > high_ms
+    {
+        let allowed = format!("its `low_ms` is at most its `high_ms`, {high_ms}");
+        return Some(wrong("network.latency", low_ms, allowed));
+    }
+    None
+}
+
+fn whole(key: &'static str, found: u64, least: u64, most: u64) -> Option<Wrong> {
+    (!(least..=most).contains(&found)).then(|| Wrong {
+        key,
+        found: found.to_string(),
+        allowed: format!("it is {least} to {most}"),
+    })
+}
+
+fn share((key, found, most): (&'static str, f64, f64)) -> Option<Wrong> {
+    (!(0.0..=most).contains(&found)).then(|| Wrong {
+        key,
+        found: found.to_string(),
+        allowed: format!("it is 0 to {most}"),
+    })
+}
+
+/// The line of a key, counted from 1; `None` when the text leaves it out.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let mut inside = String::new();
+    text.lines()
+        .position(|line| {
+            let line = line.trim();
+            if let Some(header) = line.strip_prefix('[') {
+                inside = header.trim_end_matches(']').trim().to_owned();
+            }
+            let key_of_line = line.split('=').next().unwrap_or_default().trim();
+            // Either below its table or dotted.
+            (inside == table && key_of_line == name) || (inside.is_empty() && key_of_line == key)
+        })
+        .map(|index| index + 1)
+}
+
+/// As many as fit into the memory of a large machine.
+const PEERS_MAX: u64 = 1_000_000;
+
+/// Events of one kind in a run.
+const TIMES_MAX: u64 = 1_000_000;
+
+/// Thirty years.
+const SECONDS_MAX: u64 = 1_000_000_000;
+
+/// A terabit a second.
+const MBIT_MAX: u64 = 1_000_000;
