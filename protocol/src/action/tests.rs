@@ -89,3 +89,31 @@ fn action() -> Action {
 }
 
 const METADATA: &str = r#"{"cid":"bagaaiera2c6skimqkebrc2rmb6i5sx4a7zbglckodqzve7ot6kjxxrschnlq","data":{"name":"Matcha Male","handle":"matchamale","bio":"matcha is lyfe","location":"Aurora, CO","events":{},"is_deactivated":false,"allow_ai_attribution":false,"spl_usdc_payout_wallet":null}}"#;
+
+/// The example and the type string of `docs/formats/action.md`.
+#[test]
+fn the_page_about_actions_says_what_is_hashed() {
+    let page = include_str!("../../../docs/formats/action.md");
+    let domain = ActionDomain {
+        chain_id: 31524,
+        entity_manager: "0x1Cd8a543596D499B9b6E7a6eC15ECd2B7857Fd64"
+            .parse()
+            .unwrap(),
+    };
+    let action = Action {
+        user_id: UserId(3_000_001),
+        entity_type: "User".to_owned(),
+        entity_id: EntityId(3_000_002),
+        action: "Follow".to_owned(),
+        metadata: String::new(),
+        nonce: Hash32([1; 32]),
+    };
+    for text in [
+        TYPE.to_owned(),
+        domain.separator().to_string(),
+        action.struct_hash().to_string(),
+        action.digest(&domain).to_string(),
+    ] {
+        assert!(page.contains(&text), "{text}");
+    }
+}
