@@ -5,10 +5,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use cid::Cid;
-use protocol::action::SignedAction;
+use protocol::action::{Action, SignedAction};
 use protocol::author::{
     self, Author, Change, PublishError, PublishRoot, PublishStatus, RelayError, RelayStatus,
 };
+use protocol::entity::Rejection;
 use protocol::id::{Address, Hash32};
 use protocol::relayer::solve_proof;
 use storage::tables::{OUTBOX, PUBLICATIONS, Table, TableKey};
@@ -221,21 +222,31 @@ impl AuthorHandle {
     }
 }
 
-/// Refuses an action that the user's wallet did not sign, as far as the user is
+/// Refuses an action whose signer may not act for its user, as far as the user is
 /// known here.
 pub(crate) fn check_signer(context: &Context, action: &SignedAction) -> Result<(), RelayError> {
     let domain = context.contracts.action_domain();
     let signer = action.signer(&domain)?;
-    let wallet = wallet_of(context, action);
+    let wallet = refused_wallet(context, &action.action, signer);
     let wallet = wallet.map_err(|error| RelayError::Store(error.to_string()))?;
     wallet.map_or(Ok(()), |wallet| {
         author::check_signer(action, &domain, signer, wallet)
     })
 }
 
-fn wallet_of(context: &Context, action: &SignedAction) -> Result<Option<Address>, IndexTaskError> {
-    let user = context.index.snapshot()?.user(action.action.user_id)?;
-    Ok(user.map(|view| view.user.wallet))
+/// The wallet of a known user for whom `signer` may not act.
+fn refused_wallet(
+    context: &Context,
+    action: &Action,
+    signer: Address,
+) -> Result<Option<Address>, IndexTaskError> {
+    let snapshot = context.index.snapshot()?;
+    let height = context.index.height().borrow().block_number;
+    let user = action.user_id;
+    match snapshot.may_act(user, signer, action, height)? {
+        Ok(_) | Err(Rejection::UnknownUser { .. }) => Ok(None),
+        Err(_) => Ok(snapshot.user(user)?.map(|view| view.user.wallet)),
+    }
 }
 
 /// Finds the proof of work of an action, on a thread of its own.

@@ -231,7 +231,7 @@ impl Driver<Content> for Hands {
                     None
                 });
             }
-            Output::LookUp { id, user, signer } => self.look_up(id, user, signer, work),
+            Output::LookUp { id, action, signer } => self.look_up(id, action, signer, work),
             Output::ReadReferences { roots } => self.read_references(roots, work),
             Output::Scan { after } => self.scan(after, work),
             Output::Measure => {

@@ -89,11 +89,12 @@ pub struct Config {
 /// What the index knows of an action's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
-    /// The user's wallet: who may act for the user, and against whose quota an
-    /// action counts.
+    /// The user's wallet, against whose quota an action counts.
     pub owner: Address,
     /// When the user was created.
     pub created: UnixSeconds,
+    /// False when the signer of the action may not act for the user.
+    pub may_act: bool,
 }
 
 /// An action as it arrives.
@@ -398,7 +399,7 @@ impl Relayer {
             return Ok(());
         }
         let kind = Kind::of(&action.action)?;
-        if account.is_some_and(|account| account.owner != signer) {
+        if account.is_some_and(|account| !account.may_act) {
             return Err(Refusal::new(
                 RefusalCode::Signature,
                 format!(

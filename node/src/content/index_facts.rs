@@ -1,6 +1,7 @@
 //! What the index says of users and roots.
 
 use cid::Cid;
+use protocol::action::Action;
 use protocol::content::{AskId, Input, Owner, Reference, UserFacts};
 use protocol::id::{Address, UserId};
 use storage::index::{IndexError, ReferencedRoot, Snapshot};
@@ -10,12 +11,18 @@ use crate::context::Context;
 use crate::shell::Work;
 
 impl Hands {
-    pub(super) fn look_up(&self, id: AskId, user: UserId, signer: Address, work: &mut Work<Input>) {
+    pub(super) fn look_up(
+        &self,
+        id: AskId,
+        action: Box<Action>,
+        signer: Address,
+        work: &mut Work<Input>,
+    ) {
         let context = self.context.clone();
         work.beside(async move {
             let looking = move || {
                 let capacity = blocks::capacity(&context);
-                let user = facts_of(&context, user, signer);
+                let user = facts_of(&context, &action, signer);
                 Input::LookedUp { id, user, capacity }
             };
             tokio::task::spawn_blocking(looking).await.ok()
@@ -60,14 +67,14 @@ impl Hands {
     }
 }
 
-/// What is known of a user, if it exists and `signer` may act for it.
-fn facts_of(context: &Context, user: UserId, signer: Address) -> Option<UserFacts> {
-    let found = context.index.snapshot().ok()?.user(user).ok()??;
-    if found.user.wallet != signer {
-        return None;
-    }
+/// What is known of an action's user, if it exists and `signer` may act for it.
+fn facts_of(context: &Context, action: &Action, signer: Address) -> Option<UserFacts> {
+    let snapshot = context.index.snapshot().ok()?;
+    let height = context.index.height().borrow().block_number;
+    let found = snapshot.may_act(action.user_id, signer, action, height);
+    let user = found.ok()?.ok()?;
     Some(UserFacts {
-        created: found.user.created_at,
+        created: user.created_at,
         stored_bytes: 0,
         extra_bytes: extra_bytes(context, &signer),
     })

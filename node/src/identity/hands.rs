@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::action::Action;
 use protocol::chain::calls;
-use protocol::id::{Address, Hash32, UserId};
+use protocol::id::{Address, Hash32};
 use protocol::identity::{
     Chain, Change, Identity, Input, LookId, Note, Output, Unsent, WalletSeen,
 };
@@ -121,10 +122,17 @@ impl Hands {
         });
     }
 
-    fn look_up(&self, request: RequestId, user: UserId, work: &mut Work<Input>) {
+    fn look_up(
+        &self,
+        request: RequestId,
+        action: Box<Action>,
+        signer: Address,
+        work: &mut Work<Input>,
+    ) {
         let (index, fresh) = (self.context.index.clone(), self.fresh.clone());
         work.beside(async move {
-            let looked = tokio::task::spawn_blocking(move || account(&index, &fresh, user));
+            let looking = move || account(&index, &fresh, &action, signer);
+            let looked = tokio::task::spawn_blocking(looking);
             let account = looked.await.ok().and_then(Result::ok).flatten();
             Some(Input::LookedUp { request, account })
         });
@@ -234,7 +242,11 @@ impl Driver<Identity> for Hands {
             Output::Respond { request, response } => self.respond(request, response),
             // Dropping a responder refuses.
             Output::Refuse { request } => drop(self.askers.remove(&request)),
-            Output::LookUp { request, user } => self.look_up(request, user, work),
+            Output::LookUp {
+                request,
+                action,
+                signer,
+            } => self.look_up(request, action, signer, work),
             Output::Look { wanted } => self.look(wanted, work),
             Output::Try {
                 digest,
@@ -305,20 +317,27 @@ impl Driver<Identity> for Hands {
 fn account(
     index: &IndexHandle,
     fresh: &FreshActions,
-    user: UserId,
+    action: &Action,
+    signer: Address,
 ) -> Result<Option<Account>, IndexTaskError> {
     let snapshot = index.snapshot()?;
+    let user = action.user_id;
     if let Ok(Some(view)) = snapshot.user(user) {
+        let height = index.height().borrow().block_number;
+        let may_act = snapshot.may_act(user, signer, action, height)?.is_ok();
         return Ok(Some(Account {
             owner: view.user.wallet,
             created: view.user.created_at,
+            may_act,
         }));
     }
+    // Whom no block has yet, only its wallet speaks for.
     let pending = fresh.view(&snapshot)?;
     let found = pending.users.get(&user);
     Ok(found.map(|found| Account {
         owner: found.wallet,
         created: found.created_at,
+        may_act: found.wallet == signer,
     }))
 }
 

@@ -10,7 +10,8 @@ use super::book::Counters;
 use super::holder::{Upload, UserFacts};
 use super::references::Reference;
 use super::repair::RootFacts;
-use crate::id::{Address, Hash32, UserId};
+use crate::action::Action;
+use crate::id::{Address, Hash32};
 use crate::machine::{Token, Verdict, name_inputs};
 use crate::origin::{Origin, RequestId};
 use crate::placement::RegistryAt;
@@ -191,8 +192,8 @@ pub enum Output {
     LookUp {
         /// The question's name.
         id: AskId,
-        /// Whom.
-        user: UserId,
+        /// What is to be done for it.
+        action: Box<Action>,
         /// Who wants to act for it.
         signer: Address,
     },

@@ -77,7 +77,7 @@ impl Content {
         let ask = AskId(self.next_id());
         self.outputs.push_back(Output::LookUp {
             id: ask,
-            user: offer.action.action.user_id,
+            action: Box::new(offer.action.action.clone()),
             signer,
         });
         let look_up = LookUp {

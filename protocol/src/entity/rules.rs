@@ -103,7 +103,7 @@ pub fn judge<V: EntityView + ?Sized>(
                 kind,
                 id: action.entity_id,
             };
-            social::judge_relation(view, action, signer, target, relation)
+            social::judge_relation(view, action, (signer, place.block_number), target, relation)
         }
         _ => Err(unsupported()),
     }
@@ -133,27 +133,39 @@ pub fn check_handle(handle: &str) -> Result<String, HandleFault> {
     Ok(handle)
 }
 
-/// The user for whom `signer` may act.
-pub(super) fn acting_user<V: EntityView + ?Sized>(
+/// The user, if `signer` may do `action` for it in the block `height`: the one
+/// question about signers, which the rules, relayers and holders of uploads ask
+/// alike.
+///
+/// # Errors
+///
+/// [`Rejection::UnknownUser`] and [`Rejection::Signer`].
+pub fn may_act<V: EntityView + ?Sized>(
     view: &V,
-    id: UserId,
+    user: UserId,
     signer: Address,
+    action: &Action,
+    height: u64,
 ) -> Result<User, Rejection> {
-    let user = signed_user(view, id, signer)?;
-    if user.is_deactivated {
-        return Err(Rejection::Deactivated { user: id });
+    // A user's wallet may do everything, from its first block on.
+    let _ = (action, height);
+    let found = view.user(user).ok_or(Rejection::UnknownUser { user })?;
+    match found.wallet == signer {
+        true => Ok(found),
+        false => Err(Rejection::Signer { user }),
     }
-    Ok(user)
 }
 
-fn signed_user<V: EntityView + ?Sized>(
+/// As [`may_act`], for a user that has not left.
+pub(super) fn acting_user<V: EntityView + ?Sized>(
     view: &V,
-    id: UserId,
     signer: Address,
+    action: &Action,
+    height: u64,
 ) -> Result<User, Rejection> {
-    let user = view.user(id).ok_or(Rejection::UnknownUser { user: id })?;
-    if user.wallet != signer {
-        return Err(Rejection::Signer { user: id });
+    let user = may_act(view, action.user_id, signer, action, height)?;
+    if user.is_deactivated {
+        return Err(Rejection::Deactivated { user: user.user_id });
     }
     Ok(user)
 }
@@ -234,7 +246,9 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
 
     fn update_user(&self) -> Result<Vec<Change>, Rejection> {
         self.check_own_user()?;
-        let mut user = signed_user(self.view, self.action.user_id, self.signer)?;
+        let height = self.place.block_number;
+        let user_id = self.action.user_id;
+        let mut user = may_act(self.view, user_id, self.signer, self.action, height)?;
         let data = Metadata::parse(&self.action.metadata)?;
         self.fill_user(&mut user, data)?;
         Ok(vec![Change::User(Box::new(user))])
@@ -265,7 +279,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     fn create_content(&self) -> Result<Vec<Change>, Rejection> {
-        let user = acting_user(self.view, self.action.user_id, self.signer)?;
+        let user = self.acting_user()?;
         let id = self.action.entity_id;
         self.check_new_id(EntityType::Track, self.view.digital_content(id).is_some())?;
         let data = Metadata::parse(&self.action.metadata)?;
@@ -291,7 +305,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     fn update_content(&self) -> Result<Vec<Change>, Rejection> {
-        acting_user(self.view, self.action.user_id, self.signer)?;
+        self.acting_user()?;
         let mut content = self.owned_content(self.action.entity_id)?;
         let data = Metadata::parse(&self.action.metadata)?;
         self.fill_content(&mut content, data)?;
@@ -302,7 +316,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     fn delete_content(&self) -> Result<Vec<Change>, Rejection> {
-        acting_user(self.view, self.action.user_id, self.signer)?;
+        self.acting_user()?;
         let mut content = self.owned_content(self.action.entity_id)?;
         content.is_delete = true;
         content.updated_at = self.place.time;
@@ -365,7 +379,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     fn create_list(&self) -> Result<Vec<Change>, Rejection> {
-        let user = acting_user(self.view, self.action.user_id, self.signer)?;
+        let user = self.acting_user()?;
         let id = self.action.entity_id;
         self.check_new_id(EntityType::Playlist, self.view.content_list(id).is_some())?;
         let mut data = Metadata::parse(&self.action.metadata)?;
@@ -388,7 +402,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     fn update_list(&self) -> Result<Vec<Change>, Rejection> {
-        acting_user(self.view, self.action.user_id, self.signer)?;
+        self.acting_user()?;
         let mut list = self.owned_list()?;
         let data = Metadata::parse(&self.action.metadata)?;
         self.fill_list(&mut list, data)?;
@@ -401,7 +415,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     fn delete_list(&self) -> Result<Vec<Change>, Rejection> {
-        acting_user(self.view, self.action.user_id, self.signer)?;
+        self.acting_user()?;
         let mut list = self.owned_list()?;
         list.is_delete = true;
         list.updated_at = self.place.time;
@@ -475,6 +489,12 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
                 })
             })
             .collect()
+    }
+
+    /// The user of the action, if the signer may act for it and it has not left.
+    fn acting_user(&self) -> Result<User, Rejection> {
+        let height = self.place.block_number;
+        acting_user(self.view, self.signer, self.action, height)
     }
 
     fn owned_content(&self, id: EntityId) -> Result<DigitalContent, Rejection> {

@@ -86,12 +86,12 @@ pub(super) const fn relation_of(verb: Verb) -> Option<(Relation, bool)> {
 pub(super) fn judge_relation<V: EntityView + ?Sized>(
     view: &V,
     action: &Action,
-    signer: Address,
+    (signer, height): (Address, u64),
     target: Target,
     (relation, is_new): (Relation, bool),
 ) -> Result<Vec<Change>, Rejection> {
     let user = action.user_id;
-    acting_user(view, user, signer)?;
+    acting_user(view, signer, action, height)?;
     check_target(view, user, target, is_new)?;
     if view.is_related(relation, user, target) == is_new {
         return Err(if is_new {

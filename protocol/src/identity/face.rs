@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::action::SignedAction;
+use crate::action::{Action, SignedAction};
 use crate::entity::Rejection;
-use crate::id::{Address, Hash32, UserId};
+use crate::id::{Address, Hash32};
 use crate::machine::name_inputs;
 use crate::origin::{Origin, RequestId};
 use crate::placement::Placement;
@@ -97,13 +97,15 @@ pub enum Output {
         /// Which.
         request: RequestId,
     },
-    /// Look a user up in the index and in the actions that wait for the chain;
-    /// answer with [`Input::LookedUp`].
+    /// Look the user of an action up in the index and in the actions that wait for
+    /// the chain; answer with [`Input::LookedUp`].
     LookUp {
         /// For this request.
         request: RequestId,
-        /// Whom.
-        user: UserId,
+        /// The action.
+        action: Box<Action>,
+        /// Who signed it.
+        signer: Address,
     },
     /// Look which actions the index has; answer with [`Input::Looked`].
     Look {

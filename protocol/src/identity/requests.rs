@@ -27,14 +27,26 @@ impl Identity {
             }
             Ok(Request::Submit { action, proof, .. }) => {
                 let action = *action;
-                let user = action.action.user_id;
+                let signer = match action.signer(&self.config.relayer.domain) {
+                    Ok(signer) => signer,
+                    Err(error) => {
+                        let refusal = Refusal::new(RefusalCode::Signature, error.to_string());
+                        self.refuse(request, refusal);
+                        return;
+                    }
+                };
+                let asked = Box::new(action.action.clone());
                 let submitted = Submitted {
                     origin,
                     action,
                     proof,
                 };
                 self.submitted.insert(request, submitted);
-                self.outputs.push_back(Output::LookUp { request, user });
+                self.outputs.push_back(Output::LookUp {
+                    request,
+                    action: asked,
+                    signer,
+                });
             }
             Err(_) => self.outputs.push_back(Output::Refuse { request }),
         }

@@ -284,9 +284,10 @@ fn a_peer_that_starts_shows_what_it_had_accepted() {
     assert_eq!(world.take_names(), ["show"]);
 }
 
-const fn account(owner: Address) -> Account {
+fn account(owner: Address, signer: Address) -> Account {
     Account {
         owner,
         created: UnixSeconds(0),
+        may_act: owner == signer,
     }
 }

@@ -599,12 +599,13 @@ impl World {
             peer: Address::ZERO,
             ip: Some("10.0.0.1".parse().unwrap()),
         };
+        let account = account(user, &action);
         let submission = Submission {
             action,
             proof,
             is_paid,
             rank,
-            account: account(user),
+            account,
         };
         self.relayer
             .handle_submit(RequestId(1), origin, submission, self.now);
@@ -667,7 +668,7 @@ impl World {
 }
 
 /// User n belongs to key n; 99 is young.
-fn account(user: UserId) -> Option<Account> {
+fn account(user: UserId, action: &SignedAction) -> Option<Account> {
     let owner = match user.0 {
         1 => key(1).address(),
         99 => return None,
@@ -676,6 +677,7 @@ fn account(user: UserId) -> Option<Account> {
     Some(Account {
         owner,
         created: UnixSeconds(0),
+        may_act: action.signer(&DOMAIN).ok() == Some(owner),
     })
 }
 

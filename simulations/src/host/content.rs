@@ -206,8 +206,8 @@ impl Host {
                 body,
             } => self.request(to, protocol, body, Pending::Content(id), ctx),
             Output::Offence { peer, .. } => self.charge(peer, ctx),
-            Output::LookUp { id, user, signer } => {
-                let user = self.known_user(user, signer, ctx);
+            Output::LookUp { id, action, signer } => {
+                let user = self.known_user(action.user_id, signer, ctx);
                 let capacity = capacity();
                 self.later(Input::LookedUp { id, user, capacity }, ctx);
             }

@@ -150,10 +150,16 @@ impl Host {
                 self.answer(request, Some(response.to_bytes()), ctx);
             }
             Output::Refuse { request } => self.answer(request, None, ctx),
-            Output::LookUp { request, user } => {
-                let account = ctx.chain.wallet_of(user).map(|owner| Account {
+            Output::LookUp {
+                request,
+                action,
+                signer,
+            } => {
+                let owner = ctx.chain.wallet_of(action.user_id);
+                let account = owner.map(|owner| Account {
                     owner,
                     created: UnixSeconds(0),
+                    may_act: owner == signer,
                 });
                 self.tell_identity(Input::LookedUp { request, account }, ctx);
             }

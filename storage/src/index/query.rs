@@ -461,6 +461,24 @@ impl Snapshot {
         Ok(verdict)
     }
 
+    /// The user, if `signer` may do `action` for it in the block `height`.
+    ///
+    /// # Errors
+    ///
+    /// Database errors; within the answer what [`protocol::entity::may_act`] says.
+    pub fn may_act(
+        &self,
+        user: UserId,
+        signer: Address,
+        action: &protocol::action::Action,
+        height: u64,
+    ) -> Result<Result<User, protocol::entity::Rejection>, IndexError> {
+        let view = View::new(self);
+        let verdict = protocol::entity::may_act(&view, user, signer, action, height);
+        view.into_result()?;
+        Ok(verdict)
+    }
+
     /// A number that tells this index file from every other.
     pub(crate) fn instance(&self) -> Result<u64, IndexError> {
         self.number(INSTANCE)

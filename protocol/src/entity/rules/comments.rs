@@ -1,6 +1,6 @@
 //! The rules of comments.
 
-use super::{Case, EntityView, acting_user, content_of};
+use super::{Case, EntityView, content_of};
 use crate::entity::metadata::{Metadata, field};
 use crate::entity::{
     COMMENT_CHARS_MAX, Change, Comment, EntityType, Rejection, SHORT_TEXT_CHARS_MAX,
@@ -9,7 +9,7 @@ use crate::id::EntityId;
 
 impl<V: EntityView + ?Sized> Case<'_, V> {
     pub(super) fn create_comment(&self) -> Result<Vec<Change>, Rejection> {
-        let user = acting_user(self.view, self.action.user_id, self.signer)?;
+        let user = self.acting_user()?;
         let id = self.action.entity_id;
         self.check_new_id(EntityType::Comment, self.view.comment(id).is_some())?;
         let mut data = Metadata::parse(&self.action.metadata)?;
@@ -45,7 +45,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
     }
 
     pub(super) fn update_comment(&self) -> Result<Vec<Change>, Rejection> {
-        let user = acting_user(self.view, self.action.user_id, self.signer)?;
+        let user = self.acting_user()?;
         let mut comment = self.comment_of(self.action.entity_id)?;
         if comment.user_id != user.user_id {
             return Err(self.not_owner(EntityType::Comment));
@@ -58,7 +58,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
 
     /// Its author may take a comment away, and the owner of what it is about.
     pub(super) fn delete_comment(&self) -> Result<Vec<Change>, Rejection> {
-        let user = acting_user(self.view, self.action.user_id, self.signer)?;
+        let user = self.acting_user()?;
         let mut comment = self.comment_of(self.action.entity_id)?;
         let is_host = || {
             self.view

@@ -257,8 +257,10 @@ impl World {
     fn carry(&mut self, wish: Output) {
         let trouble = self.rng.random_bool(self.troubles);
         match wish {
-            Output::LookUp { request, .. } => {
-                let account = Some(account(key(1).address()));
+            Output::LookUp {
+                request, signer, ..
+            } => {
+                let account = Some(account(key(1).address(), signer));
                 self.tell(Input::LookedUp { request, account });
             }
             Output::Look { wanted } => {

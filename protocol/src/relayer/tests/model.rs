@@ -127,7 +127,7 @@ impl<'a> Model<'a> {
             proof: None,
             is_paid: false,
             rank: self.rng.random_range(0..3),
-            account: account(action.action.user_id),
+            account: account(action.action.user_id, action),
         };
         self.relayer
             .handle_submit(RequestId(0), origin, submission, now());
