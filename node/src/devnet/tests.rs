@@ -7,6 +7,8 @@ use protocol::id::{Hash32, UserId};
 use super::*;
 use crate::chain::wallet::Transaction;
 
+mod answers;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();

@@ -33,7 +33,7 @@ impl Contract {
         headers: &HeaderMap,
         body: &[u8],
     ) {
-        let Some(operation) = self.operation(method, path) else {
+        let Some((_, operation)) = self.operation(method, path) else {
             return;
         };
         let responses = &operation["responses"];
@@ -60,14 +60,23 @@ impl Contract {
     /// Fails when a body that a route took is not what the document asks for.
     #[track_caller]
     pub(crate) fn check_body(&self, (method, path): (&str, &str), body: &Value) {
-        let operation = self.operation(method, path).unwrap();
+        let (_, operation) = self.operation(method, path).unwrap();
+        if operation["requestBody"].is_null() {
+            return;
+        }
         let wanted = &operation["requestBody"]["content"]["application/json"]["schema"];
         if let Err(error) = self.validator(wanted).validate(body) {
             panic!("{method} {path}: {error}: {body}");
         }
     }
 
-    fn operation(&self, method: &str, path: &str) -> Option<&Value> {
+    /// The operation of a request, such as `get /v1/users/{id}`.
+    pub(crate) fn name(&self, method: &str, path: &str) -> Option<String> {
+        let (template, _) = self.operation(method, path)?;
+        Some(format!("{} {template}", method.to_lowercase()))
+    }
+
+    fn operation(&self, method: &str, path: &str) -> Option<(&str, &Value)> {
         let method = match method {
             "HEAD" => "get".to_owned(),
             method => method.to_lowercase(),
@@ -77,7 +86,7 @@ impl Contract {
         let found = paths.iter().filter(|(template, _)| fits(template, path));
         // A name beats a parameter.
         let found = found.min_by_key(|(template, _)| template.matches('{').count());
-        found.and_then(|(_, item)| item.get(&method))
+        found.and_then(|(template, item)| Some((template.as_str(), item.get(&method)?)))
     }
 
     #[track_caller]

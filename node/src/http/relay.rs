@@ -219,7 +219,7 @@ fn refused(refusal: &Refusal) -> ApiError {
         RefusalCode::NotAllowed => (
             StatusCode::FORBIDDEN,
             "not_allowed",
-            "send it to the chain yourself",
+            "`action_format` of `/v1/node` lists the actions that are relayed",
         ),
         RefusalCode::Simulation => (StatusCode::UNPROCESSABLE_ENTITY, "simulation", ""),
         RefusalCode::Proof => (

@@ -24,14 +24,17 @@ pub struct ActionBody {
     #[serde(default)]
     pub metadata: String,
     /// 32 bytes as 64 hexadecimal digits after `0x`, as signed.
+    #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{64}$"))]
     pub nonce: String,
     /// The signature: 130 hexadecimal digits after `0x`.
+    #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{130}$"))]
     pub signature: String,
     /// The proof of work of a `User Create`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<u64>,
     /// The wallet that signed; checked when it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^0x[0-9a-fA-F]{40}$"))]
     pub wallet: Option<String>,
 }
 
@@ -42,7 +45,7 @@ pub enum Number {
     /// The number itself.
     Plain(u64),
     /// Its decimal text or its public id.
-    Text(String),
+    Text(#[schemars(regex(pattern = r"^[0-9A-Za-z]+$"))] String),
 }
 
 /// The answer to `POST /relay`.

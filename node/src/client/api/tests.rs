@@ -61,3 +61,25 @@ fn the_format_of_actions_is_taken_apart_for_programs() {
     assert_eq!(comment.entity_type, "Comment");
     assert_eq!(comment.actions, ["Create", "Update", "Delete"]);
 }
+
+#[test]
+fn vault_records_have_the_names_that_hedgehog_clients_know() {
+    let record = VaultFields {
+        iv: "e8".to_owned(),
+        cipher_text: "6b".to_owned(),
+        lookup_key: "18".to_owned(),
+    };
+    let written = serde_json::to_string(&record).unwrap();
+    assert_eq!(written, r#"{"iv":"e8","cipherText":"6b","lookupKey":"18"}"#);
+}
+
+#[test]
+fn the_types_know_nothing_of_how_a_peer_works() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/api");
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let is_own = path.ends_with("tests.rs");
+        assert!(is_own || !text.contains("crate::"), "{}", path.display());
+    }
+}

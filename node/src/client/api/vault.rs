@@ -14,10 +14,13 @@ use super::schema;
 #[serde(rename_all = "camelCase")]
 pub struct VaultFields {
     /// The initialisation vector: 32 digits.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{32}$"))]
     pub iv: String,
     /// What only the password decrypts: 128 digits.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{128}$"))]
     pub cipher_text: String,
     /// What the record is found by: 64 digits.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     pub lookup_key: String,
 }
 
