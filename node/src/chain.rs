@@ -4,8 +4,6 @@
 //! so, nothing ends, and following goes on where it was when they are back.
 
 pub mod deploy;
-#[cfg(feature = "devchain")]
-pub mod dev;
 mod endpoints;
 pub mod fees;
 mod kept;

@@ -80,3 +80,10 @@ impl Clock {
         }
     }
 }
+
+#[cfg(feature = "devchain")]
+impl From<Clock> for devchain::Clock {
+    fn from(clock: Clock) -> Self {
+        Self::new(move || clock.now())
+    }
+}

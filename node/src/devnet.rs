@@ -21,11 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::builder::{Node, StartError};
 use crate::chain::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol};
-use crate::chain::dev::{DevChain, DevChainConfig, DevChainError, Mining};
 use crate::chain::{Client, Contracts, RpcError, Wallet};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::home::{self, HomeError};
+use devchain::{DevChain, DevChainConfig, DevChainError, Mining};
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -187,7 +187,7 @@ impl Devnet {
             data: Some(config.data.join("chain")),
             mining: Mining::Instant,
             funded: config.funded(),
-            clock: Clock::system(),
+            clock: Clock::system().into(),
         })
         .await?;
         let client = Client::new(&[chain.url()], Some(plan.chain_id))?;

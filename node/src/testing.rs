@@ -18,7 +18,6 @@ use storage::index::{Block, BlockEntry};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
-use crate::chain::dev::{DevChain, DevChainConfig, Mining};
 use crate::chain::{ChainConfig, ChainHandle, Client, Contracts, Wallet};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -27,6 +26,7 @@ use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, Protocol};
 use crate::store::StoreHandle;
+use devchain::{DevChain, DevChainConfig, Mining};
 
 /// A development chain with the contracts on it; the wallet with seed 1 holds
 /// the tokens, those with seeds up to 50 and from 100 to 149 hold ether.
@@ -62,7 +62,7 @@ impl TestChain {
             data: None,
             mining: Mining::Instant,
             funded,
-            clock: Clock::system(),
+            clock: Clock::system().into(),
         })
         .await
         .unwrap();

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use devchain::{DevChain, DevChainConfig, Mining};
 use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
-use node::chain::dev::{DevChain, DevChainConfig, Mining};
 use node::chain::{Client, Contracts, Wallet};
 use node::clock::Clock;
 use node::config::Config;
@@ -48,7 +48,7 @@ impl Swarm {
                 .chain([treasury.address()])
                 .map(|address| (address, U256::exp10(22)))
                 .collect(),
-            clock: Clock::system(),
+            clock: Clock::system().into(),
         })
         .await
         .unwrap();

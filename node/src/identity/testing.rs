@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::author::{self, AuthorHandle};
 use crate::chain::deploy::ServiceConfig;
-use crate::chain::dev::DevChain;
 use crate::chain::{ChainConfig, ChainHandle, Client, Contracts};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -31,6 +30,7 @@ use crate::testing::TestChain;
 pub(crate) use crate::testing::key;
 use crate::vault::VaultHandle;
 use crate::{directory, discovery, light, vault};
+use devchain::DevChain;
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use node::chain::dev::{DevChain, DevChainConfig, Mining};
+use devchain::{DevChain, DevChainConfig, Mining};
 use node::chain::wallet::Transaction;
 use node::clock::Clock;
 use protocol::amount::U256;
@@ -89,7 +89,7 @@ async fn dev_chain() -> DevChain {
         data: None,
         mining: Mining::Instant,
         funded: funded.to_vec(),
-        clock: Clock::system(),
+        clock: Clock::system().into(),
     })
     .await
     .unwrap()

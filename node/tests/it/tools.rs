@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use node::chain::dev::{DevChain, DevChainConfig, Mining};
+use devchain::{DevChain, DevChainConfig, Mining};
 use node::clock::Clock;
 use node::devnet::{Devnet, DevnetConfig};
 use protocol::amount::U256;
@@ -34,7 +34,7 @@ async fn check(program: &'static str) {
                 )
             })
             .collect(),
-        clock: Clock::system(),
+        clock: Clock::system().into(),
     })
     .await
     .unwrap();

@@ -1,7 +1,7 @@
 //! What readers of the chain are told, and what the block to come looks like.
 
 use super::*;
-use crate::chain::dev::filters::{STEP_BLOCKS_MAX, Seen};
+use crate::filters::{STEP_BLOCKS_MAX, Seen};
 
 /// What a reader sees from its last look to this one: removed and mined numbers.
 fn looked(seen: &mut Seen, fixture: &Fixture) -> (Vec<u64>, Vec<u64>) {

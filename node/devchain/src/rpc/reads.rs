@@ -12,14 +12,12 @@ use serde_json::{Map, Value, json};
 use super::{
     Answer, Module, Registered, block_id, command, invalid, log_filter, query, slow_query,
 };
-use crate::chain::dev::block::Block;
-use crate::chain::dev::error::ChainError;
-use crate::chain::dev::executor::{Command, Outcome};
-use crate::chain::dev::json::{
-    self, BlockId, Call, Filter, HexAddress, HexBytes, HexHash, Quantity,
-};
-use crate::chain::dev::transaction::Transaction;
-use crate::chain::dev::view::{At, LogFilter, View};
+use crate::block::Block;
+use crate::error::ChainError;
+use crate::executor::{Command, Outcome};
+use crate::json::{self, BlockId, Call, Filter, HexAddress, HexBytes, HexHash, Quantity};
+use crate::transaction::Transaction;
+use crate::view::{At, LogFilter, View};
 
 pub(super) fn register(module: &mut Module) -> Registered {
     blocks(module)?;

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::reads::{bounds, find_logs};
 use super::{Context, Module, Registered, command, invalid, log_filter};
-use crate::chain::dev::executor::{Command, Outcome};
-use crate::chain::dev::filters::{Changes, Interest, Seen};
-use crate::chain::dev::json::{self, BlockId, Filter, Quantity};
-use crate::chain::dev::view::{At, View};
+use crate::executor::{Command, Outcome};
+use crate::filters::{Changes, Interest, Seen};
+use crate::json::{self, BlockId, Filter, Quantity};
+use crate::view::{At, View};
 
 pub(super) fn register(module: &mut Module) -> Registered {
     command(module, "eth_newBlockFilter", installed, |_| {

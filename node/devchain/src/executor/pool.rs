@@ -5,12 +5,12 @@ use std::sync::Arc;
 use revm::primitives::B256;
 
 use super::Chain;
-use crate::chain::dev::block::GAS_LIMIT;
-use crate::chain::dev::error::ChainError;
-use crate::chain::dev::journal::Op;
-use crate::chain::dev::limits::{NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SENT_MAX};
-use crate::chain::dev::transaction::Transaction;
-use crate::chain::dev::view::Pooled;
+use crate::block::GAS_LIMIT;
+use crate::error::ChainError;
+use crate::journal::Op;
+use crate::limits::{NONCE_GAP_MAX, POOL_TRANSACTIONS_MAX, SENT_MAX};
+use crate::transaction::Transaction;
+use crate::view::Pooled;
 
 impl Chain {
     /// What can be said of a transaction before it runs.

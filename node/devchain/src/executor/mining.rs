@@ -11,19 +11,19 @@ use revm::primitives::alloy_primitives::Bloom;
 use revm::primitives::{Address, B256};
 
 use super::Chain;
-use crate::chain::dev::block::{Block, GAS_LIMIT, Header, Included, Receipt};
-use crate::chain::dev::error::ChainError;
-use crate::chain::dev::journal::Op;
-use crate::chain::dev::limits::BLOCKS_MAX;
-use crate::chain::dev::state::World;
-use crate::chain::dev::transaction::Transaction;
-use crate::chain::dev::view::{Pooled, View, config, hash_key};
+use crate::block::{Block, GAS_LIMIT, Header, Included, Receipt};
+use crate::error::ChainError;
+use crate::journal::Op;
+use crate::limits::BLOCKS_MAX;
+use crate::state::World;
+use crate::transaction::Transaction;
+use crate::view::{Pooled, View, config, hash_key};
 
 /// A block in the making.
-pub(in crate::chain::dev) struct Draft {
-    pub(in crate::chain::dev) header: Header,
-    pub(in crate::chain::dev) world: World,
-    pub(in crate::chain::dev) included: Vec<Included>,
+pub(crate) struct Draft {
+    pub(crate) header: Header,
+    pub(crate) world: World,
+    pub(crate) included: Vec<Included>,
     logs_count: usize,
     /// The clock's offset after the block, when its timestamp was given.
     time_offset: Option<i64>,
@@ -46,7 +46,7 @@ impl View {
 
     /// Drafts a block of what waits, the best tip first, then the oldest; and
     /// gives what waits in vain.
-    pub(in crate::chain::dev) fn fill(&self, now: Moment) -> (Draft, Vec<(Address, u64)>) {
+    pub(crate) fn fill(&self, now: Moment) -> (Draft, Vec<(Address, u64)>) {
         let mut dropped = Vec::new();
         let mut draft = self.draft(now);
         let base_fee = draft.header.base_fee;

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Answer, Module, Registered, query};
-use crate::chain::dev::block::{Block, GAS_LIMIT};
-use crate::chain::dev::error::ChainError;
-use crate::chain::dev::json::{self, BlockId, Quantity};
-use crate::chain::dev::view::{At, View};
+use crate::block::{Block, GAS_LIMIT};
+use crate::error::ChainError;
+use crate::json::{self, BlockId, Quantity};
+use crate::view::{At, View};
 
 pub(super) fn register(module: &mut Module) -> Registered {
     query(module, "eth_gasPrice", |view, _, _| {

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{CLIENT_VERSION, Module, Registered, command, query};
-use crate::chain::dev::block::GAS_LIMIT;
-use crate::chain::dev::executor::{Command, Mining, Outcome};
-use crate::chain::dev::json::{self, HexAddress, HexBytes, HexHash, Quantity};
+use crate::block::GAS_LIMIT;
+use crate::executor::{Command, Mining, Outcome};
+use crate::json::{self, HexAddress, HexBytes, HexHash, Quantity};
 
 pub(super) fn register(module: &mut Module) -> Registered {
     mining(module)?;

@@ -13,6 +13,7 @@
 //! a second, and tips go to the zero address.
 
 pub mod block;
+mod clock;
 pub mod error;
 pub mod executor;
 pub mod filters;
@@ -37,13 +38,13 @@ use revm::primitives::{Address as EvmAddress, U256 as EvmU256};
 use tokio::sync::{mpsc, oneshot, watch};
 use tower_http::cors::CorsLayer;
 
-use crate::clock::Clock;
 use error::ChainError;
 use executor::{Chain, ChainConfig, Command, Outcome, ReplayError};
 use journal::{Journal, JournalError};
 use limits::STATES_MAX;
 use view::View;
 
+pub use clock::Clock;
 pub use executor::Mining;
 
 /// How to start a development chain.
@@ -163,7 +164,7 @@ impl DevChain {
         let listener = std::net::TcpListener::bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let clock = config.clock;
+        let clock = config.clock.clone();
         let (chain, journal) = tokio::task::spawn_blocking(move || open(&config))
             .await
             .map_err(|error| io_error("open the chain", std::io::Error::other(error)))??;
@@ -173,7 +174,7 @@ impl DevChain {
         let control = DevControl {
             requests,
             views: latest,
-            clock,
+            clock: clock.clone(),
         };
         let module = rpc::module(rpc::Context {
             control: control.clone(),
