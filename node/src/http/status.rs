@@ -55,7 +55,11 @@ pub(super) async fn health(State(app): State<Arc<App>>) -> Response {
             height: height.block_number,
             entries: height.entries,
             error: context.index.fault().borrow().clone(),
-            lag_blocks: final_block.map(|number| number.saturating_sub(height.block_number)),
+            // Blocks without entries leave no trace in the index itself.
+            lag_blocks: final_block.map(|number| {
+                let settled = *context.index.settled().borrow();
+                number.saturating_sub(settled.max(height.block_number))
+            }),
         },
         storage: StorageHealth {
             used: stats.live_bytes,
@@ -90,7 +94,8 @@ fn content_health(status: &Status, now: Moment) -> ContentHealth {
         },
         returning: status.returning.as_ref().map(|returning| ReturningHealth {
             promised: returning.promised,
-            missing: returning.missing.len(),
+            missing: returning.missing.len() - returning.waiting,
+            waiting: returning.waiting,
             signs_from: returning.signs_from(),
             text: returning_text(returning, now),
         }),
@@ -99,11 +104,14 @@ fn content_health(status: &Status, now: Moment) -> ContentHealth {
 
 /// The return from a backup, for people.
 fn returning_text(returning: &Returning, now: Moment) -> String {
-    let (promised, missing) = (returning.promised, returning.missing.len());
+    let (promised, waiting) = (returning.promised, returning.waiting);
+    let missing = returning.missing.len() - waiting;
     let roots = match returning.is_inspecting {
         true => format!("it looks up which of {promised} promised roots are whole"),
         false => {
-            format!("{missing} of {promised} promised roots are to be fetched and promised anew")
+            format!(
+                "{missing} of {promised} promised roots are to be fetched, {waiting} are here and wait to be promised anew"
+            )
         }
     };
     let from = returning.signs_from();

@@ -217,6 +217,7 @@ impl Content {
             silent: now.epoch(),
             promised: promised.len(),
             missing: BTreeSet::new(),
+            waiting: 0,
             is_inspecting: true,
         });
     }

@@ -28,8 +28,10 @@ pub struct Returning {
     pub silent: Epoch,
     /// Roots that the backup promised.
     pub promised: usize,
-    /// Those of them that are not whole here yet.
+    /// Those of them that are not promised anew yet.
     pub missing: BTreeSet<Cid>,
+    /// How many of these are whole here, and wait to be promised.
+    pub waiting: usize,
     /// True while it is looked up which are whole.
     pub is_inspecting: bool,
 }
@@ -69,7 +71,13 @@ impl Content {
             ended: self.ended.len(),
             published: self.references.len(),
             repair: self.repair.progress(),
-            returning: self.returning.clone(),
+            returning: self.returning.as_ref().map(|returning| {
+                let is_whole = |root: &&Cid| self.promises.contains_key(*root);
+                Returning {
+                    waiting: returning.missing.iter().filter(is_whole).count(),
+                    ..returning.clone()
+                }
+            }),
         }
     }
 

@@ -151,6 +151,8 @@ pub struct ReturningHealth {
     pub promised: usize,
     /// Roots of these that are not whole here.
     pub missing: usize,
+    /// Roots of these that are whole and wait to be promised anew.
+    pub waiting: usize,
     /// From when it signs leases and pages again, in Unix seconds.
     #[schemars(with = "u64")]
     pub signs_from: UnixSeconds,

@@ -16,6 +16,7 @@ fn restored(missing: u8, is_inspecting: bool) -> Status {
             silent: SILENT,
             promised: 5,
             missing: (0..missing).map(root).collect(),
+            waiting: usize::from(missing > 2),
             is_inspecting,
         }),
         ..Status::default()
@@ -39,13 +40,13 @@ fn the_return_from_a_backup_is_told_for_people() {
     check_text(
         &restored(3, false),
         SILENT,
-        "restored from a backup: 3 of 5 promised roots are to be fetched and promised anew; \
+        "restored from a backup: 2 of 5 promised roots are to be fetched, 1 are here and wait to be promised anew; \
          no lease and no page is signed before 1970-01-01T11:00:00Z",
     );
     check_text(
         &restored(3, false),
         SILENT.plus(1),
-        "restored from a backup: 3 of 5 promised roots are to be fetched and promised anew",
+        "restored from a backup: 2 of 5 promised roots are to be fetched, 1 are here and wait to be promised anew",
     );
 }
 

@@ -186,8 +186,15 @@ fn a_peer_that_returns_from_a_backup_signs_nothing_twice_and_fetches_what_it_los
         "it lives all the same"
     );
     peer.claim(root(4));
+    peer.wait(Duration::from_secs(300));
+    let returning = peer.content.status().returning.unwrap();
+    assert_eq!(
+        (returning.missing.len(), returning.waiting),
+        (2, 2),
+        "both are whole again, and nothing is signed in this epoch"
+    );
 
-    peer.wait(Duration::from_secs(3600));
+    peer.wait(Duration::from_secs(3300));
     let page = peer.pages[pages].record;
     assert!(page.epoch > last_page.epoch && page.serial > last_page.serial + 1_000);
     for lease in &peer.signed[leases..] {
