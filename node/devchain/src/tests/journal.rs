@@ -192,7 +192,7 @@ fn a_change_that_cannot_be_written_is_taken_back() {
     let mut actor = Actor {
         chain,
         journal: Some(journal),
-        clock: config.clock.clone(),
+        clock: config.clock,
         views,
     };
     let (reply, mut answer) = oneshot::channel();
