@@ -114,8 +114,8 @@ pub(super) const FILE_NAME: Parameter = query("filename", "What the file is to b
 
 pub(super) const DOWNLOAD: Parameter = query(
     "download",
-    "`true` asks browsers to keep the file",
-    || json!({"type": "boolean"}),
+    "`true` asks browsers to keep the file; everything else shows it",
+    || json!({"type": "string", "examples": ["true"]}),
 );
 
 pub(super) const FORMAT: Parameter = query(

@@ -88,7 +88,11 @@ fn entry_of(
     now: UnixSeconds,
 ) -> Result<Entry, ApiError> {
     let entry = record.sign_up(now).map_err(VaultError::from)?;
+    // What cannot be read is refused also where nothing is signed.
     let signature: Option<Signature> = header(headers, "x-coliving-signature")?;
+    let wallet = header(headers, "x-coliving-wallet")?;
+    let version = header(headers, "x-coliving-version")?;
+    let replaces = header(headers, "x-coliving-replaces")?;
     let Some(signature) = signature else {
         return Ok(entry);
     };
@@ -99,11 +103,9 @@ fn entry_of(
         )
     };
     let mut record = entry.record;
-    record.wallet =
-        header(headers, "x-coliving-wallet")?.ok_or_else(|| missing("X-Coliving-Wallet"))?;
-    record.version =
-        header(headers, "x-coliving-version")?.ok_or_else(|| missing("X-Coliving-Version"))?;
-    record.replaces = header(headers, "x-coliving-replaces")?.unwrap_or(Hash32::ZERO);
+    record.wallet = wallet.ok_or_else(|| missing("X-Coliving-Wallet"))?;
+    record.version = version.ok_or_else(|| missing("X-Coliving-Version"))?;
+    record.replaces = replaces.unwrap_or(Hash32::ZERO);
     Ok(Entry::signed(Signed { record, signature }, None, now))
 }
 
