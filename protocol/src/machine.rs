@@ -44,20 +44,30 @@ pub trait Machine {
     fn deadline(&self) -> Option<(Moment, &'static str)>;
 }
 
-/// Gives an enum of inputs the list of its names, and each input its own. The
-/// compiler sees to it that none is left out.
+/// An enum of inputs that knows its names.
+pub trait Named {
+    /// The names of all inputs.
+    const NAMES: &'static [&'static str];
+
+    /// The place of an input's name among them.
+    fn idx(&self) -> usize;
+}
+
+/// Implements [`Named`] for an enum of inputs. The compiler sees to it that none
+/// is left out.
 #[macro_export]
 macro_rules! name_inputs {
     ($inputs:ident $(<$owner:ident>)?: $($name:ident),+ $(,)?) => {
-        impl $(<$owner>)? $inputs $(<$owner>)? {
-            /// The names of all inputs.
-            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+        impl $(<$owner>)? $crate::machine::Named for $inputs $(<$owner>)? {
+            const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
 
-            /// The name of this one.
-            #[must_use]
-            pub const fn name(&self) -> &'static str {
+            fn idx(&self) -> usize {
+                #[derive(Clone, Copy)]
+                enum Idx {
+                    $($name),+
+                }
                 match self {
-                    $(Self::$name { .. } => stringify!($name)),+
+                    $(Self::$name { .. } => Idx::$name as usize),+
                 }
             }
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocol::machine::Named;
 use serde::{Deserialize, Serialize};
 
 /// Counters and samples of one run.
@@ -33,7 +34,7 @@ pub struct Metrics {
     /// Vault operations without a majority.
     pub vault_failures: u64,
     /// Inputs of role machines, by machine and name.
-    pub inputs: BTreeMap<(&'static str, &'static str), u64>,
+    pub inputs: Vec<Inputs>,
     /// From a block's finality to the entry at a light peer.
     pub dissemination: Vec<Duration>,
     /// From the start of a publication to durability.
@@ -48,9 +49,30 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counts an input that a shell gave to a role machine.
-    pub fn note_input(&mut self, machine: &'static str, name: &'static str) {
-        *self.inputs.entry((machine, name)).or_default() += 1;
+    pub fn note_input<I: Named>(&mut self, machine: &'static str, input: &I) {
+        let mut known = self.inputs.iter_mut();
+        let counts = match known.find(|inputs| std::ptr::eq(inputs.machine, machine)) {
+            Some(inputs) => &mut inputs.counts,
+            None => {
+                self.inputs.push(Inputs {
+                    machine,
+                    names: I::NAMES,
+                    counts: vec![0; I::NAMES.len()],
+                });
+                let last = self.inputs.last_mut().expect("it was pushed");
+                &mut last.counts
+            }
+        };
+        counts[input.idx()] += 1;
     }
+}
+
+/// How often each input was given to machines of one role.
+#[derive(Debug)]
+pub struct Inputs {
+    machine: &'static str,
+    names: &'static [&'static str],
+    counts: Vec<u64>,
 }
 
 /// Percentiles of a sample, in milliseconds.
@@ -93,9 +115,12 @@ impl Metrics {
     #[must_use]
     pub fn inputs(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-        for ((machine, name), count) in &self.inputs {
-            let of_machine = all.entry((*machine).to_owned()).or_default();
-            of_machine.insert((*name).to_owned(), *count);
+        for inputs in &self.inputs {
+            let of_machine = all.entry(inputs.machine.to_owned()).or_default();
+            let counted = inputs.names.iter().zip(&inputs.counts);
+            for (name, count) in counted.filter(|(_, count)| **count > 0) {
+                *of_machine.entry((*name).to_owned()).or_default() += count;
+            }
         }
         all
     }

@@ -42,7 +42,7 @@ impl Host {
 
     /// Gives the machine a fact; its wishes are drained afterwards.
     pub(super) fn tell_content(&mut self, input: Input, ctx: &mut Ctx) {
-        ctx.metrics.note_input("content", input.name());
+        ctx.metrics.note_input("content", &input);
         if let Some(content) = &mut self.content {
             content.handle(input, ctx.now);
         }

@@ -69,14 +69,14 @@ impl Host {
     }
 
     pub(super) fn tell_discovery(&mut self, input: discovery::Input, ctx: &mut Ctx) {
-        ctx.metrics.note_input("discovery", input.name());
+        ctx.metrics.note_input("discovery", &input);
         if let Some(discovery) = &mut self.discovery {
             discovery.handle(input, ctx.now);
         }
     }
 
     pub(super) fn tell_catch_up(&mut self, input: catch_up::Input, ctx: &mut Ctx) {
-        ctx.metrics.note_input("catch-up", input.name());
+        ctx.metrics.note_input("catch-up", &input);
         if let Some(light) = &mut self.light {
             light.catch_up.handle(input, ctx.now);
         }

@@ -42,7 +42,7 @@ struct Running {
 
 impl Running {
     fn tell(&mut self, input: DownloadInput, ctx: &mut Ctx) {
-        ctx.metrics.note_input("download", input.name());
+        ctx.metrics.note_input("download", &input);
         self.download.handle(input, ctx.now);
     }
 }
@@ -111,7 +111,7 @@ impl Exchange {
     }
 
     fn tell(&mut self, input: ExchangeInput<Goal>, ctx: &mut Ctx) {
-        ctx.metrics.note_input("exchange", input.name());
+        ctx.metrics.note_input("exchange", &input);
         self.machine.handle(input, ctx.now);
     }
 

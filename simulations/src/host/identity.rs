@@ -92,14 +92,14 @@ impl Host {
 
     pub(super) fn tell_identity(&mut self, input: Input, ctx: &mut Ctx) {
         if let Some(identity) = &mut self.identity {
-            ctx.metrics.note_input("identity", input.name());
+            ctx.metrics.note_input("identity", &input);
             identity.relayer.handle(input, ctx.now);
         }
     }
 
     fn tell_replica(&mut self, input: ReplicaInput, ctx: &mut Ctx) {
         if let Some(identity) = &mut self.identity {
-            ctx.metrics.note_input("replica", input.name());
+            ctx.metrics.note_input("replica", &input);
             identity.replica.handle(input, ctx.now);
         }
     }

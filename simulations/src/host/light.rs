@@ -201,7 +201,7 @@ impl Host {
     }
 
     pub(super) fn tell_author(&mut self, input: Input, ctx: &mut Ctx) {
-        ctx.metrics.note_input("author", input.name());
+        ctx.metrics.note_input("author", &input);
         if let Some(light) = &mut self.light {
             light.author.handle(input, ctx.now);
         }

@@ -86,7 +86,7 @@ impl Host {
 
     fn tell_vault(&mut self, input: VaultInput, ctx: &mut Ctx) {
         if let Some(resident) = &mut self.resident {
-            ctx.metrics.note_input("vault", input.name());
+            ctx.metrics.note_input("vault", &input);
             resident.vault.handle(input, ctx.now);
         }
     }

@@ -8,6 +8,7 @@ use protocol::author;
 use protocol::content;
 use protocol::exchange::{DownloadInput, ExchangeInput};
 use protocol::identity;
+use protocol::machine::Named;
 use protocol::vault::{ReplicaInput, VaultInput};
 
 /// A role machine with an enum of inputs, and who gives them.
@@ -24,7 +25,7 @@ struct Role {
 const ROLES: [Role; 9] = [
     Role {
         name: "content",
-        inputs: content::Input::NAMES,
+        inputs: <content::Input as Named>::NAMES,
         spelling: "Input",
         node: &["node/src/content.rs", "node/src/content"],
         host: &[
@@ -35,14 +36,14 @@ const ROLES: [Role; 9] = [
     },
     Role {
         name: "author",
-        inputs: author::Input::NAMES,
+        inputs: <author::Input as Named>::NAMES,
         spelling: "Input",
         node: &["node/src/author.rs", "node/src/author"],
         host: &["simulations/src/host.rs", "simulations/src/host/light.rs"],
     },
     Role {
         name: "identity",
-        inputs: identity::Input::NAMES,
+        inputs: <identity::Input as Named>::NAMES,
         spelling: "Input",
         node: &["node/src/identity.rs", "node/src/identity"],
         host: &[
@@ -52,35 +53,35 @@ const ROLES: [Role; 9] = [
     },
     Role {
         name: "vault",
-        inputs: VaultInput::NAMES,
+        inputs: <VaultInput as Named>::NAMES,
         spelling: "VaultInput",
         node: &["node/src/vault.rs", "node/src/vault"],
         host: &["simulations/src/host/vault.rs"],
     },
     Role {
         name: "replica",
-        inputs: ReplicaInput::NAMES,
+        inputs: <ReplicaInput as Named>::NAMES,
         spelling: "ReplicaInput",
         node: &["node/src/vault.rs", "node/src/vault"],
         host: &["simulations/src/host/identity.rs"],
     },
     Role {
         name: "exchange",
-        inputs: ExchangeInput::<()>::NAMES,
+        inputs: <ExchangeInput<()> as Named>::NAMES,
         spelling: "ExchangeInput",
         node: &["node/src/exchange.rs", "node/src/exchange"],
         host: &["simulations/src/host/exchange.rs"],
     },
     Role {
         name: "download",
-        inputs: DownloadInput::NAMES,
+        inputs: <DownloadInput as Named>::NAMES,
         spelling: "DownloadInput",
         node: &["node/src/exchange.rs", "node/src/exchange"],
         host: &["simulations/src/host/exchange.rs"],
     },
     Role {
         name: "discovery",
-        inputs: discovery::Input::NAMES,
+        inputs: <discovery::Input as Named>::NAMES,
         spelling: "Input",
         node: &["node/src/discovery.rs"],
         host: &[
@@ -90,7 +91,7 @@ const ROLES: [Role; 9] = [
     },
     Role {
         name: "catch-up",
-        inputs: catch_up::Input::NAMES,
+        inputs: <catch_up::Input as Named>::NAMES,
         spelling: "Input",
         node: &["node/src/light.rs"],
         host: &[
