@@ -6,7 +6,7 @@ use protocol::id::Address;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::operator::{Amount, Ending, Whom, refuse_early};
+use super::operator::{Amount, Ending, Whom, refuse_early, require_claimed};
 use crate::failure::fail;
 use crate::onchain::{Door, Payer, Plan, SendArgs};
 use crate::output::{fields, table};
@@ -100,6 +100,14 @@ pub(crate) async fn delegate(context: &Context, args: DelegateArgs) -> anyhow::R
     }
     let owned = deployment.balances(delegator).await?.dgc;
     let amount = amount.of(owned, "are in the wallet")?;
+    if deployment.stake(operator).await?.own == Dgc::ZERO {
+        return fail(
+            "operator_unknown",
+            format!("{operator} has staked nothing: it is no operator"),
+            "`coliving peers` shows the operators of those that are there",
+        );
+    }
+    require_claimed(&door, operator).await?;
     let least = deployment.delegation_min(operator).await?;
     let present = deployment.delegation(delegator, operator).await?.amount;
     let after = present.checked_add(amount).unwrap_or(present);

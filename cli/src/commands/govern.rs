@@ -4,11 +4,11 @@ use clap::Subcommand;
 use node::operate::governance::{Draft, FunctionCall, Outcome, Proposal, Vote, VotingRules, slash};
 use protocol::amount::Dgc;
 use protocol::chain::ContractKind;
-use protocol::id::Address;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::failure::{Failure, fail};
+use super::operator::Whom;
+use crate::failure::fail;
 use crate::onchain::{ChainArgs, Door, Payer, Plan, SendArgs};
 use crate::output::{fields, printable, table};
 
@@ -241,13 +241,8 @@ fn read_call(door: &Door, args: &ProposeArgs) -> anyhow::Result<(String, Functio
             "as in `coliving govern propose slash 0x… 10000 --name TEXT --description TEXT`",
         );
     };
-    let operator: Address = args.function.parse().map_err(|error| {
-        Failure::new(
-            "usage",
-            format!("{error}"),
-            "name the operator by its address",
-        )
-    })?;
+    let Ok(operator) = args.function.parse::<Whom>();
+    let operator = operator.find()?;
     let amount: Dgc = amount.trim_end_matches("DGC").trim_end().parse()?;
     Ok((
         "DelegateManager".to_owned(),

@@ -282,3 +282,15 @@ pub(crate) fn refuse_early(door: &Door, block: u64, what: &str) -> anyhow::Resul
     )
     .into())
 }
+
+/// Refuses, before any fee, what the contracts refuse while rewards wait.
+pub(crate) async fn require_claimed(door: &Door, operator: Address) -> anyhow::Result<()> {
+    match door.deployment.is_claim_pending(operator).await? {
+        false => Ok(()),
+        true => fail(
+            "claim_pending",
+            format!("rewards of {operator} wait; its stake changes after they are claimed"),
+            format!("claim them with `coliving claim {operator}`"),
+        ),
+    }
+}

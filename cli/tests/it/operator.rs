@@ -170,6 +170,11 @@ fn an_operator_comes_in_earns_and_leaves() {
         town.refused("ada", &["delegate", &oak, "5"])["code"],
         "amount"
     );
+    let nobody = format!("0x{:040x}", 1);
+    assert_eq!(
+        town.refused("ada", &["delegate", &nobody, "500"])["code"],
+        "operator_unknown"
+    );
     let delegated = town.send("ada", &["delegate", &oak, "max"]);
     assert_eq!(delegated["amount"], "5000");
     let list = town.run("ada", &["delegate", "--list"]);

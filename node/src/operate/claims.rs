@@ -57,6 +57,19 @@ impl Deployment {
         })
     }
 
+    /// True while an operator has rewards to claim; its stake and what is delegated
+    /// to it do not change before.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] when the chain does not answer.
+    pub async fn is_claim_pending(&self, operator: Address) -> Result<bool, OperateError> {
+        let arguments = [address(operator)];
+        self.view(MANAGER, "claimPending", &arguments)
+            .await?
+            .truth()
+    }
+
     /// What an operator can claim; `within_bounds` is of its stake.
     ///
     /// # Errors

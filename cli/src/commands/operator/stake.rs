@@ -4,7 +4,7 @@ use protocol::amount::Dgc;
 use serde_json::json;
 
 use super::super::Context;
-use super::{Amount, Ending, carry_out, open, refuse_early};
+use super::{Amount, Ending, carry_out, open, refuse_early, require_claimed};
 use crate::failure::fail;
 use crate::onchain::{Plan, SendArgs};
 
@@ -47,6 +47,7 @@ pub(crate) async fn stake(context: &Context, args: StakeArgs) -> anyhow::Result<
     let operator = payer.address();
     let owned = door.deployment.balances(operator).await?.dgc;
     let amount = args.amount.of(owned, "are in the wallet")?;
+    require_claimed(&door, operator).await?;
     let present = door.deployment.stake(operator).await?;
     let after = present.own.checked_add(amount).unwrap_or(present.own);
     let plan = Plan {
