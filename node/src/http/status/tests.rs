@@ -76,7 +76,10 @@ fn the_content_role_is_told_in_numbers() {
     };
     assert_eq!(health.repair, repair);
     let returning = health.returning.unwrap();
-    assert_eq!((returning.promised, returning.missing), (5, 3));
+    assert_eq!(
+        (returning.promised, returning.missing, returning.waiting),
+        (5, 2, 1)
+    );
     assert_eq!(returning.signs_from.0, 39_600);
     let usual = content_health(&Status::default(), Moment::ZERO);
     assert_eq!(usual.returning, None);
