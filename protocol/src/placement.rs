@@ -117,14 +117,19 @@ impl Placement {
     #[must_use]
     pub fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
         let subject = root.hash().to_bytes();
-        let mut ranked = self.weighted(&subject);
         let peer_key = SipKey::new("placement/peer", &subject);
-        for candidate in &mut ranked {
-            candidate.peers.retain(|peer| !lost.contains(&peer.address));
-            sort_peers(&peer_key, &mut candidate.peers);
-        }
-        ranked.retain(|candidate| !candidate.peers.is_empty());
-        walk(&ranked, target)
+        let live = |candidate: &Candidate| {
+            let peers = candidate.peers.iter();
+            let mut live: Vec<CandidatePeer> = peers
+                .filter(|peer| !lost.contains(&peer.address))
+                .copied()
+                .collect();
+            sort_peers(&peer_key, &mut live);
+            live
+        };
+        // Few of the operators are reached by the walk.
+        let ranked = self.weighted(&subject).map(live);
+        walk(ranked.filter(|peers| !peers.is_empty()), target)
     }
 
     /// One peer per operator of the purpose's role, first in line first.
@@ -190,7 +195,7 @@ impl Placement {
     }
 
     /// Content operators by weight / L, higher first, ties to the smaller number.
-    fn weighted(&self, subject: &[u8]) -> Vec<Candidate> {
+    fn weighted(&self, subject: &[u8]) -> impl Iterator<Item = &Candidate> {
         let key = SipKey::new("placement", subject);
         let mut scored: Vec<(u64, &Candidate)> = self
             .candidates(Role::Content)
@@ -205,10 +210,7 @@ impl Placement {
                 .cmp(&left_score)
                 .then(left.number.cmp(&right.number))
         });
-        scored
-            .into_iter()
-            .map(|(_, candidate)| candidate.clone())
-            .collect()
+        scored.into_iter().map(|(_, candidate)| candidate)
     }
 }
 
@@ -223,23 +225,26 @@ impl Purpose {
 }
 
 /// The first walk keeps each zone to a third of the target, the second fills up.
-fn walk(ranked: &[Candidate], target: usize) -> Vec<Address> {
+fn walk(ranked: impl Iterator<Item = Vec<CandidatePeer>>, target: usize) -> Vec<Address> {
     let zone_max = target.div_ceil(3);
     let mut zones: BTreeMap<Zone, usize> = BTreeMap::new();
     let mut chosen = Vec::with_capacity(target);
     let mut left_over = Vec::new();
-    for candidate in ranked {
-        if chosen.len() == target {
-            return chosen;
-        }
+    if target == 0 {
+        return chosen;
+    }
+    for peers in ranked {
         let has_room =
             |peer: &&CandidatePeer| zones.get(&peer.zone).is_none_or(|count| *count < zone_max);
-        match candidate.peers.iter().find(has_room) {
+        match peers.iter().find(has_room) {
             Some(peer) => {
                 *zones.entry(peer.zone).or_default() += 1;
                 chosen.push(peer.address);
             }
-            None => left_over.push(candidate.peers[0].address),
+            None => left_over.push(peers[0].address),
+        }
+        if chosen.len() == target {
+            return chosen;
         }
     }
     let missing = target - chosen.len();
