@@ -1,3 +1,4 @@
+use std::path::Path;
 use std::time::Duration;
 
 use protocol::chain::calls;
@@ -12,14 +13,7 @@ mod answers;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let config = DevnetConfig {
-        peers: 3,
-        operators: 3,
-        data: folder.path().to_owned(),
-        ..DevnetConfig::default()
-    };
-    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
-    within("the peers connect", devnet.ready()).await;
+    let (config, devnet) = start(folder.path(), 3).await;
     create_user(&devnet, &config, 1).await;
     within("the light peer indexes", indexed(&devnet, 1)).await;
     devnet.stop().await;
@@ -37,14 +31,7 @@ async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_reorganisation_every_index_is_that_of_the_new_chain() {
     let folder = tempfile::tempdir().unwrap();
-    let config = DevnetConfig {
-        peers: 3,
-        operators: 3,
-        data: folder.path().to_owned(),
-        ..DevnetConfig::default()
-    };
-    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
-    within("the peers connect", devnet.ready()).await;
+    let (config, devnet) = start(folder.path(), 3).await;
     for number in 1..=4 {
         create_user(&devnet, &config, number).await;
         within("the light peer indexes", indexed(&devnet, number)).await;
@@ -61,14 +48,7 @@ async fn after_a_reorganisation_every_index_is_that_of_the_new_chain() {
 async fn a_late_light_peer_fetches_thousands_of_entries() {
     const ENTRIES: u64 = 5_100;
     let folder = tempfile::tempdir().unwrap();
-    let config = DevnetConfig {
-        peers: 2,
-        operators: 2,
-        data: folder.path().to_owned(),
-        ..DevnetConfig::default()
-    };
-    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
-    within("the peers connect", devnet.ready()).await;
+    let (config, devnet) = start(folder.path(), 2).await;
     follow_often(&devnet, &config, ENTRIES).await;
     for peer in devnet.peers() {
         let mut height = peer.node.context().index.height();
@@ -213,4 +193,17 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
         .unwrap_or_else(|_| panic!("not within a minute: {what}"))
+}
+
+/// A network of so many staked peers, each of an operator of its own, connected.
+async fn start(folder: &Path, peers: usize) -> (DevnetConfig, Devnet) {
+    let config = DevnetConfig {
+        peers,
+        operators: peers,
+        data: folder.to_owned(),
+        ..DevnetConfig::default()
+    };
+    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
+    within("the peers connect", devnet.ready()).await;
+    (config, devnet)
 }

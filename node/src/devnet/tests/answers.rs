@@ -153,14 +153,7 @@ impl Signer<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_of_a_running_peer_answers_what_its_document_says() {
     let folder = tempfile::tempdir().unwrap();
-    let config = DevnetConfig {
-        peers: 3,
-        operators: 3,
-        data: folder.path().to_owned(),
-        ..DevnetConfig::default()
-    };
-    let devnet = Devnet::start(config.clone(), |_| {}).await.unwrap();
-    within("the peers connect", devnet.ready()).await;
+    let (config, devnet) = start(folder.path(), 3).await;
     let asker = Asker::new(devnet.light()).await;
     let signer = Signer {
         asker: &asker,
