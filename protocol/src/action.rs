@@ -58,7 +58,7 @@ pub enum ActionError {
     /// Entity type or action name is absurdly long.
     #[error("the action's {field} is {size} bytes, at most {NAME_BYTES_MAX} are allowed")]
     Name {
-        /// Which field.
+        /// The text field that is too long.
         field: &'static str,
         /// Its size in bytes.
         size: usize,

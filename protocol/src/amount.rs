@@ -42,7 +42,7 @@ pub enum ParseAmountError {
 }
 
 impl Dgc {
-    /// No tokens.
+    /// An amount of no tokens.
     pub const ZERO: Self = Self(U256([0; 4]));
 
     /// A whole number of tokens.

@@ -62,7 +62,7 @@ pub struct Author {
     config: Config,
     /// Where roots belong.
     snapshot: Arc<Placement>,
-    /// Who relays.
+    /// The newest placement; its identity peers relay.
     latest: Arc<Placement>,
     has_relayer: bool,
     is_chain_away: bool,
@@ -83,7 +83,7 @@ pub struct Author {
 /// Domains and limits of an [`Author`].
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// This peer.
+    /// The peer that publishes.
     pub peer: Address,
     /// Under which actions are signed.
     pub actions: ActionDomain,

@@ -113,7 +113,7 @@ pub struct Content {
 /// Who the peer is, and the settings of the parts.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// This peer.
+    /// The peer that has the role.
     pub peer: Address,
     /// Under which peers sign their records.
     pub domain: Domain,

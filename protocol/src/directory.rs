@@ -23,7 +23,7 @@ pub struct Directory {
     outputs: VecDeque<LookUp>,
 }
 
-/// A fact.
+/// A fact that the directory is told.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The registry at the newest block.

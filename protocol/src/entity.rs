@@ -31,7 +31,7 @@ use crate::id::{EntityId, UserId};
 /// What an action is about; the signed strings are the ancestor's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EntityType {
-    /// A user.
+    /// An account of the network.
     User,
     /// A digital content of any kind.
     Track,
@@ -81,20 +81,20 @@ pub enum Change {
     Comment(Box<Comment>),
     /// A relation that did not exist.
     Relate {
-        /// Which relation.
+        /// The kind of relation.
         relation: Relation,
-        /// Who relates.
+        /// The user who relates.
         user: UserId,
-        /// To what.
+        /// What the user relates to.
         target: Target,
     },
     /// A relation that ends.
     Unrelate {
-        /// Which relation.
+        /// The kind of relation.
         relation: Relation,
-        /// Who related.
+        /// The user who had related.
         user: UserId,
-        /// To what.
+        /// What the user had related to.
         target: Target,
     },
 }
@@ -108,27 +108,27 @@ pub enum Rejection {
     /// No such entity type or verb.
     #[error("`{action}` of `{entity_type}` is not an action of this network")]
     Unsupported {
-        /// As signed.
+        /// The entity type as signed.
         entity_type: String,
-        /// As signed.
+        /// The verb as signed.
         action: String,
     },
     /// The user does not exist.
     #[error("user {user} does not exist; create it first")]
     UnknownUser {
-        /// Which user.
+        /// The user that is named.
         user: UserId,
     },
     /// The signer may not act for the user.
     #[error("the signer is not the wallet of user {user}")]
     Signer {
-        /// Which user.
+        /// The user that was to act.
         user: UserId,
     },
     /// The user has switched its account off.
     #[error("user {user} is deactivated; update the user first")]
     Deactivated {
-        /// Which user.
+        /// The user that is switched off.
         user: UserId,
     },
     /// The entity does not exist or was deleted.
@@ -136,23 +136,23 @@ pub enum Rejection {
     Unknown {
         /// What is missing.
         kind: EntityType,
-        /// Its number.
+        /// The number that is named.
         id: EntityId,
     },
     /// The entity exists.
     #[error("{kind} {id} exists already; choose another id")]
     Exists {
-        /// What exists.
+        /// Kind of the entity.
         kind: EntityType,
-        /// Its number.
+        /// The number that is taken.
         id: EntityId,
     },
     /// The id is reserved for the ancestor's entities.
     #[error("{kind} id {id} is below {floor}, where new ids start")]
     Floor {
-        /// Of what.
+        /// Kind of the entity.
         kind: EntityType,
-        /// The id.
+        /// The number that is reserved.
         id: EntityId,
         /// The lowest that is allowed.
         floor: u64,
@@ -160,15 +160,15 @@ pub enum Rejection {
     /// The id is larger than JSON clients can carry.
     #[error("{kind} id {id} is above {ID_MAX}, the largest that clients can read")]
     Ceiling {
-        /// Of what.
+        /// Kind of the entity.
         kind: EntityType,
-        /// The id.
+        /// The number that is too large.
         id: EntityId,
     },
     /// A user action names two users.
     #[error("user {user} cannot change user {id}")]
     OtherUser {
-        /// Who acts.
+        /// The user who acts.
         user: UserId,
         /// Whom it names.
         id: EntityId,
@@ -176,9 +176,9 @@ pub enum Rejection {
     /// Somebody else owns the entity.
     #[error("{kind} {id} belongs to somebody else")]
     Owner {
-        /// Of what.
+        /// Kind of the entity.
         kind: EntityType,
-        /// Its number.
+        /// The number of the entity.
         id: EntityId,
     },
     /// A handle that nobody can have.
@@ -192,7 +192,7 @@ pub enum Rejection {
     /// Somebody has the handle.
     #[error("handle `{handle}` is taken")]
     HandleTaken {
-        /// The handle.
+        /// The handle that is taken.
         handle: String,
     },
     /// The metadata is not `{"cid":…,"data":{…}}`.
@@ -204,13 +204,13 @@ pub enum Rejection {
     /// A needed field is missing.
     #[error("field `{field}` is missing or empty")]
     Missing {
-        /// Which.
+        /// The field that is needed.
         field: &'static str,
     },
     /// A field has the wrong type or shape.
     #[error("field `{field}` is not {expected}")]
     Field {
-        /// Which.
+        /// The field that is malformed.
         field: &'static str,
         /// What it should be.
         expected: &'static str,
@@ -218,11 +218,11 @@ pub enum Rejection {
     /// A field is too long.
     #[error("field `{field}` has {size} {unit}, at most {limit} are allowed")]
     TooLong {
-        /// Which.
+        /// The field that is too long.
         field: &'static str,
         /// How long it is.
         size: usize,
-        /// The limit.
+        /// The most bytes that it may have.
         limit: usize,
         /// Of what: characters or entries.
         unit: &'static str,
@@ -230,29 +230,29 @@ pub enum Rejection {
     /// Gated content cannot be published.
     #[error("field `{field}` asks for gated content, which this network does not publish yet")]
     Gated {
-        /// Which.
+        /// The field that asks for a gate.
         field: &'static str,
     },
     /// The relation exists.
     #[error("this was done already")]
     Duplicate {
-        /// Who.
+        /// The user who relates.
         user: UserId,
-        /// To what.
+        /// What the user relates to.
         target: Target,
     },
     /// The relation does not exist.
     #[error("there is nothing to take back")]
     NotRelated {
-        /// Who.
+        /// The user who is to unrelate.
         user: UserId,
-        /// To what.
+        /// What the user has no relation to.
         target: Target,
     },
     /// Users do not follow, save or repost themselves.
     #[error("nobody follows, saves or reposts what is their own")]
     Oneself {
-        /// Who.
+        /// The user who names itself.
         user: UserId,
     },
 }
@@ -260,7 +260,7 @@ pub enum Rejection {
 /// What is wrong with a handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandleFault {
-    /// No characters.
+    /// It has no characters.
     Empty,
     /// More than [`HANDLE_CHARS_MAX`] characters.
     TooLong,

@@ -78,13 +78,13 @@ pub enum BatchError {
     /// An entry that is not of the batch's block.
     #[error("entry {idx} of the batch belongs to another block")]
     Foreign {
-        /// Which entry.
+        /// Position in the batch.
         idx: usize,
     },
     /// Log indexes do not rise.
     #[error("entry {idx} of the batch is out of log order")]
     Order {
-        /// Which entry.
+        /// Position of the entry that does not rise.
         idx: usize,
     },
 }

@@ -40,7 +40,7 @@ use wallets::Wallets;
 pub struct Identity {
     config: Config,
     relayer: Relayer,
-    /// Who relays.
+    /// The newest placement; its identity peers relay.
     latest: Arc<Placement>,
     /// Submissions whose users are being looked up.
     submitted: BTreeMap<RequestId, Submitted>,
@@ -67,11 +67,11 @@ pub struct Identity {
 /// Settings and limits of an [`Identity`].
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// This peer.
+    /// The peer that has the role.
     pub peer: Address,
     /// What is relayed.
     pub relayer: relayer::Config,
-    /// Who pays.
+    /// Wallets that pay, each with an order of nonces of its own.
     pub wallets: Vec<Address>,
     /// A pause without a block that counts as one.
     pub idle: Duration,

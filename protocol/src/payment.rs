@@ -48,7 +48,7 @@ pub enum Verdict {
     },
     /// A payee got too little.
     Short {
-        /// Who.
+        /// The payee that is short.
         payee: Address,
         /// What it should have got.
         expected: U256,
@@ -96,7 +96,7 @@ pub enum SplitError {
     /// The amount is beyond any supply.
     #[error("the amount {amount} is too large to be divided")]
     TooLarge {
-        /// The amount.
+        /// The amount that is too large.
         amount: U256,
     },
     /// The price is out of bounds.
@@ -104,16 +104,16 @@ pub enum SplitError {
         "a price of {cents} cents is out of bounds: at least {PRICE_CENTS_MIN}, at most {PRICE_CENTS_MAX}"
     )]
     Price {
-        /// The price.
+        /// The price in hundredths of a dollar.
         cents: u64,
     },
 }
 
 impl Percent {
-    /// Nothing.
+    /// Nothing of the price.
     pub const ZERO: Self = Self(0);
 
-    /// The whole.
+    /// The whole price.
     pub const WHOLE: Self = Self(WHOLE);
 
     /// A whole number of percents; `None` above 100.
@@ -311,7 +311,7 @@ const CENT_UNITS: u64 = 10_000;
 /// Decimal places of a percentage.
 const PLACES: usize = 6;
 
-/// One percent.
+/// One percent, in units of the last of the [`PLACES`].
 const ONE: u64 = 1_000_000;
 
 /// A hundred percent.

@@ -57,7 +57,7 @@ pub enum Response {
     Accepted,
     /// Bytes of the root that are here.
     Progress {
-        /// How many.
+        /// Bytes of the DAG that are here.
         bytes: u64,
     },
     /// The root is durable here, and promised.

@@ -37,7 +37,7 @@ pub(crate) use vault::{check_vault_shape, verify_vault};
 /// Why a record was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// Not decodable.
+    /// The bytes cannot be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The record's signature is not one, or is by somebody else.
@@ -49,7 +49,7 @@ pub enum RecordError {
     /// The signer does not serve the role in the registry that is known here.
     #[error("{peer} is not a confirmed {role} peer")]
     NotConfirmed {
-        /// Who signed.
+        /// The peer that signed.
         peer: Address,
         /// What it should be.
         role: &'static str,
@@ -65,7 +65,7 @@ pub enum RecordError {
     /// A page that is known, or older than one that is.
     #[error("page {found} is not newer than page {known}")]
     Stale {
-        /// Its serial.
+        /// The serial that was found.
         found: u64,
         /// The newest serial that is known.
         known: u64,

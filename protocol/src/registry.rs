@@ -27,9 +27,9 @@ pub struct Registry {
 /// A block that something was read at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BlockRef {
-    /// Block number.
+    /// The block's number.
     pub number: u64,
-    /// Block hash.
+    /// The block's hash.
     pub hash: Hash32,
 }
 
@@ -51,7 +51,7 @@ pub struct Service {
     pub id: ServiceId,
     /// Who staked for it.
     pub operator: Address,
-    /// Its URL.
+    /// URL of the endpoint.
     pub endpoint: String,
     /// The delegate owner wallet: the peer's key.
     pub wallet: Address,
@@ -76,61 +76,61 @@ pub struct Confirmation {
 pub enum RegistryEvent {
     /// The active stake behind an operator has changed.
     StakeChanged {
-        /// Whose.
+        /// The operator whose stake it is.
         operator: Address,
         /// Own and delegated, less what was asked back.
         active: Dgc,
     },
     /// `PeerRegistry` numbered an operator.
     OperatorNumbered {
-        /// Who.
+        /// The operator that is numbered.
         operator: Address,
         /// Its number for ever.
         number: OperatorNumber,
     },
     /// A service was registered.
     Registered {
-        /// The role.
+        /// Role of the service.
         role: Role,
         /// The new number.
         id: ServiceId,
-        /// Who staked.
+        /// The operator that staked.
         operator: Address,
-        /// Its URL.
+        /// URL of the endpoint.
         endpoint: String,
         /// The peer's wallet.
         wallet: Address,
     },
     /// A service was deregistered.
     Deregistered {
-        /// The role.
+        /// Role of the service.
         role: Role,
-        /// Which.
+        /// The service within its role.
         id: ServiceId,
     },
     /// A service moved to another URL.
     EndpointChanged {
-        /// The role.
+        /// Role of the service.
         role: Role,
-        /// Which.
+        /// The service within its role.
         id: ServiceId,
         /// The new URL.
         endpoint: String,
     },
     /// A service got another delegate wallet; its confirmation lapses.
     WalletChanged {
-        /// The role.
+        /// Role of the service.
         role: Role,
-        /// Which.
+        /// The service within its role.
         id: ServiceId,
         /// The new wallet.
         wallet: Address,
     },
     /// A peer confirmed a service.
     Confirmed {
-        /// The role.
+        /// Role of the service.
         role: Role,
-        /// Which.
+        /// The service within its role.
         id: ServiceId,
         /// The peer's wallet.
         wallet: Address,
@@ -139,9 +139,9 @@ pub enum RegistryEvent {
     },
     /// A confirmation lapsed.
     Lapsed {
-        /// The role.
+        /// Role of the service.
         role: Role,
-        /// Which.
+        /// The service within its role.
         id: ServiceId,
     },
 }
@@ -157,9 +157,9 @@ pub struct Peer {
     pub operator_number: OperatorNumber,
     /// Its uncompressed public key without prefix.
     pub public_key: Vec<u8>,
-    /// Its zone.
+    /// The zone that was confirmed with the key.
     pub zone: Zone,
-    /// Its URL.
+    /// URL of the endpoint.
     pub endpoint: String,
     /// Its confirmed roles with their service numbers.
     pub roles: BTreeMap<Role, ServiceId>,
@@ -293,7 +293,7 @@ impl Registry {
         self.operators.iter()
     }
 
-    /// One operator.
+    /// The operator of an address, if it is registered.
     #[must_use]
     pub fn operator(&self, address: &Address) -> Option<&Operator> {
         self.operators.get(address)

@@ -127,7 +127,7 @@ pub enum Event {
     /// Look whether the action has landed and, if not, simulate the call; answer
     /// with [`Relayer::handle_simulated`].
     Simulate {
-        /// Which.
+        /// The action to simulate.
         digest: Hash32,
         /// What to call.
         action: SignedAction,
@@ -136,14 +136,14 @@ pub enum Event {
     Persist(Box<Row>),
     /// Delete the stored row.
     Forget {
-        /// Which.
+        /// The action to forget.
         digest: Hash32,
     },
     /// Send the action as a transaction; answer each with [`Relayer::handle_sent`]
     /// or [`Relayer::handle_send_failed`], before which blocks do not have it sent
     /// again. Sending the same nonce again replaces.
     Send {
-        /// Which.
+        /// The action to send.
         digest: Hash32,
         /// What to call.
         action: SignedAction,
@@ -158,7 +158,7 @@ pub enum Event {
     /// transfer of nothing to the wallet itself. It is asked for again when that
     /// takes too long, so that there is no answer.
     Cancel {
-        /// Which.
+        /// The slot to consume.
         slot: Slot,
         /// How many times to raise the usual fee.
         bumps: u32,
@@ -175,7 +175,7 @@ pub enum Simulation {
     },
     /// The call would revert.
     Reverted {
-        /// Why.
+        /// The reason as the contract words it.
         reason: String,
     },
     /// The action is on chain already.
@@ -193,7 +193,7 @@ pub enum SendFailure {
     NonceUsed,
     /// It would revert or is malformed.
     Refused {
-        /// Why.
+        /// What is wrong, for people.
         reason: String,
     },
 }

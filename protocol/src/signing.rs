@@ -86,7 +86,7 @@ pub enum SignatureError {
     Signer {
         /// Who should have signed.
         expected: Address,
-        /// Who did.
+        /// The address that did sign.
         found: Address,
     },
 }

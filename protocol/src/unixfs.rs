@@ -131,7 +131,7 @@ pub enum DagError {
     /// A block claims another size than it has.
     #[error("{cid} holds {found} bytes of the file, but its parent says {claimed}")]
     SizeMismatch {
-        /// The block.
+        /// The block that claims it.
         cid: Cid,
         /// Size that its parent claims.
         claimed: u64,

@@ -57,7 +57,7 @@ pub enum Request {
     /// What is kept under a lookup key?
     #[serde(rename_all = "camelCase")]
     Get {
-        /// The key.
+        /// The key to look under.
         lookup_key: Hash32,
     },
 }
@@ -88,13 +88,13 @@ pub enum Refusal {
     #[error("the record's {field} is not what its scheme asks for")]
     #[serde(rename_all = "camelCase")]
     Malformed {
-        /// Which field.
+        /// The field that is malformed.
         field: String,
     },
     /// The scheme is unknown or reserved.
     #[error("scheme {scheme} is not supported; use scheme 1")]
     Scheme {
-        /// Which.
+        /// The scheme that was named.
         scheme: u8,
     },
     /// The wallet has given this lookup key up for ever.

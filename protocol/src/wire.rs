@@ -30,7 +30,7 @@ pub enum Protocol {
     Entries,
     /// Actions for a relayer to pay for.
     Relayer,
-    /// Vault records.
+    /// Vault records, read and written.
     Vault,
 }
 

@@ -119,7 +119,7 @@ pub enum Output {
     Ask {
         /// Of the question.
         id: AskId,
-        /// Whom.
+        /// The peer to ask.
         peer: Address,
         /// In which protocol.
         protocol: Protocol,
@@ -145,7 +145,7 @@ pub enum Output {
     Look {
         /// Of the look.
         id: LookId,
-        /// Which.
+        /// Digests of actions, and what is awaited of each.
         wanted: Vec<Wanted>,
     },
     /// Find a proof of work; answer with [`Input::Solved`].
@@ -159,7 +159,7 @@ pub enum Output {
     Reply {
         /// Of the request.
         request: RequestId,
-        /// With this.
+        /// What the owner is told.
         reply: Reply,
     },
     /// Something that is on disk, for whoever watches.
@@ -223,7 +223,7 @@ pub enum Event {
     Failed {
         /// The action's digest.
         digest: Hash32,
-        /// For people.
+        /// A text for people.
         error: String,
     },
 }
@@ -243,7 +243,7 @@ pub enum PublishError {
     /// A root without a single byte.
     #[error("{cid} has no bytes; publish a file that is not empty")]
     Empty {
-        /// The root.
+        /// The root whose file is empty.
         cid: Cid,
     },
     /// Too many publications are under way.
@@ -255,7 +255,7 @@ pub enum PublishError {
     /// A root was not imported here.
     #[error("{cid} is not stored here; import the file first")]
     NotHere {
-        /// The root.
+        /// The root without a finished import.
         cid: Cid,
     },
     /// No staked peer is known.

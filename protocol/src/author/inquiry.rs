@@ -6,7 +6,7 @@ use crate::id::{Address, Hash32};
 use crate::relayer::{Request, Response};
 use crate::time::Moment;
 
-/// One question.
+/// One question to some peers, and the answers so far.
 #[derive(Debug)]
 pub(super) struct Inquiry {
     digest: Hash32,

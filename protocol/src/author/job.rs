@@ -146,7 +146,7 @@ impl Job {
         true
     }
 
-    /// Ends it.
+    /// Ends the job as failed.
     pub(super) fn fail(&mut self, error: String) {
         self.state = PublishState::Failed;
         self.error = Some(error);
@@ -222,7 +222,7 @@ impl Job {
             .collect()
     }
 
-    /// The roots.
+    /// The roots that are published.
     pub(super) fn cids(&self) -> impl Iterator<Item = Cid> {
         self.roots.iter().map(Root::cid)
     }

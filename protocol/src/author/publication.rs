@@ -61,7 +61,7 @@ pub struct PublicationConfig {
 /// A placed peer, in rank order with the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// The peer.
+    /// The placed peer's address.
     pub peer: Address,
     /// Who staked for it.
     pub operator: OperatorNumber,

@@ -8,7 +8,7 @@ use crate::action::SignedAction;
 use crate::id::Hash32;
 use crate::time::UnixSeconds;
 
-/// A publication.
+/// A publication as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRow {
     /// The action that publishes the roots.

@@ -10,7 +10,7 @@ use crate::relayer::Status;
 /// Where an action stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatus {
-    /// Its digest.
+    /// The action's EIP-712 digest.
     pub digest: Hash32,
     /// How far it is.
     pub state: RelayState,
@@ -83,7 +83,7 @@ pub enum PublishState {
 /// How far one root is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootStatus {
-    /// The root.
+    /// The root that is published.
     pub cid: Cid,
     /// Leases of distinct operators.
     pub leases: usize,

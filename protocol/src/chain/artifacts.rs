@@ -48,27 +48,27 @@ contract_kinds! {
     Staking = "Staking",
     /// Proposals and votes; it governs every contract.
     Governance = "Governance",
-    /// Registered services.
+    /// Registers operators' services and their stakes.
     ServiceProviderFactory = "ServiceProviderFactory",
     /// Delegations, claims and slashes.
     DelegateManager = "DelegateManager",
     /// Rounds of rewards.
     ClaimsManager = "ClaimsManager",
-    /// Confirmed peers.
+    /// Confirms which key serves a registered service.
     PeerRegistry = "PeerRegistry",
-    /// Trusted notifiers.
+    /// Lists who may notify of claims to content.
     TrustedNotifierManager = "TrustedNotifierManager",
     /// Contradictions of peers.
     Evidence = "Evidence",
     /// The hash of every signed record.
     Records = "Records",
-    /// Users' actions.
+    /// Takes users' signed actions and logs them.
     EntityManager = "EntityManager",
     /// Users' accounts elsewhere, attested by identity peers.
     SocialVerifier = "SocialVerifier",
     /// Payments to several payees.
     PaymentRouter = "PaymentRouter",
-    /// The proxy.
+    /// The proxy that upgradable contracts stand behind.
     Erc1967Proxy = "ERC1967Proxy",
 }
 

@@ -66,17 +66,17 @@ pub enum EndpointState {
     Slow,
     /// It is this many blocks behind the others.
     Lagging {
-        /// How many.
+        /// Blocks behind the highest head that was seen.
         blocks: u64,
     },
     /// It answers, and has shown no new block since.
     Stalled {
-        /// Since when.
+        /// When it last showed a new block.
         since: UnixSeconds,
     },
     /// It failed and is tried again after `until`.
     Failing {
-        /// When.
+        /// When it may be tried again.
         until: Moment,
     },
     /// It serves this chain.

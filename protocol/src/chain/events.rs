@@ -65,11 +65,11 @@ pub enum LogError {
 /// A `ManageEntity` log that did not become an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The transaction.
+    /// The transaction with the log.
     pub tx_hash: Hash32,
     /// The log's index in its block.
     pub log_index: u64,
-    /// Why.
+    /// Why it is no entry.
     pub error: LogError,
 }
 

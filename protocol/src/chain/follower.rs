@@ -79,9 +79,9 @@ pub enum Request {
     Blocks {
         /// To be given back with the answer.
         id: RequestId,
-        /// First block.
+        /// The first block wanted.
         from: u64,
-        /// Last block.
+        /// The last block wanted, itself included.
         to: u64,
     },
     /// Logs of `from..=to` and the headers of `from`, of `to` and of every block
@@ -90,9 +90,9 @@ pub enum Request {
     Span {
         /// To be given back with the answer.
         id: RequestId,
-        /// First block.
+        /// The first block wanted.
         from: u64,
-        /// Last block.
+        /// The last block wanted, itself included.
         to: u64,
     },
     /// Headers by number; at most [`HEADERS_MAX`].
@@ -106,7 +106,7 @@ pub enum Request {
     Header {
         /// To be given back with the answer.
         id: RequestId,
-        /// Which block.
+        /// The block's number.
         number: u64,
     },
 }
@@ -121,9 +121,9 @@ pub enum Event {
     /// The next block, with its logs in log order. Far below the head, blocks
     /// without logs are passed over.
     Block {
-        /// The block.
+        /// The block's header, on top of the one reported before.
         header: BlockHeader,
-        /// Its logs.
+        /// Its logs in log order.
         logs: Vec<Log>,
     },
     /// Every block above `to` is undone. Blocks that were final are among them
@@ -135,7 +135,7 @@ pub enum Event {
     /// `block` and all before it have their confirmations; in rising order, each
     /// a block that was reported.
     Final {
-        /// The block.
+        /// The block that is final.
         block: BlockRef,
     },
     /// The chain forked below every block that is remembered; nothing follows.

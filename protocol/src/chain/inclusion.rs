@@ -56,9 +56,9 @@ pub struct Inclusion {
 /// An attempt that is in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mined {
-    /// Which attempt.
+    /// The attempt that made it.
     pub tx_hash: Hash32,
-    /// Its block.
+    /// The block that holds it.
     pub block: BlockRef,
     /// False when it reverted.
     pub succeeded: bool,
@@ -82,7 +82,7 @@ pub enum Action {
     Broadcast,
     /// Sign and send it with the fee raised this often.
     Bump {
-        /// How often.
+        /// How often the fee was raised, this time included.
         bumps: u32,
     },
 }
@@ -118,7 +118,7 @@ pub enum Failure {
         "another transaction of the wallet took nonce {nonce}; does another program send with the same wallet?"
     )]
     Replaced {
-        /// The nonce.
+        /// The nonce that another transaction used.
         nonce: u64,
     },
     /// The endpoints lost it and do not take it again.

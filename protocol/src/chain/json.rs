@@ -9,13 +9,13 @@ use crate::time::UnixSeconds;
 /// What following a chain needs to know about a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockHeader {
-    /// Its number.
+    /// The block's number.
     pub number: u64,
-    /// Its hash.
+    /// The block's hash.
     pub hash: Hash32,
     /// The hash of the block before.
     pub parent: Hash32,
-    /// Its timestamp.
+    /// The block's timestamp.
     pub time: UnixSeconds,
     /// Its base fee in wei, on chains that have one.
     pub base_fee: Option<u64>,
@@ -46,7 +46,7 @@ pub struct Log {
 pub struct JsonError {
     /// Block, log or receipt.
     pub what: &'static str,
-    /// The field.
+    /// The field that is missing or malformed.
     pub field: &'static str,
     /// What it should have been.
     pub expected: &'static str,

@@ -20,7 +20,7 @@ pub enum ChainEvent {
     },
     /// This block has its confirmations; told once for each block, in order.
     Final {
-        /// The block.
+        /// The block that is final.
         block: BlockRef,
     },
     /// The chain forked below every block of the subscriber's cursor; the
@@ -31,11 +31,11 @@ pub enum ChainEvent {
 /// A block, as far as it concerns Coliving.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainBlock {
-    /// The block.
+    /// The block's number and hash.
     pub block: BlockRef,
     /// Hash of the block before.
     pub parent: Hash32,
-    /// Its timestamp.
+    /// The block's timestamp.
     pub time: UnixSeconds,
     /// Its entries, in log order; signatures are checked.
     pub entries: Vec<Entry>,

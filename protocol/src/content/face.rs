@@ -20,7 +20,7 @@ use crate::records::{Presence, SignedPresence};
 use crate::time::Epoch;
 use crate::wire::{Protocol, Topic};
 
-/// A fact.
+/// A fact that a content peer is told.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Another registry snapshot counts.
@@ -85,7 +85,7 @@ pub enum Input {
     Measured(Capacity),
     /// The rows of an [`Output::Persist`] are durable, or could not be written.
     Persisted {
-        /// Which.
+        /// The write that is over.
         id: PersistId,
         /// True when they are durable.
         is_done: bool,
@@ -94,14 +94,14 @@ pub enum Input {
     Signed(SignedRecord),
     /// So many bytes of a pull are here.
     Progress {
-        /// Of what.
+        /// The root that is pulled.
         root: Cid,
-        /// How many.
+        /// Bytes of it that are here.
         bytes: u64,
     },
     /// An answer to [`Output::Fetch`].
     Fetched {
-        /// Of what.
+        /// The root that was wanted.
         root: Cid,
         /// As it was wished.
         purpose: Purpose,
@@ -144,46 +144,46 @@ pub enum Input {
 pub enum Output {
     /// Answer a request.
     Respond {
-        /// Which.
+        /// The request to answer.
         id: RequestId,
         /// What to say.
         body: Vec<u8>,
     },
     /// Refuse a request without an answer of its protocol.
     Refuse {
-        /// Which.
+        /// The request to refuse.
         id: RequestId,
         /// True when asking again makes sense.
         is_busy: bool,
     },
     /// Say what is to become of a message.
     Judge {
-        /// Which.
+        /// The message to judge.
         token: Token,
-        /// What.
+        /// Whether it is passed on.
         verdict: Verdict,
     },
     /// Publish a message.
     Publish {
-        /// Where.
+        /// The topic to publish on.
         topic: Topic,
-        /// What.
+        /// The encoded message.
         body: Vec<u8>,
     },
     /// Ask a peer; answer by [`Input::Answer`].
     Ask {
         /// The question's name.
         id: AskId,
-        /// Whom.
+        /// The peer to ask.
         to: Address,
-        /// How.
+        /// The protocol to ask over.
         protocol: Protocol,
-        /// What.
+        /// The encoded request.
         body: Vec<u8>,
     },
     /// Charge a peer with an offence.
     Offence {
-        /// Whom.
+        /// The peer to charge.
         peer: Address,
         /// How much it weighs.
         weight: u32,
@@ -200,12 +200,12 @@ pub enum Output {
     /// Read what names these roots; answer by [`Input::References`], with nobody
     /// for those that nothing names.
     ReadReferences {
-        /// Which.
+        /// Roots to look up.
         roots: Vec<Cid>,
     },
     /// Find the roots that list a block; answer by [`Input::Damaged`].
     FindListing {
-        /// Which block.
+        /// The damaged block.
         block: Cid,
     },
     /// Read the next roots that something names; answer by [`Input::Scanned`].
@@ -220,7 +220,7 @@ pub enum Output {
     Persist {
         /// The name of the wish.
         id: PersistId,
-        /// What.
+        /// Rows to write together.
         rows: Vec<Row>,
     },
     /// Sign a record; answer by [`Input::Signed`].
@@ -228,9 +228,9 @@ pub enum Output {
     /// Fetch, verify and commit everything below a root under a lease's hold;
     /// answer by [`Input::Fetched`].
     Fetch {
-        /// What.
+        /// The root to fetch.
         root: Cid,
-        /// What for.
+        /// What it is fetched for.
         purpose: Purpose,
         /// End with [`FetchFailure::TooLarge`] beyond it.
         bytes_max: u64,
@@ -241,19 +241,19 @@ pub enum Output {
     },
     /// Break off a fetch for [`Purpose::Upload`]; it is not answered.
     Cancel {
-        /// Of what.
+        /// The root that is no longer wanted.
         root: Cid,
     },
     /// Give up what is held of a root under a lease's hold; answer by
     /// [`Input::Removed`].
     Remove {
-        /// What.
+        /// The root to give up.
         root: Cid,
     },
     /// Give up everything that is held under a lease's hold but these roots;
     /// answer by [`Input::Kept`].
     Keep {
-        /// What stays.
+        /// Roots that stay held.
         roots: BTreeSet<Cid>,
     },
     /// Name the first block at or after each point that a root lists; answer by
@@ -261,7 +261,7 @@ pub enum Output {
     Draw {
         /// The question's name.
         id: AskId,
-        /// Of what.
+        /// The root to draw from.
         root: Cid,
         /// Places in the order of digests.
         points: Vec<Hash32>,
@@ -269,7 +269,7 @@ pub enum Output {
     /// Find out which of these roots are not whole here; answer by
     /// [`Input::Inspected`].
     Inspect {
-        /// Which.
+        /// Roots to inspect.
         roots: Vec<Cid>,
     },
     /// Something that people want to know.
@@ -356,11 +356,11 @@ pub enum Row {
 /// What is kept of an earlier run.
 #[derive(Debug, Clone, Default)]
 pub struct Stored {
-    /// Accepted uploads.
+    /// Uploads that were accepted.
     pub uploads: Vec<Upload>,
     /// The counters of the lease book.
     pub counters: Counters,
-    /// Own leases.
+    /// Leases of this peer.
     pub leases: Vec<SignedLease>,
     /// The newest own page.
     pub page: Option<SignedPage>,
@@ -375,9 +375,9 @@ pub struct Stored {
 /// What is to be signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Draft {
-    /// A lease.
+    /// A lease of one root.
     Lease(Lease),
-    /// A page.
+    /// A page over all leases.
     Page(Page),
     /// A sign of life.
     Presence(Presence),
@@ -386,9 +386,9 @@ pub enum Draft {
 /// What was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignedRecord {
-    /// A lease.
+    /// A lease of one root.
     Lease(SignedLease),
-    /// A page.
+    /// A page over all leases.
     Page(SignedPage),
     /// A sign of life.
     Presence(SignedPresence),

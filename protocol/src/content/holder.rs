@@ -81,7 +81,7 @@ pub struct Reply {
 pub enum HolderEvent {
     /// Fetch the DAG from the sources and, failing them, from the author.
     Pull {
-        /// What.
+        /// The root to pull.
         root: Cid,
         /// The sum of the lengths of its distinct blocks; abort beyond it.
         size: u64,
@@ -92,16 +92,16 @@ pub enum HolderEvent {
     },
     /// Promise the root: see [`super::LeaseBook::grant`].
     Grant {
-        /// What.
+        /// The root to promise.
         root: Cid,
-        /// As pulled.
+        /// The proof root that the pull found.
         proof_root: Hash32,
-        /// As pulled.
+        /// Bytes of the DAG, as pulled.
         size: u64,
     },
     /// Stop a pull that goes on, strike the lease, give the blocks up.
     Drop {
-        /// What.
+        /// The root to drop.
         root: Cid,
     },
 }
@@ -124,7 +124,7 @@ pub struct Upload {
     pub offer: Offer,
     /// The author's peer key.
     pub author: Address,
-    /// When.
+    /// When the offer was accepted.
     pub accepted: UnixSeconds,
     /// Where it stands.
     pub state: UploadState,
@@ -139,7 +139,7 @@ pub enum UploadState {
     Pulling(u64),
     /// Durable; its lease is being signed.
     Held,
-    /// Promised.
+    /// Promised by this lease.
     Leased(Box<SignedLease>),
 }
 
@@ -363,7 +363,7 @@ impl Holder {
         self.uploads.values()
     }
 
-    /// One upload.
+    /// The upload of a root, while it is remembered.
     #[must_use]
     pub fn upload(&self, root: &Cid) -> Option<&Upload> {
         self.uploads.get(root)

@@ -35,7 +35,7 @@ pub enum Request {
     },
 }
 
-/// An answer.
+/// An answer to a listing request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Response {

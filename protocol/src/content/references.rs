@@ -10,7 +10,7 @@ use crate::time::UnixSeconds;
 /// What the index says of one root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// Which.
+    /// The root that is named.
     pub root: Cid,
     /// Whose live things name it in a CID field; nobody when none does.
     pub owners: Vec<Owner>,
@@ -19,7 +19,7 @@ pub struct Reference {
 /// A user whose quota a root counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// Who.
+    /// The user whose quota it is.
     pub user: UserId,
     /// When the user was created.
     pub created: UnixSeconds,

@@ -120,7 +120,7 @@ pub enum Event {
     /// Fetch, verify and commit the root, then call [`Repair::handle_fetched`]
     /// or [`Repair::handle_fetch_failed`].
     Fetch {
-        /// What.
+        /// The root to fetch.
         root: Cid,
         /// What is believed of it; the verified blocks are what counts. `None` when
         /// nobody claims it: it is looked for.
@@ -132,33 +132,33 @@ pub enum Event {
     /// Read blocks of the root at the peer, drawn afresh, and call
     /// [`Repair::handle_check`].
     CheckRead {
-        /// Where.
+        /// The peer to read at.
         peer: Address,
-        /// What.
+        /// The root to read of.
         root: Cid,
     },
     /// The wanted peers proved that they hold the root: strike the lease, then
     /// delete the blocks.
     Release {
-        /// What.
+        /// The root to release.
         root: Cid,
     },
     /// No live peer is known to hold the root, after each had [`Config::lost_after`]
     /// to be heard.
     Starved {
-        /// Which.
+        /// The root without a live holder.
         root: Cid,
         /// Its holders that count as lost.
         lost_holders: Vec<Address>,
     },
     /// A peer was silent for too long.
     Lost {
-        /// Who.
+        /// The peer that fell silent.
         peer: Address,
     },
     /// A lost peer was heard of again.
     Returned {
-        /// Who.
+        /// The peer that is back.
         peer: Address,
     },
 }
@@ -166,7 +166,7 @@ pub enum Event {
 /// How far repair is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Tracked roots.
+    /// Roots that are tracked.
     pub roots: usize,
     /// Roots that wait to be fetched.
     pub queued: usize,

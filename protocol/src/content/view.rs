@@ -58,7 +58,7 @@ pub enum ViewError {
     /// The record is dated in the future.
     #[error("the record is of epoch {found}, at most {limit} is accepted")]
     Future {
-        /// Its epoch.
+        /// The epoch that the record names.
         found: Epoch,
         /// The latest that is accepted.
         limit: Epoch,
@@ -66,9 +66,9 @@ pub enum ViewError {
     /// The leaf spans nothing, too much, or has ended.
     #[error("the record spans epochs {from} to {to}, which is empty, over or too long")]
     Span {
-        /// First epoch.
+        /// First epoch of the leaf.
         from: Epoch,
-        /// Last epoch.
+        /// Last epoch of the leaf.
         to: Epoch,
     },
     /// The leaves are not those of the page.
@@ -82,7 +82,7 @@ pub enum ViewError {
     /// Two different pages of one holder for one epoch: evidence of an offence.
     #[error("{holder} signed two pages for epoch {epoch}")]
     Equivocation {
-        /// Who.
+        /// The holder that signed both.
         holder: Address,
         /// For which epoch.
         epoch: Epoch,
@@ -92,9 +92,9 @@ pub enum ViewError {
     /// An older page, or one with a serial that does not rise.
     #[error("page {found} of epoch {epoch} is not newer than page {known}")]
     Stale {
-        /// Its serial.
+        /// The serial that was found.
         found: u64,
-        /// Its epoch.
+        /// The epoch that it is for.
         epoch: Epoch,
         /// The serial that is known.
         known: u64,

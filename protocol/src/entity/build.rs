@@ -25,7 +25,7 @@ pub struct UserFields {
     /// Where the user is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
-    /// A link.
+    /// URL of the user's site.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub website: Option<String>,
     /// CID of the profile picture.
@@ -46,7 +46,7 @@ pub struct UserFields {
 /// clears it. A new one needs `title` and `cid`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ContentFields {
-    /// Its title.
+    /// The title as shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// What it is; by default what the MIME type says.
@@ -67,7 +67,7 @@ pub struct ContentFields {
     /// Bytes of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// MIME type.
+    /// MIME type of the file, such as `audio/mpeg`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mime: Option<String>,
     /// The file's name.
@@ -76,13 +76,13 @@ pub struct ContentFields {
     /// Seconds of sound or video.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
-    /// Comma-separated tags.
+    /// Tags, separated by commas.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<String>,
     /// Genre or category.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub genre: Option<String>,
-    /// Mood.
+    /// A mood, such as `Peaceful`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mood: Option<String>,
     /// About the content.
@@ -106,7 +106,7 @@ pub struct ContentFields {
 /// clears it. A new one needs `playlist_name`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ListFields {
-    /// Its name.
+    /// The name as shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playlist_name: Option<String>,
     /// An album; only read when the list is created.
@@ -132,7 +132,7 @@ pub struct ListFields {
 pub enum Items {
     /// With times, as existing clients write them.
     Timed {
-        /// The items.
+        /// The items in order, each with its time.
         track_ids: Vec<ListItem>,
     },
     /// Ids alone, for long lists; known items keep their times.
@@ -146,7 +146,7 @@ pub struct CommentFields {
     pub body: String,
     /// The digital content.
     pub entity_id: EntityId,
-    /// Always `Track`.
+    /// What is commented on: always `Track`.
     pub entity_type: EntityType,
     /// The comment that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,7 @@ fn short_text(value: &Value) -> Option<String> {
     is_short.then(|| text.to_owned())
 }
 
-/// Reads `{"tracks":[{"parent_track_id":id}]}`.
+/// The parents in a remix's `{"tracks":[{"parent_track_id":id}]}`.
 fn parents(value: &Value) -> Option<Vec<EntityId>> {
     let tracks = value.get("tracks")?.as_array()?;
     if tracks.len() > PARENTS_MAX {
@@ -65,7 +65,7 @@ fn parents(value: &Value) -> Option<Vec<EntityId>> {
     tracks.iter().map(parent).collect()
 }
 
-/// Reads `{"category":text,"parent_track_id":id}`.
+/// The whole and the part in a stem's `{"category":text,"parent_track_id":id}`.
 fn stem(value: &Value) -> Option<StemOf> {
     Some(StemOf {
         parent_track_id: read_id(value.get("parent_track_id")?)?,

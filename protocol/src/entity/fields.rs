@@ -12,7 +12,7 @@ use crate::time::UnixSeconds;
 /// An account of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// Its number.
+    /// The user's number.
     pub user_id: UserId,
     /// Its handle as written; unique without regard to case.
     pub handle: String,
@@ -24,7 +24,7 @@ pub struct User {
     pub bio: Option<String>,
     /// Where the user is.
     pub location: Option<String>,
-    /// A link.
+    /// URL of the user's site.
     pub website: Option<String>,
     /// CID of the profile picture.
     pub profile_picture: Option<String>,
@@ -62,24 +62,24 @@ pub enum ContentKind {
     #[default]
     #[serde(alias = "track")]
     Audio,
-    /// Moving pictures.
+    /// Moving pictures: `video/*`.
     Video,
-    /// A picture.
+    /// A still picture: `image/*`.
     Image,
     /// Text and pages.
     Document,
-    /// Anything else.
+    /// Anything that is none of the others.
     Other,
 }
 
 /// A published thing with metadata and a root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigitalContent {
-    /// Its number.
+    /// The number of the digital content.
     pub track_id: EntityId,
     /// Who published it.
     pub owner_id: UserId,
-    /// Its title.
+    /// The title as shown.
     pub title: String,
     /// What it is.
     pub kind: ContentKind,
@@ -89,17 +89,17 @@ pub struct DigitalContent {
     pub proof_root: Option<Hash32>,
     /// Bytes of the file.
     pub size: u64,
-    /// MIME type.
+    /// MIME type of the file, such as `audio/mpeg`.
     pub mime: Option<String>,
     /// The file's name at the publisher.
     pub file_name: Option<String>,
     /// Seconds of sound or video.
     pub duration: u64,
-    /// Comma-separated tags.
+    /// Tags, separated by commas.
     pub tags: String,
     /// Genre or category.
     pub genre: Option<String>,
-    /// Mood.
+    /// A mood, such as `Peaceful`.
     pub mood: Option<String>,
     /// About the content.
     pub description: Option<String>,
@@ -165,7 +165,7 @@ pub struct DigitalContent {
     pub ai_attribution_user_id: Option<UserId>,
     /// Found by link only: no lists, no feed, no search.
     pub is_unlisted: bool,
-    /// Taken away.
+    /// Taken away by its owner.
     pub is_delete: bool,
     /// The other fields of the metadata: a JSON object with sorted names of at
     /// most [`super::EXTRA_BYTES_MAX`], or empty.
@@ -186,7 +186,7 @@ pub struct DigitalContent {
 /// What a stem is a part of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StemOf {
-    /// The whole.
+    /// The whole that it is a part of.
     pub parent_track_id: EntityId,
     /// Which part, such as `INSTRUMENTAL`.
     pub category: String,
@@ -195,11 +195,11 @@ pub struct StemOf {
 /// An ordered list of digital contents: an album or a playlist.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentList {
-    /// Its number.
+    /// The number of the list.
     pub playlist_id: EntityId,
     /// Who made it.
     pub playlist_owner_id: UserId,
-    /// Its name.
+    /// The name as shown.
     pub playlist_name: String,
     /// An album rather than a playlist.
     pub is_album: bool,
@@ -211,7 +211,7 @@ pub struct ContentList {
     pub cover_art: Option<String>,
     /// What it holds, in order.
     pub playlist_contents: ListContents,
-    /// Taken away.
+    /// Taken away by its owner.
     pub is_delete: bool,
     /// The other fields of the metadata: a JSON object with sorted names of at
     /// most [`super::EXTRA_BYTES_MAX`], or empty.
@@ -232,14 +232,14 @@ pub struct ContentList {
 /// A list's digital contents in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListContents {
-    /// The items.
+    /// The items in order.
     pub track_ids: Vec<ListItem>,
 }
 
 /// One digital content in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListItem {
-    /// Which.
+    /// The digital content at this position.
     pub track: EntityId,
     /// When it was added.
     pub time: UnixSeconds,
@@ -248,7 +248,7 @@ pub struct ListItem {
 /// A comment on a digital content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comment {
-    /// Its number.
+    /// The number of the comment.
     pub comment_id: EntityId,
     /// Who wrote it.
     pub user_id: UserId,
@@ -262,7 +262,7 @@ pub struct Comment {
     pub track_timestamp_s: Option<u64>,
     /// Changed after it was written.
     pub is_edited: bool,
-    /// Taken away.
+    /// Taken away by its author.
     pub is_delete: bool,
     /// The other fields of the metadata: a JSON object with sorted names of at
     /// most [`super::EXTRA_BYTES_MAX`], or empty.

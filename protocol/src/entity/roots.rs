@@ -35,9 +35,9 @@ pub enum CidField {
 /// A root that a CID field names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamedRoot {
-    /// The root.
+    /// The root that is named.
     pub root: Cid,
-    /// The field.
+    /// The field that names it.
     pub field: CidField,
 }
 
@@ -55,7 +55,7 @@ pub trait NamesRoots {
     /// Whose it is.
     fn owner(&self) -> UserId;
 
-    /// Its number.
+    /// The number of the entity.
     fn number(&self) -> EntityId;
 
     /// The CID fields that are set, with their CIDs' texts; none once the entity

@@ -28,7 +28,7 @@ pub enum Relation {
 pub struct Target {
     /// What it is.
     pub kind: EntityType,
-    /// Its number.
+    /// The number of what is pointed at.
     pub id: EntityId,
 }
 

@@ -68,7 +68,7 @@ pub enum DownloadInput {
     },
     /// What the store has, after [`DownloadOutput::Look`].
     Looked {
-        /// The block.
+        /// The block that was looked for.
         cid: Cid,
         /// What is there.
         local: Local,
@@ -109,7 +109,7 @@ pub enum DownloadOutput {
     Look(LocalQuery),
     /// Deliver a request.
     Ask {
-        /// To whom.
+        /// The peer to ask.
         to: Address,
         /// What the answer is handed in under.
         id: RequestId,
@@ -124,7 +124,7 @@ pub enum DownloadOutput {
     Prove,
     /// A peer answered with something else than it was asked for.
     Offence {
-        /// The peer.
+        /// The peer that answered wrongly.
         holder: Address,
         /// How much it weighs.
         weight: u32,
@@ -138,7 +138,7 @@ pub enum DownloadOutput {
 /// What was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
-    /// Distinct blocks.
+    /// Distinct blocks of the DAG.
     pub blocks: u64,
     /// The sum of their lengths.
     pub bytes: u64,

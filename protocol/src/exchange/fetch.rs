@@ -103,7 +103,7 @@ pub struct Transmit {
 /// Asks the driver whether a block is already stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalQuery {
-    /// The block.
+    /// The block to look for.
     pub cid: Cid,
     /// Its bytes are needed, presence does not do.
     pub needs_data: bool,
@@ -112,7 +112,7 @@ pub struct LocalQuery {
 /// What the local store has of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Local {
-    /// Nothing.
+    /// Nothing of it is stored.
     Absent,
     /// The block, of this many bytes.
     Present(u64),
@@ -130,7 +130,7 @@ pub enum Event {
     },
     /// A holder sent bytes that are not what it was asked for; it is out.
     Offence {
-        /// The holder.
+        /// The holder that is out.
         holder: Address,
         /// What it did.
         reason: String,
@@ -139,12 +139,12 @@ pub enum Event {
     Done {
         /// Distinct blocks, those found locally among them.
         blocks: u64,
-        /// Their bytes.
+        /// Bytes of the distinct blocks.
         bytes: u64,
     },
     /// It cannot be fetched. The last event.
     Failed {
-        /// Why.
+        /// Why the fetch ends.
         reason: FailReason,
     },
 }
@@ -171,7 +171,7 @@ pub enum FailReason {
 pub struct Progress {
     /// Blocks that are here.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of the blocks that are here.
     pub bytes: u64,
     /// Bytes of blocks that came from holders.
     pub received_bytes: u64,

@@ -50,7 +50,7 @@ pub struct Surveying {
 pub enum SurveyOutput {
     /// Deliver a request of `/coliving/publish/1`.
     Ask {
-        /// To whom.
+        /// The peer to ask.
         peer: Address,
         /// The encoded request.
         body: Vec<u8>,

@@ -55,11 +55,11 @@ pub struct FetchOptions<O> {
 pub struct Order<O> {
     /// Who waits for it.
     pub ticket: Ticket,
-    /// The root.
+    /// The root that is wanted.
     pub root: Cid,
     /// All of it, a range or some blocks.
     pub target: Target,
-    /// How.
+    /// How it is to be fetched.
     pub options: FetchOptions<O>,
 }
 
@@ -70,12 +70,12 @@ pub enum ExchangeInput<O> {
     Fetch(Box<Order<O>>),
     /// One of those who wait has given up.
     Gone {
-        /// Who.
+        /// The one who has given up.
         ticket: Ticket,
     },
     /// A download is over, well or not.
     Ended {
-        /// Which.
+        /// The download that is over.
         id: FetchId,
     },
 }
@@ -87,9 +87,9 @@ name_inputs!(ExchangeInput<O>: Fetch, Gone, Ended);
 pub enum ExchangeOutput<O> {
     /// Drive a download.
     Start {
-        /// Its name.
+        /// The name that the download goes by.
         id: FetchId,
-        /// The machine.
+        /// The machine to drive.
         download: Box<Download>,
         /// The reason to keep its blocks for.
         owner: Option<O>,
@@ -99,33 +99,33 @@ pub enum ExchangeOutput<O> {
     },
     /// This fetch serves the one who waits.
     Joined {
-        /// Who waits.
+        /// The one who waits.
         ticket: Ticket,
         /// For which fetch.
         id: FetchId,
     },
     /// Tell a running download of further holders.
     Hint {
-        /// Which.
+        /// The download that is told.
         id: FetchId,
         /// Who hold it.
         holders: Vec<Address>,
     },
     /// Nobody waits for a download any more.
     Stop {
-        /// Which.
+        /// The download to stop.
         id: FetchId,
     },
     /// The wait is over; the result is that of the download.
     Over {
-        /// Who waited.
+        /// The one who waited.
         ticket: Ticket,
         /// For which fetch.
         id: FetchId,
     },
     /// So many fetches are under way that no further one is begun.
     Refused {
-        /// Who asked.
+        /// The one who asked.
         ticket: Ticket,
         /// How many, which is [`FETCHES_MAX`].
         limit: usize,

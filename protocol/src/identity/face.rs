@@ -21,7 +21,7 @@ pub enum Input {
     Request {
         /// Answered by [`Output::Respond`] or [`Output::Refuse`].
         request: RequestId,
-        /// Who asks.
+        /// The peer that asks.
         origin: Origin,
         /// As it arrived.
         body: Bytes,
@@ -87,14 +87,14 @@ name_inputs!(Input: Request, LookedUp, Latest, Chain, Index, Fresh, Looked, Trie
 pub enum Output {
     /// Answer a request.
     Respond {
-        /// Which.
+        /// The request to answer.
         request: RequestId,
-        /// With this.
+        /// The answer to send.
         response: Response,
     },
     /// Refuse a request without an answer of its protocol.
     Refuse {
-        /// Which.
+        /// The request to refuse.
         request: RequestId,
     },
     /// Look the user of an action up in the index and in the actions that wait for
@@ -102,7 +102,7 @@ pub enum Output {
     LookUp {
         /// For this request.
         request: RequestId,
-        /// The action.
+        /// The action whose user is looked up.
         action: Box<Action>,
         /// Who signed it.
         signer: Address,
@@ -142,7 +142,7 @@ pub enum Output {
     /// Consume a slot by a transfer of nothing to the wallet itself; there is no
     /// answer.
     Cancel {
-        /// Which.
+        /// The slot to consume.
         slot: Slot,
         /// What it may use.
         gas: u64,
@@ -153,7 +153,7 @@ pub enum Output {
     LookAtWallet {
         /// Of the look.
         id: LookId,
-        /// Whose.
+        /// The wallet to look at.
         wallet: Address,
         /// The last final block; `None` while there is none.
         final_block: Option<u64>,
@@ -207,7 +207,7 @@ pub enum Trial {
     },
     /// The call would revert.
     Reverted {
-        /// Why.
+        /// The reason as the contract words it.
         reason: String,
     },
     /// An endpoint refused the call.
@@ -222,7 +222,7 @@ pub enum Trial {
 /// Why an endpoint did not take a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsent {
-    /// Nobody answered.
+    /// Nobody answered in time.
     Unanswered,
     /// An endpoint refused it.
     Rejected {
@@ -231,7 +231,7 @@ pub enum Unsent {
     },
     /// It is not one that could be sent.
     Impossible {
-        /// Why.
+        /// The reason as the endpoint words it.
         reason: String,
     },
 }

@@ -26,7 +26,7 @@ pub struct PurchaseMemo {
 /// What a purchase may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Playing it.
+    /// Playing it, without the file.
     Stream,
     /// Keeping a copy.
     Download,
@@ -35,13 +35,13 @@ pub enum Access {
 /// Where a buyer is: `geo:{"city":"Minneapolis","region":"MN","country":"USA"}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Location {
-    /// The city.
+    /// The city's name.
     #[serde(default)]
     pub city: String,
     /// The region or state.
     #[serde(default)]
     pub region: String,
-    /// The country.
+    /// The country's name.
     #[serde(default)]
     pub country: String,
 }
@@ -64,7 +64,7 @@ pub enum MemoError {
     /// Longer than the contract takes.
     #[error("a memo of {size} bytes is too long, at most {MEMO_BYTES_MAX} are possible")]
     TooLong {
-        /// Its bytes.
+        /// Bytes of the memo.
         size: usize,
     },
     /// It does not begin or go on as this kind does.
@@ -78,7 +78,7 @@ pub enum MemoError {
     /// A field is not a number.
     #[error("the {field} `{text}` in the memo is not a number")]
     Number {
-        /// Which field.
+        /// The field that is no number.
         field: &'static str,
         /// What stands there, cut to 80 characters.
         text: String,

@@ -1,4 +1,4 @@
-//! Accounts elsewhere.
+//! Accounts elsewhere that are a user's.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::time::UnixSeconds;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attestation {
-    /// The user.
+    /// The user whose account it is.
     pub user_id: UserId,
     /// The user's wallet.
     pub wallet: Address,

@@ -10,7 +10,7 @@ use crate::time::UnixSeconds;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// The peer.
+    /// The peer that signs and is reached.
     pub peer: Address,
     /// Its registered URL.
     pub url: String,

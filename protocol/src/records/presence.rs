@@ -16,7 +16,7 @@ use crate::wire::Topic;
 pub struct Presence {
     /// Who says so.
     pub peer: Address,
-    /// When.
+    /// When it was signed.
     pub time: UnixSeconds,
     /// Serial of the newest lease page, 0 without one.
     pub page_serial: u64,

@@ -36,7 +36,7 @@ pub enum Stage {
     Pending,
     /// Has a nonce; may have been sent.
     Assigned {
-        /// Who pays.
+        /// The wallet that pays.
         wallet: Address,
         /// With which nonce.
         nonce: u64,
@@ -45,7 +45,7 @@ pub enum Stage {
     },
     /// In a block that a reorganisation may undo, by whomever.
     Included {
-        /// Where.
+        /// Where on chain it is.
         receipt: Receipt,
         /// Where its own transaction stands in the wallet's order, if it was sent.
         sent: Option<Slot>,
@@ -54,7 +54,7 @@ pub enum Stage {
     Mined(Receipt),
     /// Will not be on chain.
     Failed {
-        /// Why.
+        /// What went wrong, for people.
         reason: String,
     },
 }

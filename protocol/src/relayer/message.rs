@@ -23,7 +23,7 @@ pub enum Request {
     },
     /// Where an action stands.
     Status {
-        /// Its digest.
+        /// Digest of the action.
         digest: Hash32,
     },
 }
@@ -34,7 +34,7 @@ pub enum Request {
 pub enum Response {
     /// The action is stored and will be sent.
     Accepted {
-        /// Its digest.
+        /// Digest of the action.
         digest: Hash32,
         /// Where it stands.
         status: Status,
@@ -54,14 +54,14 @@ pub enum Status {
     /// In the chain's queue.
     #[serde(rename_all = "camelCase")]
     Sent {
-        /// The transaction.
+        /// The transaction that carries it.
         tx_hash: Hash32,
     },
-    /// On chain.
+    /// On chain, in this block.
     Mined(Receipt),
     /// Will not be on chain.
     Failed {
-        /// Why.
+        /// What went wrong, for people.
         reason: String,
     },
 }
@@ -70,7 +70,7 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
-    /// The transaction.
+    /// The transaction that carries it.
     pub tx_hash: Hash32,
     /// Number of its block.
     pub block_number: u64,

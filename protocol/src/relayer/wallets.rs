@@ -10,7 +10,7 @@ use crate::id::{Address, Hash32};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Slot {
-    /// Who pays.
+    /// The wallet that pays.
     pub wallet: Address,
     /// How many transactions of the wallet come before.
     pub nonce: u64,

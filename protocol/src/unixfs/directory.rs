@@ -28,7 +28,7 @@ pub enum DirectoryError {
     /// The name is taken.
     #[error("the directory has two entries named `{name}`")]
     Duplicate {
-        /// The name.
+        /// The name that is taken.
         name: String,
     },
     /// Too many entries.

@@ -58,15 +58,15 @@ pub enum NodeError {
     /// Neither raw nor dag-pb.
     #[error("block {cid} has codec {codec:#x}; only raw and dag-pb are supported")]
     UnsupportedCodec {
-        /// The block.
+        /// The block that cannot be read.
         cid: Cid,
-        /// Its multicodec.
+        /// The multicodec of its CID.
         codec: u64,
     },
     /// Bytes that are not dag-pb or UnixFS.
     #[error("block {cid} is not a valid node: {reason}")]
     Invalid {
-        /// The block.
+        /// The block that cannot be read.
         cid: Cid,
         /// What was wrong.
         reason: &'static str,

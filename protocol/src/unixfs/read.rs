@@ -66,7 +66,7 @@ pub struct Listing {
 /// An entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The entry's name in its directory.
     pub name: String,
     /// What it points at.
     pub cid: Cid,

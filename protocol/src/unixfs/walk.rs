@@ -43,7 +43,7 @@ pub enum ProofError<E> {
     /// A block is not there.
     #[error("block {cid} is missing")]
     Missing {
-        /// The block.
+        /// The block that is not there.
         cid: Cid,
     },
     /// The DAG is malformed.

@@ -77,7 +77,7 @@ pub enum VaultInput {
         request: RequestId,
         /// Who asks; `None` for this peer's own errands, which are not counted.
         client: Option<Origin>,
-        /// The key.
+        /// The key to read under.
         lookup_key: Hash32,
     },
     /// The end of a [`VaultOutput::Ask`].
@@ -104,16 +104,16 @@ pub enum VaultOutput {
     Ask {
         /// Of the question.
         id: AskId,
-        /// Whom.
+        /// The replica to ask.
         peer: Address,
         /// The encoded question.
         body: Bytes,
     },
     /// Answer a request.
     Reply {
-        /// Which.
+        /// The request to answer.
         request: RequestId,
-        /// With this.
+        /// The answer to give.
         reply: VaultReply,
     },
 }
@@ -138,7 +138,7 @@ pub enum VaultError {
         "the lookup key has a newer record of this wallet, version {version}; read it and sign a higher version"
     )]
     Outdated {
-        /// Its version.
+        /// The version that is kept.
         version: u64,
     },
     /// Too few replicas answered.

@@ -11,11 +11,11 @@ use crate::time::UnixSeconds;
 /// prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HedgehogRecord {
-    /// 32 digits.
+    /// Initialisation vector, 32 digits.
     pub iv: String,
-    /// 128 digits.
+    /// Encrypted entropy, 128 digits.
     pub cipher_text: String,
-    /// 64 digits.
+    /// What the record is kept under, 64 digits.
     pub lookup_key: String,
 }
 

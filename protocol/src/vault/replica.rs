@@ -66,25 +66,25 @@ name_inputs!(ReplicaInput: Request, Read, Persisted);
 pub enum ReplicaOutput {
     /// Answer a request.
     Respond {
-        /// Which.
+        /// The request to answer.
         request: RequestId,
-        /// With this.
+        /// The answer to send.
         response: Response,
     },
     /// Refuse a request without an answer of its protocol.
     Refuse {
-        /// Which.
+        /// The request to refuse.
         request: RequestId,
     },
     /// Read what is kept under a lookup key; answer with [`ReplicaInput::Read`].
     Read {
-        /// Which.
+        /// The key to read under.
         lookup_key: Hash32,
     },
     /// Replace what is kept under a lookup key, all of it or nothing, after what
     /// was wished before; answer with [`ReplicaInput::Persisted`].
     Persist {
-        /// Which.
+        /// The key to replace under.
         lookup_key: Hash32,
         /// Whose entries are there before.
         before: Vec<Address>,

@@ -11,7 +11,7 @@ pub enum Topic {
     Actions,
     /// Entry batches of final blocks.
     Entries,
-    /// Signed heads.
+    /// Heads as discovery peers sign them.
     Heads,
     /// Signs of life of staked peers.
     Presence,
