@@ -67,7 +67,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(u64);
 
-/// A fact.
+/// A fact that a light peer is told.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The registry at the newest block.
@@ -80,7 +80,7 @@ pub enum Input {
         token: Token,
         /// Where it was told.
         topic: Topic,
-        /// The message.
+        /// The encoded message.
         body: Bytes,
     },
     /// The end of an [`Output::Ask`]; `None` without an answer.
@@ -98,7 +98,7 @@ pub enum Input {
 
 name_inputs!(Input: Registry, Connected, Gossip, Answered, Indexed, Opened);
 
-/// A wish.
+/// A wish of the light peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Index these verified entries; answer by [`Input::Indexed`].
@@ -118,16 +118,16 @@ pub enum Output {
     Ask {
         /// Of the question.
         id: AskId,
-        /// Whom.
+        /// The peer to ask.
         peer: Address,
         /// The encoded request.
         body: Vec<u8>,
     },
     /// Settle a gossiped message.
     Judge {
-        /// Which.
+        /// The message to settle.
         token: Token,
-        /// How.
+        /// Whether it is passed on.
         verdict: Verdict,
     },
     /// So many entries there are, as a majority says.
@@ -138,9 +138,9 @@ pub enum Output {
     Fault(Option<String>),
     /// Hold this against a peer.
     Offence {
-        /// Whom.
+        /// The peer to charge.
         peer: Address,
-        /// How much.
+        /// How much it weighs.
         weight: u32,
     },
     /// Something that people want to know.
@@ -152,7 +152,7 @@ pub enum Output {
 pub enum Note {
     /// A discovery peer signed two heads of one number.
     Contradiction {
-        /// Who.
+        /// The peer that signed both.
         signer: Address,
         /// The number of both.
         block_number: u64,
@@ -164,9 +164,9 @@ pub enum Note {
     },
     /// An answer was of no use.
     Useless {
-        /// Whose.
+        /// The peer that answered.
         peer: Address,
-        /// Why.
+        /// The reason, for people.
         reason: String,
     },
 }

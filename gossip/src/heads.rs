@@ -24,9 +24,9 @@ pub struct HeadBuilder {
 /// What a head says about one final block.
 #[derive(Debug, Clone)]
 pub struct FinalBlock {
-    /// The block.
+    /// The block's number and hash.
     pub block: BlockRef,
-    /// Its timestamp.
+    /// The block's timestamp.
     pub time: UnixSeconds,
     /// Its entries in log order.
     pub entries: Vec<EntryId>,
@@ -60,7 +60,7 @@ struct Tally {
 /// A head that counts, with the signatures that make it so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CountedHead {
-    /// The head.
+    /// The head that counts.
     pub head: Head,
     /// Signatures of distinct discovery peers.
     pub signatures: Vec<Signature>,
@@ -79,7 +79,7 @@ pub enum Counted {
     Grown(CountedHead),
     /// The signer signed two heads of one number: evidence.
     Contradiction {
-        /// Who.
+        /// The peer that signed both.
         signer: Address,
         /// The number of both.
         block_number: u64,

@@ -50,7 +50,7 @@ pub struct Spread {
 /// Who this peer is, and its limits.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// This peer.
+    /// The peer that gossips.
     pub peer: Address,
     /// Where heads are signed.
     pub domain: Domain,
@@ -135,12 +135,12 @@ pub enum Event {
     },
     /// The peer sent entries that are not on the chain: an offence.
     Liar {
-        /// Who.
+        /// The peer that sent them.
         peer: Address,
     },
     /// A discovery peer signed two heads of one number.
     Contradiction {
-        /// Who.
+        /// The peer that signed both.
         signer: Address,
         /// The number of both.
         block_number: u64,

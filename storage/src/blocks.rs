@@ -102,7 +102,7 @@ pub struct BlockStats {
     pub free_bytes: u64,
     /// The size cap.
     pub store_bytes_max: u64,
-    /// Segment files.
+    /// Segment files on disk.
     pub segments: u64,
 }
 
@@ -121,7 +121,7 @@ pub enum BlockStoreError {
         needed: u64,
         /// Bytes that are free under the cap.
         free: u64,
-        /// The cap.
+        /// The most bytes that may be stored.
         cap: u64,
     },
     /// The disk would be left with less than the reserve.
@@ -139,7 +139,7 @@ pub enum BlockStoreError {
     /// A record on disk does not match its checksum.
     #[error("block {cid} is corrupt on disk; drop it and fetch it again")]
     Corrupt {
-        /// The block.
+        /// The block that is damaged.
         cid: Cid,
     },
     /// Written by another version.
@@ -147,7 +147,7 @@ pub enum BlockStoreError {
         "`{folder}` has block store format {found}, this program reads {FORMAT_VERSION}; run the coliving version that wrote it or choose an empty folder"
     )]
     Format {
-        /// The folder.
+        /// The folder of the store.
         folder: String,
         /// What its `FORMAT` file says.
         found: String,

@@ -47,7 +47,7 @@ pub enum ImportError<E> {
     /// The file cannot be opened.
     #[error("cannot open {path}: {source}; check the path and that it may be read")]
     Open {
-        /// The file.
+        /// The file to open.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
@@ -55,7 +55,7 @@ pub enum ImportError<E> {
     /// Not a regular file.
     #[error("{path} is not a regular file; give the files of a directory one by one")]
     NotAFile {
-        /// The path.
+        /// The path that is no file.
         path: PathBuf,
     },
     /// Reading failed half-way.
@@ -71,7 +71,7 @@ pub enum ImportError<E> {
         "{path} changed while it was imported: it had {before} bytes at first and {after} at the end; import it again once nothing writes to it"
     )]
     Changed {
-        /// The file.
+        /// The file that changed.
         path: PathBuf,
         /// Its size at the start.
         before: u64,
@@ -92,7 +92,7 @@ pub enum ExportError<E> {
     /// A block is not in the store.
     #[error("block {cid} is missing; fetch the file again")]
     Missing {
-        /// The block.
+        /// The block that is not there.
         cid: Cid,
     },
     /// The DAG is not a file.

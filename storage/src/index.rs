@@ -67,12 +67,12 @@ pub struct Snapshot {
 pub struct Block {
     /// Its number; blocks without entries may be left out.
     pub number: u64,
-    /// Its hash.
+    /// The block's hash.
     pub hash: Hash32,
     /// Its parent's hash, when known; checked when the parent is the last
     /// block that was applied.
     pub parent: Option<Hash32>,
-    /// Its timestamp.
+    /// The block's timestamp.
     pub time: UnixSeconds,
     /// Its entries by rising log index.
     pub entries: Vec<BlockEntry>,
@@ -81,7 +81,7 @@ pub struct Block {
 /// An entry with the wallet that its signature recovers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockEntry {
-    /// The entry.
+    /// The entry as the chain has it.
     pub entry: Entry,
     /// Who signed; `None` when nobody can be recovered, which is a rejection.
     pub signer: Option<Address>,
@@ -108,7 +108,7 @@ pub enum IndexError {
     /// The block is not after the last one that was applied.
     #[error("block {number} cannot be applied: the index is at block {cursor}; roll back first")]
     NotNext {
-        /// The block.
+        /// Number of the block that was given.
         number: u64,
         /// The last block.
         cursor: u64,
@@ -118,7 +118,7 @@ pub enum IndexError {
         "block {number} does not follow the indexed block {cursor}; roll back to a common ancestor"
     )]
     Parent {
-        /// The block.
+        /// Number of the block that was given.
         number: u64,
         /// The last block.
         cursor: u64,
@@ -126,9 +126,9 @@ pub enum IndexError {
     /// An entry that is not of its block or out of order.
     #[error("entry {idx} of block {number} is out of order or of another block")]
     Entry {
-        /// The block.
+        /// Number of the entry's block.
         number: u64,
-        /// Which entry.
+        /// Position of the entry in its block.
         idx: usize,
     },
     /// The fork is deeper than the undo log.
@@ -136,7 +136,7 @@ pub enum IndexError {
         "cannot roll back to block {to}: the undo log reaches back to block {floor}; delete `index.redb` and index again"
     )]
     TooDeep {
-        /// Where to.
+        /// The block that was to be the last.
         to: u64,
         /// How far back is possible.
         floor: u64,
@@ -152,7 +152,7 @@ pub enum IndexError {
     /// A row does not decode.
     #[error("row {what} of `index.redb` is damaged; delete the file and index again")]
     Damaged {
-        /// Which row.
+        /// What the row is about.
         what: &'static str,
     },
     /// The database failed.

@@ -43,7 +43,7 @@ pub struct Searcher {
 pub struct Hit {
     /// What it is.
     pub kind: EntityType,
-    /// Its number.
+    /// The number of the entity.
     pub id: EntityId,
     /// How well it matches; only the order means something.
     pub score: f32,

@@ -61,7 +61,7 @@ pub struct TablesWrite<'t> {
     database: &'t Database,
 }
 
-/// One snapshot.
+/// One snapshot of all tables.
 pub struct TablesRead<'t>(&'t redb::ReadTransaction);
 
 /// Why a table was not read or changed.
@@ -78,13 +78,13 @@ pub enum TablesError {
         "table `{table}` has a key that is not readable; restore `{TABLES_NAME}` from a backup"
     )]
     Key {
-        /// The table.
+        /// The table with the key.
         table: &'static str,
     },
     /// A row is too long.
     #[error("a row of table `{table}` is {size} bytes, at most {ROW_BYTES_MAX} are allowed")]
     TooLarge {
-        /// The table.
+        /// The table with the row.
         table: &'static str,
         /// Length of the value.
         size: usize,
@@ -94,7 +94,7 @@ pub enum TablesError {
         "`{folder}/{TABLES_NAME}` has format {found}, this program reads {TABLES_VERSION}; run the coliving version that wrote it or restore a backup"
     )]
     Format {
-        /// The folder.
+        /// The folder of the tables.
         folder: String,
         /// The version in the file.
         found: u64,
@@ -105,7 +105,7 @@ pub enum TablesError {
     /// A backup that would mix with the records of a peer.
     #[error("`{folder}/{TABLES_NAME}` has rows in table `{table}`; restore into an empty folder")]
     Taken {
-        /// The folder.
+        /// The folder to restore into.
         folder: String,
         /// A table with rows.
         table: &'static str,
@@ -115,7 +115,7 @@ pub enum TablesError {
     SignedBefore {
         /// What was to be signed.
         what: &'static str,
-        /// Its number.
+        /// The number that was signed before.
         number: u64,
     },
     /// A backup that cannot be imported.
@@ -144,7 +144,7 @@ impl<K, V> Table<K, V> {
         }
     }
 
-    /// The name.
+    /// The table's name in the file.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name

@@ -15,7 +15,7 @@ use protocol::wire::Topic;
 
 use crate::heads::CountedHead;
 
-/// A fact.
+/// A fact that a discovery peer is told.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// The chain went on, in this order. No more is taken from the chain before
@@ -31,7 +31,7 @@ pub enum Input {
         token: Token,
         /// Where it was told.
         topic: Topic,
-        /// The message.
+        /// The encoded message.
         body: Bytes,
     },
     /// The end of [`Output::Index`], [`Output::Unindex`] or [`Output::Clear`].
@@ -48,7 +48,7 @@ pub enum Input {
     Request {
         /// For the answer.
         id: RequestId,
-        /// Who asks.
+        /// The peer that asks.
         origin: Origin,
         /// The encoded request.
         body: Bytes,
@@ -67,13 +67,13 @@ name_inputs!(Input: Chain, Tip, Registry, Gossip, Indexed, Signed, Unsigned, Req
 /// Why the index did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexFailure {
-    /// For people.
+    /// The reason, for people.
     pub reason: String,
     /// True when the index has to be made again.
     pub is_lost: bool,
 }
 
-/// A wish.
+/// A wish of the discovery peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Index the blocks as [`super::plan`] says, in one transaction; answer by
@@ -99,39 +99,39 @@ pub enum Output {
     Sign(Head),
     /// Keep the newest counted head over a restart, or none any more.
     Keep(Option<Box<CountedHead>>),
-    /// Tell everybody.
+    /// Publish a message on a topic.
     Publish {
-        /// Where.
+        /// The topic to publish on.
         topic: Topic,
         /// The encoded message.
         body: Vec<u8>,
     },
     /// Settle a gossiped message.
     Judge {
-        /// Which.
+        /// The message to settle.
         token: Token,
-        /// How.
+        /// Whether it is passed on.
         verdict: Verdict,
     },
     /// Read entries of the index by their sequence; answer by [`Input::Read`].
     Read {
         /// Of the request.
         id: RequestId,
-        /// Which sequences.
+        /// The sequences of the entries.
         sequences: RangeInclusive<u64>,
         /// At most so many entries.
         limit: usize,
     },
     /// Answer a request.
     Respond {
-        /// Which.
+        /// The request to answer.
         id: RequestId,
         /// The encoded answer.
         body: Vec<u8>,
     },
     /// Leave a request without an answer.
     Refuse {
-        /// Which.
+        /// The request to refuse.
         id: RequestId,
     },
     /// Something that people want to know.
@@ -143,7 +143,7 @@ pub enum Output {
 pub enum Note {
     /// A discovery peer signed two heads of one number.
     Contradiction {
-        /// Who.
+        /// The peer that signed both.
         signer: Address,
         /// The number of both.
         block_number: u64,

@@ -56,7 +56,7 @@ impl FileBackend {
         })
     }
 
-    /// The folder.
+    /// The folder with the files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder

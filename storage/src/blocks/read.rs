@@ -39,7 +39,7 @@ pub struct VerifyProgress {
 pub struct VerifyReport {
     /// Blocks that were read.
     pub blocks: u64,
-    /// Their bytes.
+    /// Bytes of the blocks that were read.
     pub bytes: u64,
     /// How many do not match their CID.
     pub corrupt_count: u64,

@@ -11,7 +11,7 @@ use super::{BlockReader, BlockStore, BlockStoreError, Digest, Holding, Key, Owne
 /// What is known of a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootInfo {
-    /// The root.
+    /// The root that is held.
     pub root: Cid,
     /// Why it is held, and until when.
     pub holdings: BTreeMap<Holding, Option<UnixSeconds>>,

@@ -27,7 +27,7 @@ pub struct Pending {
 /// An action that waits for the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingAction {
-    /// The action.
+    /// The action that waits.
     pub action: SignedAction,
     /// Who signed it.
     pub signer: Address,

@@ -31,7 +31,7 @@ pub struct Page {
 /// A user with its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserView {
-    /// The user.
+    /// The user's own fields.
     pub user: User,
     /// Who follows it.
     pub follower_count: u64,
@@ -58,14 +58,14 @@ pub struct ContentView {
     pub repost_count: u64,
     /// How often it is saved.
     pub favorite_count: u64,
-    /// Its comments.
+    /// Comments on it that live.
     pub comment_count: u64,
 }
 
 /// A content list with its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListView {
-    /// The list.
+    /// The list's own fields.
     pub list: ContentList,
     /// How often it is reposted.
     pub repost_count: u64,
@@ -75,10 +75,10 @@ pub struct ListView {
     pub track_count: u64,
 }
 
-/// A comment.
+/// A comment as a listing has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommentView {
-    /// The comment.
+    /// The comment's own fields.
     pub comment: Comment,
 }
 
@@ -87,7 +87,7 @@ pub struct CommentView {
 pub struct RelationRow {
     /// Who made it.
     pub user_id: UserId,
-    /// To what.
+    /// What the relation points at.
     pub target: Target,
     /// Chain position of its making.
     pub sequence: u64,
@@ -130,7 +130,7 @@ impl Page {
     }
 }
 
-/// The chain.
+/// What was applied of the chain.
 impl Snapshot {
     /// The last block that was applied.
     ///
@@ -262,7 +262,7 @@ impl Snapshot {
     }
 }
 
-/// Users.
+/// Users and their handles.
 impl Snapshot {
     /// A user by number.
     pub fn user(&self, id: UserId) -> Result<Option<UserView>, IndexError> {

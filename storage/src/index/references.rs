@@ -22,7 +22,7 @@ pub struct Reference {
     pub owner: UserId,
     /// What it is.
     pub kind: EntityType,
-    /// Its number.
+    /// The number of the entity.
     pub id: EntityId,
     /// The field that names the root.
     pub field: CidField,
@@ -31,7 +31,7 @@ pub struct Reference {
 /// A root that live entities name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReferencedRoot {
-    /// The root.
+    /// The root that is named.
     pub root: Cid,
     /// Who names it, the first first; of the [`REFERENCES_MAX`] oldest
     /// references.
@@ -43,7 +43,7 @@ pub struct ReferencedRoot {
 /// A root that entities of one user name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnedRoot {
-    /// The root.
+    /// The root that is named.
     pub root: Cid,
     /// What the user's oldest entity that claims it says.
     pub facts: ClaimedFacts,

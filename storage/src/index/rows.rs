@@ -13,13 +13,13 @@ use super::IndexError;
 /// A block that was applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedBlock {
-    /// Its number.
+    /// The block's number.
     pub number: u64,
-    /// Its hash.
+    /// The block's hash.
     pub hash: Hash32,
-    /// Its timestamp.
+    /// The block's timestamp.
     pub time: UnixSeconds,
-    /// Its entries.
+    /// Entries in the block.
     pub entry_count: u64,
     /// The right edge of the tree over all entry ids up to and with the block.
     pub peaks: Peaks,
@@ -30,17 +30,17 @@ pub struct AppliedBlock {
 pub struct Rejected {
     /// Chain position of the entry.
     pub sequence: u64,
-    /// Its block.
+    /// Number of the entry's block.
     pub block_number: u64,
-    /// Its transaction.
+    /// The transaction with the entry.
     pub tx_hash: Hash32,
     /// On whose behalf.
     pub user_id: UserId,
-    /// As signed.
+    /// The entity type as signed.
     pub entity_type: String,
-    /// As signed.
+    /// The entity's number as signed.
     pub entity_id: EntityId,
-    /// As signed.
+    /// The verb as signed.
     pub action: String,
     /// A stable word.
     pub code: String,

@@ -76,7 +76,7 @@ tables! {
 /// written is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoration {
-    /// When.
+    /// When the folder was made.
     pub at: UnixSeconds,
     /// The epoch of that time.
     pub epoch: Epoch,

@@ -9,7 +9,7 @@ use super::{FeedItem, Page, PublishedBy, RelationRow};
 use crate::index::view::Rows;
 use crate::index::{IndexError, PAGE_ROWS_MAX, Snapshot, keys};
 
-/// Relations.
+/// Relations from both of their ends.
 impl Snapshot {
     /// True while the relation stands.
     pub fn is_related(
