@@ -41,12 +41,12 @@ pub struct Chain {
     paid: BTreeMap<(Hash32, Address), u32>,
 }
 
-/// One block.
+/// One block of the simulated chain.
 #[derive(Debug, Clone)]
 pub struct Block {
     /// Its number, which is its place.
     pub number: u64,
-    /// Its hash.
+    /// The block's hash.
     pub hash: Hash32,
     /// When it was mined.
     pub time: UnixSeconds,
@@ -87,7 +87,7 @@ impl Block {
 /// A transaction that waits.
 #[derive(Debug, Clone)]
 pub struct Tx {
-    /// Who pays.
+    /// The wallet that pays.
     pub wallet: Address,
     /// Its place among the wallet's.
     pub nonce: u64,
@@ -102,7 +102,7 @@ pub struct Tx {
 pub struct Mined {
     /// What was sent.
     pub tx: Tx,
-    /// Its hash.
+    /// The transaction's hash.
     pub hash: Hash32,
     /// The action's digest.
     pub digest: Option<Hash32>,
@@ -124,9 +124,9 @@ pub enum SubmitError {
 pub struct RegistryAt {
     /// The snapshot as the machines take it.
     pub at: Arc<protocol::placement::RegistryAt>,
-    /// The snapshot.
+    /// The registry at a block.
     pub registry: Arc<Registry>,
-    /// Its root.
+    /// Root of the registry's tree.
     pub root: Hash32,
     /// Placement over it.
     pub placement: Arc<SharedPlacement>,

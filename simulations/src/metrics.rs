@@ -78,13 +78,13 @@ pub struct Inputs {
 /// Percentiles of a sample, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
-    /// How many.
+    /// How many values there are.
     pub count: u64,
-    /// The median.
+    /// Half of the values are at most this.
     pub p50_ms: u64,
     /// Nineteen of twenty were faster.
     pub p95_ms: u64,
-    /// The slowest.
+    /// The largest of the values.
     pub max_ms: u64,
 }
 

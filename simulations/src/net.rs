@@ -53,14 +53,14 @@ pub struct NetworkConfig {
 pub enum Latency {
     /// The same everywhere.
     Const {
-        /// Milliseconds.
+        /// One way, in milliseconds.
         ms: u64,
     },
     /// Drawn once per pair of peers.
     Uniform {
-        /// Shortest.
+        /// The shortest, in milliseconds.
         low_ms: u64,
-        /// Longest.
+        /// The longest, in milliseconds.
         high_ms: u64,
     },
     /// Peers live in eight regions of the world, with 10 % jitter.

@@ -21,7 +21,7 @@ pub use report::Report;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// Its name.
+    /// What reports call it.
     pub name: String,
     /// What it is about, in a sentence.
     pub description: String,

@@ -14,14 +14,14 @@ pub enum Message {
         topic: Topic,
         /// The first bytes of its hash.
         id: u64,
-        /// As published.
+        /// The message as published.
         data: Bytes,
     },
-    /// A question.
+    /// A question to one peer.
     Request {
         /// Answered under this number.
         id: u64,
-        /// Which protocol.
+        /// The protocol that is asked over.
         protocol: Protocol,
         /// The encoded question.
         data: Bytes,

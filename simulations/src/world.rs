@@ -35,7 +35,7 @@ mod faults;
 
 pub use faults::WorldEvent;
 
-/// One run.
+/// One run of a scenario.
 #[derive(Debug)]
 pub struct World {
     /// Everything that the peers share.
@@ -68,17 +68,17 @@ pub struct World {
 /// What a peer reaches outside of itself.
 #[derive(Debug)]
 pub struct Ctx {
-    /// The present.
+    /// The present, in virtual time.
     pub now: Moment,
-    /// The chain.
+    /// The chain that all peers follow.
     pub chain: Chain,
     /// False while the chain does not answer.
     pub is_chain_up: bool,
     /// True from the end of the faults on.
     pub is_calm: bool,
-    /// The checkers.
+    /// What watches for broken promises.
     pub checkers: Checkers,
-    /// The measurements.
+    /// What is measured on the way.
     pub metrics: Metrics,
     /// The peers' chance.
     pub rng: Rng,
@@ -114,25 +114,25 @@ pub struct Params {
     pub fetch_share: f64,
 }
 
-/// What happens.
+/// What happens at a moment of the run.
 #[derive(Debug)]
 pub enum Event {
     /// A message arrives.
     Deliver {
-        /// From whom.
+        /// The peer that sent it.
         from: u32,
-        /// At whom.
+        /// The peer that gets it.
         to: u32,
-        /// What.
+        /// The message that arrives.
         message: Message,
     },
     /// Something inside a peer.
     Local {
-        /// Which peer.
+        /// The peer that it is inside of.
         peer: u32,
         /// In which of its lives.
         life: u32,
-        /// What.
+        /// What happens in the peer.
         local: Local,
     },
     /// Something that befalls the world.
@@ -209,7 +209,7 @@ pub enum IndexStep {
     Apply(Vec<Arc<ChainBlock>>),
     /// Takes back what is above this block.
     Unindex(u64),
-    /// Becomes empty.
+    /// It becomes empty.
     Clear,
 }
 
@@ -227,7 +227,7 @@ pub struct Part {
 /// A submission to a relayer.
 #[derive(Debug)]
 pub struct Ask {
-    /// Which relayer.
+    /// The relayer that is asked.
     pub to: Address,
     /// The encoded question.
     pub data: Bytes,
@@ -240,7 +240,7 @@ pub struct Progress {
     pub elapsed: Duration,
     /// Virtual time that the run takes at most.
     pub limit: Duration,
-    /// Delivered events.
+    /// Events that were delivered.
     pub events: u64,
 }
 

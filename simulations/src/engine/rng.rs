@@ -82,7 +82,7 @@ impl Rng {
         items
     }
 
-    /// Random bytes.
+    /// So many random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes: Vec<u8> = (0..len.div_ceil(8))
             .flat_map(|_| self.bits().to_le_bytes())

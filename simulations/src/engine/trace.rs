@@ -17,7 +17,7 @@ pub struct TraceHash {
 /// A delivered event: 25 bytes under the hash, little-endian, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceRecord {
-    /// When.
+    /// When it was delivered.
     pub at: Moment,
     /// From which peer; `u32::MAX` for the world.
     pub from: u32,

@@ -7,7 +7,7 @@ use crate::net::Latency;
 #[derive(Debug, thiserror::Error)]
 #[error("`{key}` is {found}; {allowed}")]
 pub(super) struct Wrong {
-    /// Dotted.
+    /// The key, with dots between its parts.
     pub(super) key: &'static str,
     pub(super) found: String,
     pub(super) allowed: String,
@@ -214,7 +214,7 @@ const PEERS_MAX: u64 = 1_000_000;
 /// Events of one kind in a run.
 const TIMES_MAX: u64 = 1_000_000;
 
-/// Thirty years.
+/// Thirty years: longer than any run, and far from where sums overflow.
 const SECONDS_MAX: u64 = 1_000_000_000;
 
 /// A terabit a second.

@@ -29,11 +29,11 @@ pub struct Report {
     pub peers: usize,
     /// Staked ones among them.
     pub staked: usize,
-    /// Virtual time.
+    /// Virtual seconds that the run took.
     pub virtual_seconds: f64,
-    /// Real time.
+    /// Real seconds that the run took.
     pub wall_seconds: f64,
-    /// Delivered events.
+    /// Events that were delivered.
     pub events: u64,
     /// Events in a second of real time.
     pub events_per_second: f64,

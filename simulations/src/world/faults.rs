@@ -22,7 +22,7 @@ pub(super) struct Fuse {
 /// Something that no peer causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorldEvent {
-    /// Everybody starts.
+    /// Everybody starts at this moment.
     Begin,
     /// The next block.
     Mine,
