@@ -182,20 +182,6 @@ impl StoreHandle {
             .await
     }
 
-    /// Marks a root as used, which puts its eviction off.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    ///
-    /// # Cancel safety
-    ///
-    /// When dropped, it may have been done or not.
-    pub async fn touch_root(&self, root: Cid) -> Result<(), StoreError> {
-        self.ask(move |blocks| blocks.touch_root(&root, now()))
-            .await
-    }
-
     /// What is known of a root; `None` when nothing holds it.
     ///
     /// # Errors

@@ -3,12 +3,6 @@
 //! Salt, minimum length and alphabet are those of the existing clients, so that
 //! their links keep working.
 
-use serde::{Deserialize, Deserializer};
-
-/// An id in JSON: a number, or the public text of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct JsonId(pub u64);
-
 /// Writes `id` as public text.
 #[must_use]
 pub fn encode(id: u64) -> String {
@@ -51,23 +45,6 @@ pub fn decode(text: &str) -> Option<u64> {
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     decode(text).or_else(|| text.parse().ok())
-}
-
-impl<'de> Deserialize<'de> for JsonId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(u64),
-            Text(String),
-        }
-        match Form::deserialize(deserializer)? {
-            Form::Number(id) => Ok(Self(id)),
-            Form::Text(text) => decode(&text)
-                .map(Self)
-                .ok_or_else(|| serde::de::Error::custom("the text is not a public id")),
-        }
-    }
 }
 
 /// The letters after salting: digits and the marks around padded texts.

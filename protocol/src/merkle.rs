@@ -49,12 +49,6 @@ impl Peaks {
             Some(last) => peaks.fold(last, |right, left| hash_node(&left, &right)),
         }
     }
-
-    /// True when the number of peaks fits the number of leaves.
-    #[must_use]
-    pub fn is_consistent(&self) -> bool {
-        self.hashes.len() == self.count.count_ones() as usize
-    }
 }
 
 /// A sparse Merkle tree of depth 256 over (key, value hash) pairs, as a whole.

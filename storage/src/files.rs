@@ -7,10 +7,8 @@
 //!
 //! Where the blocks go and come from is a closure, so this works on any store.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -44,20 +42,6 @@ pub struct Imported {
 /// are, without anything that refers to them.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError<E> {
-    /// The file cannot be opened.
-    #[error("cannot open {path}: {source}; check the path and that it may be read")]
-    Open {
-        /// The file to open.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// Not a regular file.
-    #[error("{path} is not a regular file; give the files of a directory one by one")]
-    NotAFile {
-        /// The path that is no file.
-        path: PathBuf,
-    },
     /// Reading failed half-way.
     #[error("cannot read beyond byte {offset}: {source}")]
     Read {
@@ -65,18 +49,6 @@ pub enum ImportError<E> {
         offset: u64,
         /// What the operating system said.
         source: io::Error,
-    },
-    /// The file changed while it was read.
-    #[error(
-        "{path} changed while it was imported: it had {before} bytes at first and {after} at the end; import it again once nothing writes to it"
-    )]
-    Changed {
-        /// The file that changed.
-        path: PathBuf,
-        /// Its size at the start.
-        before: u64,
-        /// Its size at the end, or the bytes that were read.
-        after: u64,
     },
     /// The store refused a batch.
     #[error(transparent)]
@@ -117,48 +89,6 @@ impl Default for ImportOptions {
             batch_bytes: 16 << 20,
         }
     }
-}
-
-/// Imports the file at `path`, and refuses it when it changes meanwhile.
-///
-/// # Errors
-///
-/// [`ImportError`] names the file and what to do.
-pub fn import_file<E>(
-    path: &Path,
-    options: &ImportOptions,
-    store: impl FnMut(Vec<VerifiedBlock>) -> Result<(), E>,
-    progress: impl FnMut(u64),
-) -> Result<Imported, ImportError<E>> {
-    let open_error = |source| ImportError::Open {
-        path: path.to_owned(),
-        source,
-    };
-    let file = File::open(path).map_err(open_error)?;
-    let before = file.metadata().map_err(open_error)?;
-    if !before.is_file() {
-        return Err(ImportError::NotAFile {
-            path: path.to_owned(),
-        });
-    }
-    let imported = import(&file, options, store, progress)?;
-    let after = file.metadata().map_err(open_error)?;
-    let is_same = imported.root.size == before.len()
-        && after.len() == before.len()
-        && after.modified().ok() == before.modified().ok();
-    if is_same {
-        return Ok(imported);
-    }
-    let read_bytes = imported.root.size;
-    Err(ImportError::Changed {
-        path: path.to_owned(),
-        before: before.len(),
-        after: if read_bytes == before.len() {
-            after.len()
-        } else {
-            read_bytes
-        },
-    })
 }
 
 /// Imports all bytes of `source`. `store` is called with batches of checked

@@ -33,7 +33,6 @@ pub use query::{
 };
 pub use references::{OwnedRoot, REFERENCES_MAX, Reference, ReferencedRoot};
 pub use rows::{AppliedBlock, Counts, Rejected};
-pub use view::EntityError;
 
 /// The writer's side of the index; make readers with [`Index::reader`].
 #[derive(Debug)]
@@ -161,21 +160,6 @@ pub enum IndexError {
     /// The database is closed after an error and could not be opened again.
     #[error("`index.redb` is closed after a disk error; free some space or check the disk")]
     Closed,
-}
-
-impl IndexError {
-    /// True for errors that only a new index or a new disk cures.
-    #[must_use]
-    pub const fn is_fatal(&self) -> bool {
-        match self {
-            Self::NotNext { .. } | Self::Parent { .. } | Self::Entry { .. } => false,
-            Self::TooDeep { .. }
-            | Self::Format { .. }
-            | Self::Damaged { .. }
-            | Self::Database(_)
-            | Self::Closed => true,
-        }
-    }
 }
 
 impl BlockEntry {

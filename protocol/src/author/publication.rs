@@ -7,7 +7,7 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, OperatorNumber};
-use crate::publish::{Offer, Refusal, RefusalCode, Request, Response, SOURCES_MAX};
+use crate::publish::{Offer, Refusal, Request, Response, SOURCES_MAX};
 use crate::records::SignedLease;
 use crate::signing::Domain;
 use crate::time::{Epoch, Moment, UnixSeconds};
@@ -627,17 +627,6 @@ impl Attempt {
                 ..
             } => Some(asked.unwrap_or(poll).min(gained + config.stall_timeout)),
             Phase::Leased | Phase::GivenUp => None,
-        }
-    }
-}
-
-impl FailureReason {
-    /// The refusal's code when the peer refused.
-    #[must_use]
-    pub const fn refusal_code(&self) -> Option<RefusalCode> {
-        match self {
-            Self::Refused(refusal) => Some(refusal.code),
-            Self::Unreachable | Self::Stalled | Self::BadLease(_) | Self::Protocol => None,
         }
     }
 }

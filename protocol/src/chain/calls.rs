@@ -123,24 +123,6 @@ pub fn deregister(role: Role, endpoint: &str) -> Vec<u8> {
     factory("deregister", &[service_type(role), text(endpoint)])
 }
 
-/// `ServiceProviderFactory.updateEndpoint`.
-#[must_use]
-pub fn update_endpoint(role: Role, old: &str, new: &str) -> Vec<u8> {
-    factory(
-        "updateEndpoint",
-        &[service_type(role), text(old), text(new)],
-    )
-}
-
-/// `ServiceProviderFactory.updateDelegateOwnerWallet`.
-#[must_use]
-pub fn update_wallet(role: Role, endpoint: &str, wallet: Address) -> Vec<u8> {
-    factory(
-        "updateDelegateOwnerWallet",
-        &[service_type(role), text(endpoint), address(wallet)],
-    )
-}
-
 /// `ServiceProviderFactory.increaseStake`.
 #[must_use]
 pub fn increase_stake(amount: Dgc) -> Vec<u8> {
@@ -157,12 +139,6 @@ pub fn request_decrease_stake(amount: Dgc) -> Vec<u8> {
 #[must_use]
 pub fn decrease_stake() -> Vec<u8> {
     factory("decreaseStake", &[])
-}
-
-/// `ServiceProviderFactory.cancelDecreaseStakeRequest`.
-#[must_use]
-pub fn cancel_decrease_stake() -> Vec<u8> {
-    factory("cancelDecreaseStakeRequest", &[])
 }
 
 /// `PeerRegistry.confirm`, sent by the delegate owner wallet itself.
@@ -242,21 +218,6 @@ pub fn decode_uint(answer: &[u8]) -> Result<U256, AnswerError> {
         .ok_or(AnswerError {
             size: answer.len(),
             expected: "a number",
-        })
-}
-
-/// Reads a truth value from a view's answer.
-///
-/// # Errors
-///
-/// [`AnswerError`] when the answer is not 0 or 1.
-pub fn decode_bool(answer: &[u8]) -> Result<bool, AnswerError> {
-    decode(&[ParamType::Bool], answer)
-        .ok()
-        .and_then(|tokens| tokens.into_iter().next()?.into_bool())
-        .ok_or(AnswerError {
-            size: answer.len(),
-            expected: "a truth value",
         })
 }
 

@@ -419,12 +419,6 @@ impl Follower {
         self.final_block
     }
 
-    /// True when everything up to the newest known head has been reported.
-    #[must_use]
-    pub fn is_caught_up(&self) -> bool {
-        self.state == State::Following && self.head.is_some_and(|head| head.number < self.next)
-    }
-
     fn report(&mut self, header: BlockHeader, logs: Vec<Log>) {
         self.next = header.number + 1;
         self.recent.insert(header.number, header.hash);

@@ -308,14 +308,6 @@ impl<L: Leaf> View<L> {
             .is_some_and(|known| known.leaves.remove(key).is_some())
     }
 
-    /// Forgets a holder and returns the keys that it held.
-    pub fn remove_holder(&mut self, holder: &Address) -> Vec<L::Key> {
-        self.holders
-            .remove(holder)
-            .map(|view| view.leaves.into_keys().collect())
-            .unwrap_or_default()
-    }
-
     /// Every holder of whom something is known.
     pub fn holders(&self) -> impl Iterator<Item = Address> {
         self.holders.keys().copied()

@@ -332,14 +332,6 @@ impl DigitalContent {
     pub const fn is_public(&self) -> bool {
         !self.is_unlisted && !self.is_delete
     }
-
-    /// The single tags.
-    pub fn tag_list(&self) -> impl Iterator<Item = &str> {
-        self.tags
-            .split(',')
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-    }
 }
 
 impl ContentList {

@@ -270,12 +270,6 @@ impl Fetch {
         self.advance(now);
     }
 
-    /// Forgets a peer; what it was asked for is asked of others.
-    pub fn handle_holder_gone(&mut self, holder: Address, now: Moment) {
-        self.drop_holder(holder);
-        self.advance(now);
-    }
-
     /// Takes the answer to a local query.
     pub fn handle_local(&mut self, cid: &Cid, local: Local, now: Moment) {
         if !self.asked.remove(cid) || self.is_over {

@@ -162,16 +162,6 @@ impl Serve {
         self.advance();
     }
 
-    /// Forgets a peer's waiting requests and undelivered replies.
-    pub fn handle_peer_gone(&mut self, peer: Address) {
-        self.waiting.remove(&peer);
-        self.turns.retain(|waiting| *waiting != peer);
-        self.lookups.retain(|lookup| lookup.peer != peer);
-        self.replies.retain(|reply| reply.to != peer);
-        self.active.retain(|_, active| active.peer != peer);
-        self.advance();
-    }
-
     /// Answers "busy" to what has waited too long.
     pub fn handle_timeout(&mut self, now: Moment) {
         let mut late = Vec::new();

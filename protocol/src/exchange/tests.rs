@@ -114,8 +114,9 @@ fn a_block_that_nobody_has_ends_the_fetch_by_name() {
 
 #[test]
 fn a_holder_that_comes_late_saves_a_starving_fetch() {
-    let mut net = Net::new(5 << 20, &[Peer::Missing, Peer::Honest]);
-    net.fetch.handle_holder_gone(peer(1), net.now);
+    let mut net = Net::new(5 << 20, &[Peer::Missing]);
+    let comer = (Peer::Honest, Serve::new(ServeConfig::default()), start());
+    net.peers.push(comer);
     net.run_until(start() + Duration::from_secs(10));
     assert!(matches!(net.events.last(), Some(Event::Starved { .. })));
     net.fetch.handle_holder(peer(1), 1, net.now);

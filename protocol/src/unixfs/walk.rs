@@ -65,8 +65,8 @@ impl Traversal {
     }
 
     /// Gives up beyond `blocks_max` distinct blocks.
-    #[must_use]
-    pub fn with_blocks_max(mut self, blocks_max: usize) -> Self {
+    #[cfg(test)]
+    pub(super) fn with_blocks_max(mut self, blocks_max: usize) -> Self {
         self.blocks_max = blocks_max;
         self
     }
@@ -117,11 +117,6 @@ impl Traversal {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
-    }
-
-    /// The CIDs met so far, those of inlined blocks among them.
-    pub fn visited(&self) -> impl Iterator<Item = &Cid> {
-        self.seen.iter()
     }
 
     fn descend(&mut self, cid: &Cid, data: &Bytes, depth: usize) -> Result<(), DagError> {

@@ -97,28 +97,6 @@ impl BlockReader {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to `count_max` CIDs of blocks that are there, after `after`, in
-    /// order of their hash.
-    ///
-    /// # Errors
-    ///
-    /// What the index says.
-    pub fn cids_after(
-        &self,
-        after: Option<&Cid>,
-        count_max: usize,
-    ) -> Result<Vec<Cid>, BlockStoreError> {
-        let after = match after.map(Key::of) {
-            Some(Ok(Key::Stored(digest))) => Some(digest),
-            _ => None,
-        };
-        let rows = self.shared.index.rows_after(after.as_ref(), count_max)?;
-        let there = rows.iter().filter(|(_, row)| row.location.is_some());
-        Ok(there
-            .map(|(digest, row)| cid_of(digest, row.codec))
-            .collect())
-    }
-
     /// Reads every block and checks it against its CID; `progress` says
     /// whether to go on.
     ///

@@ -138,26 +138,6 @@ impl BlockStore {
         Ok(true)
     }
 
-    /// Marks a root as used, which puts its eviction off.
-    ///
-    /// # Errors
-    ///
-    /// What the index says.
-    pub fn touch_root(&mut self, root: &Cid, now: UnixSeconds) -> Result<(), BlockStoreError> {
-        let key = root_key(root);
-        let used = self.reader().root(root)?.map(|info| info.used);
-        // Often enough for an order of eviction, seldom enough for a disk.
-        if used.is_none_or(|used| used.0 + TOUCH_INTERVAL_SECONDS > now.0) {
-            return Ok(());
-        }
-        self.transact(|index| {
-            if let Some(row) = index.root(&key)? {
-                index.put_root(&key, &RootRow { used: now, ..row })?;
-            }
-            Ok(())
-        })
-    }
-
     /// Takes away every reason that lapsed before `now`; answers how many
     /// roots lost one.
     ///
@@ -267,6 +247,5 @@ fn info(root: Cid, row: RootRow) -> RootInfo {
     }
 }
 
-const TOUCH_INTERVAL_SECONDS: u64 = 60;
 const EXPIRED_AT_ONCE_MAX: usize = 1024;
 const SWEPT_AT_ONCE_MAX: usize = 4096;

@@ -109,29 +109,6 @@ impl BlockStore {
         Ok(store)
     }
 
-    /// Throws the index away and makes it again from the segments. Roots are
-    /// not in the segments: all blocks are loose afterwards, put at `now`, until
-    /// roots claim them.
-    ///
-    /// # Errors
-    ///
-    /// As [`BlockStore::open`].
-    pub fn rebuild_index(
-        backend: Arc<dyn Backend>,
-        config: BlockStoreConfig,
-    ) -> Result<Self, BlockStoreError> {
-        let names = backend
-            .list()
-            .map_err(BlockStoreError::io("list the blocks' folder"))?;
-        check_format(&*backend, &names)?;
-        if names.iter().any(|name| name == INDEX_NAME) {
-            backend
-                .remove(INDEX_NAME)
-                .map_err(BlockStoreError::io("remove the index"))?;
-        }
-        Self::open(backend, config)
-    }
-
     /// A view that reads while this writes.
     #[must_use]
     pub fn reader(&self) -> BlockReader {

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::fs;
 
 use protocol::unixfs::proof_root;
 
@@ -62,40 +61,6 @@ fn the_listed_blocks_are_those_of_the_proof_root() {
     let proof = proof_root(imported.root.cid, get(&store)).unwrap();
     assert_eq!(proof.blocks, imported.blocks.len() as u64);
     assert_eq!(imported.blocks.last(), Some(&imported.root.cid));
-}
-
-#[test]
-fn a_missing_or_wrong_path_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("nothing.flac");
-    let error = import_file(&path, &ImportOptions::default(), |_| ok(), |_| ()).unwrap_err();
-    assert!(error.to_string().starts_with("cannot open "));
-    assert!(error.to_string().contains("nothing.flac"));
-    let error = import_file(folder.path(), &ImportOptions::default(), |_| ok(), |_| ());
-    assert!(matches!(error, Err(ImportError::NotAFile { .. })));
-}
-
-#[test]
-fn a_file_that_grows_or_shrinks_meanwhile_is_refused() {
-    for size in [1u64 << 20, 8 << 20] {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("song.flac");
-        fs::write(&path, pattern(4 << 20)).unwrap();
-        let options = ImportOptions {
-            batch_bytes: 1,
-            ..ImportOptions::default()
-        };
-        let resize = |_| {
-            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-            file.set_len(size).unwrap();
-            ok()
-        };
-        let error = import_file(&path, &options, resize, |_| ()).unwrap_err();
-        assert!(
-            matches!(error, ImportError::Changed { before, .. } if before == 4 << 20),
-            "{error}"
-        );
-    }
 }
 
 #[test]

@@ -11,10 +11,10 @@ use protocol::codec;
 use protocol::entity::{
     Comment, ContentList, DigitalContent, EntityType, Relation, Target, User, check_handle,
 };
-use protocol::entry::{Entry, EntryId, Position, sha256};
+use protocol::entry::{Entry, Position, sha256};
 use protocol::id::{Address, EntityId, Hash32, UserId};
 
-use super::rows::{self, AppliedBlock, Counts, Rejected};
+use super::rows::{self, AppliedBlock, Rejected};
 use super::view::{Rows, View};
 use super::writer::{INSTANCE, TOUCHED_COUNT, TOUCHED_FLOOR};
 use super::{IndexError, PAGE_ROWS_MAX, Snapshot, keys};
@@ -188,22 +188,6 @@ impl Snapshot {
                 let bytes = row.value();
                 codec::from_bytes("entry", bytes, bytes.len())
                     .map_err(|_| IndexError::Damaged { what: "entry" })
-            })
-            .collect()
-    }
-
-    /// Sequences and ids of entries, oldest first, for reconciliation.
-    pub fn entry_ids(
-        &self,
-        range: RangeInclusive<u64>,
-        limit: usize,
-    ) -> Result<Vec<(u64, EntryId)>, IndexError> {
-        self.entries
-            .range(range)?
-            .take(limit)
-            .map(|row| {
-                let (sequence, row) = row?;
-                Ok((sequence.value(), EntryId(sha256(row.value()))))
             })
             .collect()
     }
@@ -417,14 +401,6 @@ impl Snapshot {
         page.take(rows)
     }
 
-    /// Public content lists, newest first.
-    pub fn latest_lists(&self, page: Page) -> Result<Vec<ListView>, IndexError> {
-        let rows = self.newest(keys::public(EntityType::Playlist), |id| {
-            self.list(EntityId(id))
-        })?;
-        page.take(rows)
-    }
-
     /// What a list holds, in order, without what was deleted since.
     pub fn list_contents(&self, id: EntityId, page: Page) -> Result<Vec<ContentView>, IndexError> {
         let Some(view) = self.list(id)? else {
@@ -535,11 +511,6 @@ impl Snapshot {
         id: u64,
     ) -> Result<Option<T>, IndexError> {
         self.entity(kind, id)
-    }
-
-    /// How often things happened to an entity.
-    pub fn counts_of(&self, target: Target) -> Result<Counts, IndexError> {
-        self.counts(target.kind, target.id.0)
     }
 
     /// A hash over every state row and the tree of entries: two indexes of the

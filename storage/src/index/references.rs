@@ -69,19 +69,6 @@ impl Snapshot {
             .collect()
     }
 
-    /// True while a live entity names the root.
-    ///
-    /// # Errors
-    ///
-    /// As [`Snapshot::references`].
-    pub fn is_referenced(&self, root: &Cid) -> Result<bool, IndexError> {
-        Ok(self
-            .scan(&keys::references(root))?
-            .next()
-            .transpose()?
-            .is_some())
-    }
-
     /// A root with those who name it and what they claim of it; nobody when
     /// nothing names it.
     ///

@@ -11,9 +11,6 @@ use protocol::id::{EntityId, UserId};
 
 use super::{IndexError, keys, rows};
 
-/// Why a row could not be read while rules were judged.
-pub type EntityError = IndexError;
-
 /// Rows by key.
 pub(super) trait Rows {
     fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;

@@ -263,20 +263,17 @@ fn readers_on_other_threads_see_every_block_while_segments_are_rewritten() {
 }
 
 #[test]
-fn cids_are_listed_page_by_page() {
+fn the_blocks_of_a_root_are_listed_page_by_page() {
     let mut store = open(&MemoryBackend::new()).unwrap();
     let put = blocks(0..25, 100);
     let root = owner(put[0].0, Holding::Pin);
     put_many(&mut store, put.clone(), Some(root), NOW).unwrap();
     let mut expected: Vec<Cid> = put.iter().map(|(cid, _)| *cid).collect();
     expected.sort_by_key(|cid| cid.hash().digest().to_vec());
-    let reader = store.reader();
-    let (mut all, mut listed) = (Vec::new(), Vec::new());
+    let (reader, mut listed) = (store.reader(), Vec::new());
     for _ in 0..4 {
-        all.extend(reader.cids_after(all.last().copied().as_ref(), 7).unwrap());
         let after = listed.last().copied();
         listed.extend(reader.listed_after(&root.root, after.as_ref(), 7).unwrap());
     }
-    assert_eq!(all, expected);
     assert_eq!(listed, expected);
 }

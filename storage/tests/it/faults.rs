@@ -218,7 +218,8 @@ fn the_index_comes_back_from_the_segments() {
     drop(store);
 
     disk.flip_bit("segment-00000001", 16 + 30);
-    let mut store = BlockStore::rebuild_index(Arc::new(disk), SMALL).unwrap();
+    disk.remove("blocks.redb").unwrap();
+    let mut store = open(&disk).unwrap();
     check_there(&store, &put[1..]);
     assert!(!store.reader().has(&put[0].0).unwrap());
     put_many(&mut store, put[..1].to_vec(), None, NOW).unwrap();

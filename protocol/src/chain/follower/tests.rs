@@ -236,7 +236,6 @@ fn a_long_chain_is_read_in_ranges_and_its_end_block_by_block() {
     let (mut follower, mut replica) = (follower(Cursor::at(0), 0), Replica::default());
     let requests = settle(&mut follower, &model, &mut replica);
     assert_same(&replica, &model, 0);
-    assert!(follower.is_caught_up());
     assert!((64..100).contains(&requests), "{requests} requests");
 }
 

@@ -97,13 +97,6 @@ fn indexed(snapshot: &Snapshot) -> Named {
             None => break,
         }
     }
-    for idx in 0..ROOTS {
-        let root = root(idx);
-        assert_eq!(
-            snapshot.is_referenced(&root).unwrap(),
-            named.contains_key(&root)
-        );
-    }
     for idx in 0..USERS {
         let user = user_id(idx);
         let mut roots = BTreeSet::new();
