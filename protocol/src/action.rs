@@ -159,14 +159,16 @@ pub const DOMAIN_VERSION: &str = "1";
 /// The EIP-712 type string, hashed letter by letter.
 pub const TYPE: &str = "ManageEntity(uint userId,string entityType,uint entityId,string action,string metadata,bytes32 nonce)";
 
-/// Longest entity type or action name in bytes.
+/// Longest entity type or action name in bytes. Chosen: several times the longest
+/// that the rules know.
 pub const NAME_BYTES_MAX: usize = 64;
 
 /// Longest metadata in bytes: the contract refuses calls whose arguments
 /// exceed 16 KiB, and the other arguments need up to 1 KiB of that.
 pub const METADATA_BYTES_MAX: usize = 15 * 1024;
 
-/// Longest encoded [`SignedAction`] in bytes.
+/// Longest encoded [`SignedAction`] in bytes. Derived: the longest metadata, and a
+/// KiB in which two names, numbers, nonce and signature have room.
 pub const SIGNED_ACTION_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]

@@ -149,6 +149,7 @@ impl Config {
             solves_max: 2,
             // As many as can be on their way.
             settled_max: 1024,
+            // As many as can be under way; the owner's programs ask soon after the end.
             ended_max: 1024,
             // More than people ask, fewer than connections of the owner's programs.
             inquiries_max: 64,
@@ -428,10 +429,12 @@ pub fn needs_proof(action: &SignedAction) -> bool {
     (kind, verb) == (Ok(EntityType::User), Ok(Verb::Create))
 }
 
-/// Roots of one action: the file, its image and what belongs to it.
+/// Roots of one action: the file, its image and what belongs to it. Chosen: only
+/// larger than the fields of any entity that name one, which are seven in all.
 pub const ROOTS_MAX: usize = 16;
 
 /// How long an import waits for its publication, and for what goes on with it.
+/// Derived: holders keep an unpublished upload for as long.
 pub const HOLD: Duration = Duration::from_secs(2 * 3600);
 
 /// Between two times that the roots are held for [`HOLD`]: several may fail.
@@ -440,7 +443,8 @@ const HOLD_INTERVAL: Duration = Duration::from_secs(1800);
 /// How long one relayer is waited for: it simulates the action on its chain.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Relayers that are asked about one action.
+/// Relayers that are asked about one action. Chosen: most of them may be away, and
+/// a pass over silent ones still ends within three minutes.
 const RELAYERS_MAX: usize = 16;
 
 /// Requests of the owner that wait for one action; chosen, one is the rule.

@@ -213,10 +213,10 @@ pub fn sha256(bytes: &[u8]) -> Hash32 {
     hash
 }
 
-/// Most entries in one batch.
+/// Most entries in one batch. Chosen: at usual sizes they reach [`BATCH_BYTES_MAX`].
 pub const BATCH_ENTRIES_MAX: usize = 64;
 
-/// Most bytes in one batch.
+/// Most bytes in one batch: half of what a gossip message may have.
 pub const BATCH_BYTES_MAX: usize = 32 * 1024;
 
 /// Room for the fields around the entries: four keys, two integers, a hash.

@@ -36,10 +36,11 @@ pub use under_way::{
     Order, READING_PATIENCE, Ticket,
 };
 
-/// CIDs in one request.
+/// CIDs in one request. Chosen: 64 of the blocks that older files have, 256 KiB
+/// each, are four answers of a size.
 pub const CIDS_MAX: usize = 64;
 
-/// Bytes of blocks in one response.
+/// Bytes of blocks in one response: two of the largest, as in a message of Bitswap.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
 #[cfg(test)]

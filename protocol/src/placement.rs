@@ -319,10 +319,12 @@ fn square(value: u128) -> (u128, u128) {
     (high, low)
 }
 
-/// Peers that should hold each root.
+/// Peers that should hold each root. Derived: two may be lost before a root has less
+/// than [`REPLICAS_MIN`].
 pub const REPLICAS_TARGET: usize = 5;
 
-/// Leases from distinct operators that make an upload durable.
+/// Leases from distinct operators that make an upload durable. Chosen: as the
+/// ancestor has it; one may lie and one be lost.
 pub const REPLICAS_MIN: usize = 3;
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ impl Response {
     }
 }
 
-/// Most sources that an offer names.
+/// Most sources that an offer names. Chosen: only larger than the replicas of a root.
 pub const SOURCES_MAX: usize = 16;
 
 #[cfg(test)]

@@ -40,5 +40,5 @@ impl<C> Refusal<C> {
     }
 }
 
-/// Longest reason of a refusal in bytes.
+/// Longest reason of a refusal in bytes. Chosen: some sentences with their figures.
 pub const REASON_BYTES_MAX: usize = 512;

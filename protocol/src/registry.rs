@@ -406,10 +406,11 @@ const KIND_PEER: u8 = 0x02;
 /// Longest kept registry in bytes: about 100,000 services.
 pub const REGISTRY_BYTES_MAX: usize = 64 << 20;
 
-/// Stake beyond this many DGC adds no weight.
+/// Stake beyond this many DGC adds no weight: the most that a service type takes.
 pub const WEIGHT_STAKE_MAX_DGC: u64 = 3_000_000;
 
-/// DGC per unit of weight.
+/// DGC per unit of weight. Chosen: weights are whole numbers up to 3,000, and a unit
+/// is half a percent of the smallest stake.
 pub const WEIGHT_UNIT_DGC: u64 = 1_000;
 
 #[cfg(test)]

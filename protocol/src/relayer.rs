@@ -204,18 +204,29 @@ impl Config {
     pub fn new(domain: ActionDomain) -> Self {
         Self {
             domain,
+            // A thousand actions at the estimate: what an operator pays is bounded.
             gas_per_hour_max: 300_000_000,
+            // Ten full hours.
             gas_per_day_max: 3_000_000_000,
+            // A hundred actions a prefix: a hundredth of the day.
             new_user_gas_per_day_max: 30_000_000,
+            // A hundred, apart from the rest, so that a spent budget keeps nobody in.
             deactivation_gas_per_day_max: 30_000_000,
+            // A million hashes: about a second of a processor.
             proof_bits: 20,
             quota_factor: 1,
             unlimited: BTreeSet::new(),
+            // Chosen: more than an action with usual metadata takes.
             gas_estimate: 300_000,
+            // A day's gas at the estimate.
             jobs_max: 10_000,
+            // As many as usual transaction pools promise to keep of one account.
             wallet_outstanding_max: 16,
+            // Chosen: a block or two may be full without a rise of fees.
             bump_after_blocks: 3,
+            // By a quarter each: three times the first fee, which bounds the cost.
             bumps_max: 5,
+            // Ten days' worth at a full budget.
             receipts_max: 100_000,
         }
     }
@@ -552,9 +563,11 @@ fn busy(reason: &str) -> Refusal {
     Refusal::new(RefusalCode::Busy, reason).retry_after(BUSY_RETRY_SECONDS)
 }
 
-/// Requests that wait for one action.
+/// Requests that wait for one action. Chosen: a client asks once and its relayers
+/// again; only larger than both.
 const WAITERS_MAX: usize = 16;
 
+/// Chosen: a block of a slow chain, which makes room.
 const BUSY_RETRY_SECONDS: u64 = 15;
 
 const DAY_SECONDS: u64 = 24 * 3600;

@@ -90,10 +90,11 @@ pub fn slash_recommendation(endpoints: u32, days: u32, missed: u32, total: u32) 
     Dgc(tokens * Dgc::whole(1).0)
 }
 
-/// The longest block time that periods are counted in.
+/// The longest block time that periods are counted in. Derived: with an hour a day is
+/// 24 blocks, and the periods still relate as they must.
 pub const BLOCK_TIME_MAX: Duration = Duration::from_hours(1);
 
-/// Below this a slash is not worth a proposal.
+/// Below this a slash is not worth a proposal, as the ancestor's console has it.
 pub const SLASH_PROPOSAL_MIN_DGC: u64 = 10_000;
 
 /// What an endpoint that misses everything for a year is slashed by: the

@@ -267,7 +267,7 @@ thread_local! {
     pub(crate) static HASHED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-/// Largest block that is taken from anyone or stored.
+/// Largest block that is taken from anyone or stored: as Bitswap has it.
 pub const BLOCK_BYTES_MAX: usize = 2 << 20;
 
 /// Levels below a root that are followed. A balanced file of 2^64 bytes has

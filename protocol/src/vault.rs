@@ -225,13 +225,15 @@ impl Response {
     }
 }
 
-/// Wallets whose records one lookup key keeps.
+/// Wallets whose records one lookup key keeps. Chosen: the owner's and a few of those
+/// who guess its name; all of them fit one answer.
 pub const WALLETS_MAX: usize = 4;
 
-/// How long an unsigned sign-up is kept.
+/// How long an unsigned sign-up is kept. Chosen: the client signs in the same session.
 pub const PROVISIONAL_SECONDS: u64 = 600;
 
-/// Replicas of a record, each of another operator.
+/// Replicas of a record, each of another operator: as of a root. Derived: a majority
+/// of three is reached while two are away.
 pub const REPLICAS_MAX: usize = 5;
 
 #[cfg(test)]

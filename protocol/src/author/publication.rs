@@ -7,6 +7,7 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, OperatorNumber};
+use crate::placement::{REPLICAS_MIN, REPLICAS_TARGET};
 use crate::publish::{Offer, Refusal, Request, Response, SOURCES_MAX};
 use crate::records::SignedLease;
 use crate::signing::Domain;
@@ -185,15 +186,23 @@ impl PublicationConfig {
     pub fn new(domain: Domain) -> Self {
         Self {
             domain,
-            target: 5,
-            minimum: 3,
+            target: REPLICAS_TARGET,
+            minimum: REPLICAS_MIN,
+            // The author's uplink carries the file once; the others pull from the first.
             seeders_max: 1,
+            // A day: repair has to notice and replace a holder before its promise ends.
             lease_epochs_min: 24,
+            // Chosen: one answer may be lost and one restart be met; a substitute is next.
             attempts_max: 4,
+            // Chosen: longer than a busy holder takes to look the user up.
             request_timeout: Duration::from_secs(20),
+            // Chosen: short beside a pull of seconds, and a hundred bytes each.
             poll_interval: Duration::from_millis(500),
+            // Longer than the slowest request of a pull: it may ask somebody else first.
             stall_timeout: Duration::from_secs(45),
+            // Chosen: a peer that restarts is back by the third attempt.
             retry_interval: Duration::from_secs(3),
+            // As long as holders keep an unpublished upload.
             give_up_after: Duration::from_secs(2 * 3600),
         }
     }
@@ -636,7 +645,9 @@ impl Attempt {
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// Most candidates of one publication: the placed peers and their substitutes.
+/// Chosen: only larger than what an author names; it bounds a stored row.
 const CANDIDATES_MAX: usize = 64;
 
-/// What a peer must gain within the stall timeout, unless less is missing.
+/// What a peer must gain within the stall timeout, unless less is missing. Chosen:
+/// 6 kB/s, with which 40 MB would take all the time that a publication has.
 const GAIN_BYTES_MIN: u64 = 256 * 1024;

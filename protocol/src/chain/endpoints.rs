@@ -370,29 +370,38 @@ impl EndpointState {
 }
 
 /// Block times without a new block after which an endpoint counts as stalled.
+/// Derived: where blocks come at random, so long a gap is met once in 5 · 10^8.
 pub const STALL_BLOCKS: u32 = 20;
 
 /// Blocks behind the others that are no matter: heads are seen one after the
 /// other.
 pub const LAG_BLOCKS_MAX: u64 = 3;
 
-/// An endpoint whose answers usually take longer is asked after the others.
+/// An endpoint whose answers usually take longer is asked after the others. Chosen:
+/// it orders endpoints and excludes none, so it only has to exceed usual answers.
 pub const LATENCY_MAX: Duration = Duration::from_secs(3);
 
-/// An endpoint that nobody asked for this long is probed.
+/// An endpoint that nobody asked for this long is probed. Chosen: providers bill
+/// requests, and who recovered is noticed within half a minute.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Older heads are not compared.
+/// Older heads are not compared. Derived: three times [`PROBE_INTERVAL`], so that a
+/// lost probe makes no head old.
 const HEAD_AGE_MAX: Duration = Duration::from_secs(90);
 
+/// The first wait after a failure. Chosen: an endpoint that only dropped a
+/// connection is missed for no longer than a block.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 
 /// The longest wait is 1 s · 2^6 = 64 s and a quarter.
 const RETRY_DOUBLINGS_MAX: u32 = 6;
 
-/// The longest wait that an endpoint can ask for.
+/// The longest wait that an endpoint can ask for. Chosen: limits of rates are counted
+/// in minutes, and no answer of its may silence a peer for longer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
+/// The first pause between two rounds over all endpoints; doubles as waits do.
+/// Chosen: somebody waits for the answer.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]

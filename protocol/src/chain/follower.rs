@@ -556,7 +556,8 @@ impl Request {
     }
 }
 
-/// The deepest reorganisation that is undone, in blocks.
+/// The deepest reorganisation that is undone, in blocks. Derived: the index keeps
+/// its undo log for as many.
 pub const REORG_BLOCKS_MAX: u64 = 512;
 
 #[allow(
@@ -566,19 +567,26 @@ pub const REORG_BLOCKS_MAX: u64 = 512;
 const RECENT_BLOCKS_MAX: usize = REORG_BLOCKS_MAX as usize + 1;
 
 /// Closer to the head than this, blocks are fetched one by one with their logs
-/// by hash.
+/// by hash. Chosen: deeper than the forks of a chain that is in order; a range that
+/// is torn by one all the same is refused and asked again.
 const RANGE_DEPTH_BLOCKS: u64 = 64;
 
 /// The first range; it doubles with every answer and halves with every failure.
+/// Chosen: small enough for any provider, and six answers make it a thousand.
 const RANGE_BLOCKS_START: u64 = 16;
 
-/// The first span and the least that is worth one.
+/// The first span; it grows as ranges do. Chosen: what providers with narrow limits
+/// take.
 const SPAN_BLOCKS_START: u64 = 1024;
+
+/// The least that is worth a span. Chosen: fewer blocks fit one range.
 const SPAN_BLOCKS_MIN: u64 = 32;
 
-/// Most headers in one [`Request::Headers`].
+/// Most headers in one [`Request::Headers`]. Chosen: providers limit batches to some
+/// hundreds.
 pub const HEADERS_MAX: usize = 128;
 
+/// The first wait after a failure. Chosen: shorter than a block.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 
 /// The longest wait between retries is 250 ms · 2^6 = 16 s.

@@ -304,13 +304,16 @@ impl Inclusion {
     }
 }
 
-/// How often a fee is raised at most: by a quarter each, 35 times the first.
+/// How often a fee is raised at most: by a quarter each, 35 times the first. Chosen:
+/// what that does not mend is no matter of the fee.
 pub const BUMPS_MAX: u32 = 16;
 
-/// Refusals in a row that show that the transaction is lost.
+/// Refusals in a row that show that the transaction is lost. Chosen: one endpoint
+/// may lag, several endpoints of one provider too.
 const REFUSALS_MAX: u32 = 3;
 
-/// Looks in a row that show that the nonce is somebody else's.
+/// Looks in a row that show that the nonce is somebody else's. Chosen: more than
+/// [`REFUSALS_MAX`], since whoever is told so stops waiting for good.
 const USURPED_LOOKS_MIN: u32 = 5;
 
 #[cfg(test)]

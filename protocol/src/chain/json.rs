@@ -202,4 +202,5 @@ pub fn bytes(text: &str, bytes_max: usize) -> Option<Vec<u8>> {
 /// Longest data of a log in bytes; an action takes up to 17 KiB.
 pub const LOG_DATA_BYTES_MAX: usize = 64 * 1024;
 
+/// Most topics of a log, as the EVM has it.
 const LOG_TOPICS_MAX: usize = 4;

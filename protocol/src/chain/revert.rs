@@ -94,7 +94,8 @@ fn custom(selector: [u8; 4], arguments: &[u8]) -> Option<Revert> {
 const ERROR_SELECTOR: &[u8; 4] = &[0x08, 0xc3, 0x79, 0xa0];
 const PANIC_SELECTOR: &[u8; 4] = &[0x4e, 0x48, 0x7b, 0x71];
 
-/// Longest revert data that is looked at, in bytes.
+/// Longest revert data that is looked at, in bytes. Chosen: several times a sentence
+/// or the parameters of our longest error.
 const REVERT_BYTES_MAX: usize = 4096;
 
 #[cfg(test)]

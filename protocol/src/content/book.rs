@@ -78,7 +78,9 @@ impl Default for BookConfig {
     fn default() -> Self {
         Self {
             lease_epochs: LEASE_EPOCHS_MAX,
+            // A week before its end: a holder may be away for days and renews in time.
             renewal_epochs: 7 * 24,
+            // As many as a page can list.
             leases_max: LEAVES_MAX,
         }
     }

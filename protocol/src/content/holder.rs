@@ -147,12 +147,19 @@ impl Default for HolderConfig {
     /// The limits of a deployment.
     fn default() -> Self {
         Self {
+            // Chosen: what strangers may fill without a published action stays a margin.
             unpublished_share_max: Some(200),
+            // Chosen: some albums; an account costs a proof of work only.
             new_user_bytes_max: Some(GIB),
+            // Chosen: a life's work in audio; stake and verification raise it.
             user_bytes_max: Some(20 * GIB),
+            // Chosen: five new users behind one address.
             prefix_bytes_per_day_max: Some(5 * GIB),
+            // Some 20 KiB each, with the action, in memory and on disk.
             uploads_max: 1024,
+            // Chosen: slow authors do not keep others waiting; each holds its bytes in flight.
             pulls_max: 16,
+            // As long as authors try: a large file over a home link, a relayer that is away.
             unpublished_ttl: Duration::from_secs(2 * 3600),
         }
     }
@@ -629,9 +636,11 @@ const WEEK_SECONDS: u64 = 7 * DAY_SECONDS;
 /// A user that was just created may be seconds away from this peer's index.
 const USER_RETRY_SECONDS: u64 = 2;
 
+/// Chosen: long enough for a pull to end, short beside the hours that an author has.
 const BUSY_RETRY_SECONDS: u64 = 30;
 
-/// Network prefixes that are counted in a day.
+/// Network prefixes that are counted in a day. Chosen: some MB; who owns more than
+/// that is no matter of counting.
 const PREFIXES_MAX: usize = 100_000;
 
 /// A chain that was away for less held no action up for long. Chosen: some

@@ -16,7 +16,7 @@ use std::time::Duration;
 use cid::Cid;
 
 use crate::id::{Address, Hash32, OperatorNumber};
-use crate::placement::Placement;
+use crate::placement::{Placement, REPLICAS_TARGET};
 use crate::records::Lease;
 use crate::time::Moment;
 
@@ -223,7 +223,8 @@ struct Work {
     roots: BTreeSet<Cid>,
     /// Holders whose roots are to be looked at, and the last one that was.
     holders: VecDeque<(Address, Option<Cid>)>,
-    /// A pass over all roots, and the last root that it looked at.
+    /// A pass over all roots, and the last root that it looked at: `None` between
+    /// passes, `Some(None)` before the first root.
     pass: Option<Option<Cid>>,
     pass_at: Moment,
     step_at: Moment,
@@ -252,18 +253,31 @@ impl Place for Placement {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            target: 5,
+            target: REPLICAS_TARGET,
+            // Chosen: longer than an update or a move of a machine takes; each wrong
+            // guess costs a copy of all that the peer holds.
             lost_after: Duration::from_secs(4 * 3600),
+            // An epoch: pages come once in each.
             pass_interval: Duration::from_secs(3600),
+            // With 512 roots a step, all four million are passed in 160 s.
             step_interval: Duration::from_millis(20),
+            // Chosen: other inputs wait for a step, so it takes milliseconds.
             step_roots_max: 512,
+            // Four times the leases of a page: what is promised here, and claims of others.
             roots_max: 4_000_000,
+            // A quarter, so that claims, which cost nothing, crowd out nothing published.
             claimed_roots_max: 1_000_000,
+            // An hour's work and more with files of 1 MB, and passes are an hour apart.
             queue_max: 100_000,
+            // Chosen: some slow holders leave the others a way; each has bytes in memory.
             fetches_max: 8,
+            // As many as fetches: each reads some blocks at every wanted peer.
             checks_max: 8,
+            // Chosen: an eighth of a gigabit link.
             bytes_per_second: 16 << 20,
+            // 16 s at that rate: most roots fit, and a pause does not pile up a flood.
             burst_bytes_max: 256 << 20,
+            // Chosen: a holder that restarts is back; thirty failures make it five minutes.
             retry_interval: Duration::from_secs(10),
         }
     }
@@ -892,7 +906,8 @@ fn after(cursor: Option<Cid>) -> (std::ops::Bound<Cid>, std::ops::Bound<Cid>) {
 /// Holders that are counted of one root; more than any target.
 pub const HOLDERS_MAX: usize = 32;
 
-/// Failures after which the pause between two tries grows no more.
+/// Failures after which the pause between two tries grows no more. Chosen: five
+/// minutes by default, a twelfth of a pass.
 const RETRY_FACTOR_MAX: u32 = 30;
 
 #[cfg(test)]

@@ -563,7 +563,8 @@ const GATE_FIELDS: [&str; 9] = [
     "download_conditions",
 ];
 
-/// Characters of hostile texts that are kept in rejections.
+/// Characters of hostile texts that are kept in rejections. Chosen: enough to know
+/// one's own text by.
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// Words that routes use, then genres and moods, which are pages too.

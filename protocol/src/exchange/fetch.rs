@@ -191,16 +191,24 @@ impl FetchConfig {
     #[must_use]
     pub const fn staked() -> Self {
         Self {
+            // As many of one peer as `ServeConfig` lets wait.
             holder_requests_max: 16,
+            // Four holders at their most, all the same and most of them fewer.
             requests_max: 64,
+            // One MiB for each request: a file's chunk.
             in_flight_bytes_max: 64 << 20,
             request_bytes_max: PAYLOAD_BYTES_MAX as u64,
+            // As much as is in flight: a disk that stalls stops the fetch, not the peer.
             buffered_bytes_max: 64 << 20,
+            // Chosen: the placed peers, the hinted and those of a search.
             holders_max: 64,
             blocks_max: WALK_BLOCKS_MAX,
             asks_locally: true,
+            // Eight requests of 64 CIDs; the local store answers in milliseconds.
             lookahead_max: 512,
+            // Chosen: a holder that pulls the root itself has the block soon.
             missing_for: Duration::from_secs(2),
+            // Chosen: a search through Kademlia ends within.
             starve_timeout: Duration::from_secs(20),
         }
     }
@@ -209,11 +217,15 @@ impl FetchConfig {
     #[must_use]
     pub const fn light() -> Self {
         Self {
+            // A home link of 100 Mbit/s at 100 ms holds 1.2 MiB.
             holder_requests_max: 4,
             requests_max: 16,
+            // Memory of a phone; still several seconds of a home link.
             in_flight_bytes_max: 8 << 20,
+            // A block of any size, so that a short wait is worth something.
             request_bytes_max: 2 << 20,
             buffered_bytes_max: 16 << 20,
+            // Two requests of 64 CIDs.
             lookahead_max: 128,
             ..Self::staked()
         }
@@ -534,6 +546,8 @@ impl Fetch {
             .holders
             .get_mut(&to)
             .expect("a known holder was chosen");
+        // Measured rates swing by half and by others' traffic; a holder that is four
+        // times slower than it was is given up for this request.
         let patience = holder.expected(bytes) * 4;
         holder.handle_sent(bytes);
         let id = RequestId(self.next_request);
@@ -691,11 +705,14 @@ impl Fetch {
     }
 }
 
-/// However fast a holder seems, it is given this long.
+/// However fast a holder seems, it is given this long. Chosen: longer than a holder
+/// lets a request wait before it says "busy".
 const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(5);
 
-/// However slow a holder is, this is all the time that it gets.
+/// However slow a holder is, this is all the time that it gets. Chosen: half of what
+/// the protocol gives an answer.
 const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
-/// Holders that broke the rules and are remembered.
+/// Holders that broke the rules and are remembered. Chosen: four times those that a
+/// fetch keeps in mind; keys cost nothing, so it only bounds memory.
 const BANNED_MAX: usize = 256;

@@ -118,22 +118,37 @@ pub(super) fn best(
         .map(|(address, _)| *address)
 }
 
-/// Failures in a row after which a holder is given up.
+/// Failures in a row after which a holder is given up. Derived: by then it has
+/// rested for six seconds in all.
 const FAILURES_MAX: u32 = 6;
 
+/// The first rest. Chosen: some round trips, after which a queue is shorter.
 const REST_FIRST: Duration = Duration::from_millis(200);
+
+/// The longest rest is 200 ms · 2^5 = 6.4 s.
 const REST_DOUBLINGS_MAX: u32 = 5;
 
-/// What a step of priority is worth.
+/// What a step of priority is worth. Chosen: it decides between holders of one
+/// region, and a slow placed peer still yields to a fast other one.
 const PRIORITY_COST: Duration = Duration::from_millis(10);
 
+// Until the first answers tell: a round trip within a continent, a tenth of a gigabit.
 const LATENCY_GUESS: Duration = Duration::from_millis(50);
-const LATENCY_MAX: Duration = Duration::from_secs(2);
 const RATE_GUESS: u64 = 10 << 20;
+
+// What an estimate stays within, so that one odd answer does not rule a holder out
+// for long, or in: a queue of seconds, a modem, more than any link.
+const LATENCY_MAX: Duration = Duration::from_secs(2);
 const RATE_MIN: u64 = 8 << 10;
 const RATE_MAX: u64 = 10 << 30;
+
+/// The first request: a file's chunk, which is a tenth of a second at the guess.
 const BATCH_FIRST_BYTES: u64 = 1 << 20;
+
+/// The smallest request. Derived: at [`RATE_MIN`] it takes 8 s, so that most of them
+/// end before their time is up.
 const BATCH_MIN_BYTES: u64 = 64 << 10;
 
-/// Answers faster than this let a holder's batches grow.
+/// Answers faster than this let a holder's batches grow. Chosen: a small part of the
+/// time that a request has, so that one larger by double fits as well.
 const BATCH_GROWS_BELOW: Duration = Duration::from_secs(1);

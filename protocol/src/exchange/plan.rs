@@ -206,7 +206,8 @@ impl Plan {
     }
 }
 
-/// Size of a block that nothing is known about.
+/// Size of a block that nothing is known about. Chosen: between inner nodes of some
+/// KiB and chunks of 256 KiB to 1 MiB; the first answer tells.
 const BLOCK_GUESS_BYTES: u64 = 128 << 10;
 
 /// No block counts as smaller, so that false claims cannot fill the wire.

@@ -81,10 +81,15 @@ struct Active {
 impl Default for ServeConfig {
     fn default() -> Self {
         Self {
+            // Four full answers: a link of 1 Gbit/s at 100 ms holds 12 MiB.
             peer_bytes_max: 16 << 20,
+            // Memory: four such peers at a time, the others in turn.
             bytes_max: 64 << 20,
+            // As many as a staked peer has in flight at one holder.
             peer_requests_max: 16,
+            // Chosen: more than the connections of a peer.
             peers_max: 1024,
+            // Shorter than the least that an asker waits, so that it hears "busy" at all.
             wait_max: Duration::from_secs(3),
         }
     }

@@ -190,7 +190,8 @@ const fn is_late(rejection: &Rejection) -> bool {
 /// person waits without doubt.
 const LAG_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long an accepted action waits for what it builds on.
+/// How long an accepted action waits for what it builds on. Chosen: tens of blocks,
+/// since what it builds on may wait for its own turn.
 const BUILD_ON_SECONDS_MAX: u64 = 600;
 
 /// A trial without an end counts as one that the chain did not answer: chosen,

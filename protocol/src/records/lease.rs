@@ -54,5 +54,6 @@ impl Record for Lease {
     }
 }
 
-/// Longest promise: 90 days.
+/// Longest promise: 90 days. Chosen: a page that does not come ends a promise within
+/// a day, so this only bounds what a stolen key can promise.
 pub const LEASE_EPOCHS_MAX: u64 = 90 * 24;

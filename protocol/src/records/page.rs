@@ -96,7 +96,8 @@ fn require_page_epoch(epoch: Epoch, now: Moment) -> Result<(), RecordError> {
     })
 }
 
-/// A lease binds while its holder's newest page is at most this old.
+/// A lease binds while its holder's newest page is at most this old: a day. Chosen:
+/// longer than repair takes to call a peer lost, short beside the lease itself.
 pub const PAGE_EPOCHS_MAX: u64 = 24;
 
 #[cfg(test)]

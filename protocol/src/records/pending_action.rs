@@ -74,5 +74,6 @@ pub fn check_envelope(
     Ok((envelope, wallet))
 }
 
-/// A pending action was accepted this far from the present at most.
+/// A pending action was accepted this far from the present at most. Chosen: longer
+/// than clocks differ and an action waits for its block; replayed later it says nothing.
 pub const ENVELOPE_SKEW_SECONDS_MAX: u64 = 600;

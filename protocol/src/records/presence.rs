@@ -69,5 +69,6 @@ pub fn check_presence(
     Ok(presence)
 }
 
-/// A presence is this far from the present at most.
+/// A presence is this far from the present at most. Chosen: longer than clocks differ
+/// and gossip takes, a small part of the hours after which a silent peer is lost.
 pub const PRESENCE_SKEW_SECONDS_MAX: u64 = 120;

@@ -202,8 +202,10 @@ const HOUR_SECONDS: u64 = 3600;
 
 const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;
 
-/// Network prefixes that are counted in a day.
+/// Network prefixes that are counted in a day. Derived: more than the day's actions,
+/// some MB.
 const PREFIXES_MAX: usize = 100_000;
 
-/// Pairs of owner and kind that are counted in an hour.
+/// Pairs of owner and kind that are counted in an hour. Derived: more than the hour's
+/// actions, some MB.
 const COUNTS_MAX: usize = 100_000;

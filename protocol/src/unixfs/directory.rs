@@ -169,13 +169,14 @@ fn write_shard(
     link
 }
 
-/// A directory that is larger than this becomes shards.
+/// A directory that is larger than this becomes shards, as IPIP-499 has it.
 pub const SHARD_THRESHOLD_BYTES: usize = 256 << 10;
 
-/// Entries of one directory while it is being built.
+/// Entries of one directory while it is being built. Chosen: some hundred MB of
+/// memory, which who builds one has.
 pub const ENTRIES_MAX: usize = 1 << 20;
 
-/// Bytes of an entry's name.
+/// Bytes of an entry's name, as file systems have it.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// A shard's path is the eight bytes of a 64-bit hash.

@@ -146,8 +146,9 @@ const LOOKUP_SALT: &str = "0x4f7242b39969c3ac4c6712524d633ce9";
 
 const PREFIX: &str = "hedgehog-entropy:::";
 
-/// Shortest password that clients take.
+/// Shortest password that clients take. Chosen: an identity peer can guess at the
+/// price of scrypt, which is a deterrent for nothing shorter.
 const PASSWORD_CHARS_MIN: usize = 8;
 
-/// Fewest different characters of a password.
+/// Fewest different characters of a password. Chosen: against eight of the same.
 const PASSWORD_DISTINCT_MIN: usize = 5;

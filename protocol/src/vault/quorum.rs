@@ -445,7 +445,8 @@ impl Asked {
 /// The placed set, and the one before or after a change of the registry.
 const SETS_MAX: usize = 2;
 
-/// Requests to one replica.
+/// Requests to one replica. Chosen: a request may be lost and a replica restart.
 const TRIES_MAX: u32 = 3;
 
+/// A third of what the protocol gives an answer: a person waits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

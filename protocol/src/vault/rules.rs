@@ -188,6 +188,8 @@ impl Limiter {
 
 impl Default for Limiter {
     fn default() -> Self {
+        // Chosen: a person with several devices and a password mistyped needs a few;
+        // four such keys behind one address.
         Self::new(30, 120)
     }
 }
@@ -203,5 +205,6 @@ fn count<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K, limit: u32) -> bool {
 
 const MINUTE_SECONDS: u64 = 60;
 
-/// Keys or prefixes that are counted in a minute.
+/// Keys or prefixes that are counted in a minute. Chosen: some MB, more than the
+/// network lets through in one.
 const COUNTS_MAX: usize = 100_000;

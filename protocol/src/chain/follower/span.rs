@@ -171,5 +171,6 @@ fn add_log((header, logs): &mut (BlockHeader, Vec<Log>), log: Log) -> Option<()>
     (header.hash == log.block_hash && is_in_order).then(|| logs.push(log))
 }
 
-/// Answers at the ceiling after which a little more is tried.
+/// Answers at the ceiling after which a little more is tried. Chosen: trying in vain
+/// costs one request in nine.
 const SUCCESSES_MIN: u32 = 8;
