@@ -441,7 +441,7 @@ impl Machine for CatchUp {
 /// log lines.
 const RECOVERY_PAUSE: Duration = Duration::from_secs(2);
 
-/// What a wrong answer weighs: a few of them are enough.
+/// What a wrong answer weighs: a tenth of a ban.
 const OFFENCE: u32 = 10;
 
 #[cfg(test)]

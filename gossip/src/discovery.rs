@@ -568,19 +568,22 @@ impl RegistryFold {
 }
 
 /// Heads of older blocks are history: they are told only when they lack a majority.
+/// Chosen: longer than a block takes to be final and its head to be counted.
 const FRESH_SECONDS_MAX: u64 = 300;
 
 /// Pause between two announcements of a head that lacks a majority: rare next to
 /// the seconds in which a head is counted.
 const RETELL_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Heads of blocks this far behind the chain's newest final one are signed.
+/// Heads of blocks this far behind the chain's newest final one are signed. Chosen:
+/// a peer that was away for minutes still helps, one that replays a chain signs nothing.
 const SIGNED_BEHIND_MAX: u64 = 64;
 
 /// Own heads that counted ones are compared with; as many as are counted.
 const COMPUTED_MAX: usize = 4096;
 
-/// Counted heads that wait for the own chain.
+/// Counted heads that wait for the own chain. Chosen: a follower is some blocks
+/// behind the others; whoever is further behind hears of newer ones.
 const CANDIDATES_MAX: usize = 64;
 
 /// Pause before indexing starts over after an error: a full disk is not filled

@@ -30,7 +30,7 @@ pub struct FinalBlock {
     pub time: UnixSeconds,
     /// Its entries in log order.
     pub entries: Vec<EntryId>,
-    /// The registry root after it, when the block holds a registry event.
+    /// True when the block holds a registry event.
     pub registry_changed: bool,
     /// The registry root after it.
     pub registry_root: Hash32,
@@ -286,13 +286,16 @@ pub fn is_majority<'a>(
     behind * 2 > all
 }
 
-/// Tallies this many blocks below the newest counted head are forgotten.
+/// Tallies this many blocks below the newest counted head are forgotten. Chosen:
+/// hours of blocks, longer than a signer that still matters is behind.
 pub const HEADS_BEHIND_MAX: u64 = 4096;
 
-/// Heads of one signer that are counted at a time; the newest stay.
+/// Heads of one signer that are counted at a time; the newest stay. Chosen: as many
+/// as a peer that catches up signs behind the chain's newest block.
 pub const SIGNER_HEADS_MAX: usize = 64;
 
-/// From this many operators on, one counts for a tenth at most.
+/// From this many operators on, one counts for a tenth at most; with fewer the
+/// cap would make nearly all of them alike.
 const CAP_OPERATORS_MIN: usize = 10;
 
 #[cfg(test)]

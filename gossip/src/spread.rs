@@ -496,19 +496,23 @@ fn verdict_of(error: &RecordError) -> Verdict {
     }
 }
 
-/// Batches that may wait for a counted head or a final block.
+/// Batches that may wait for a counted head or a final block. Derived: 32 MiB at most.
 pub const HELD_MAX: usize = 1024;
 
-/// Own batches that may wait for their turn.
+/// Own batches that may wait for their turn. Chosen: those of the freshest blocks;
+/// what does not fit is published by the other ranks.
 const SCHEDULED_MAX: usize = 4096;
 
-/// Blocks with entries whose batch ids are remembered.
+/// Blocks with entries whose batch ids are remembered. Chosen: hours of blocks, since
+/// nobody publishes a batch that is older than minutes.
 const CHAIN_BLOCKS_MAX: usize = 4096;
 
-/// Ids in one generation of [`RecentIds`].
+/// Ids in one generation of [`RecentIds`]. Chosen: several times the batches that may
+/// wait, at 32 bytes each.
 const RECENT_IDS_MAX: usize = 8192;
 
 /// Blocks older than this are history: peers fetch them, nobody publishes them.
+/// Chosen: longer than the turns of all ranks take, so that one of them is in time.
 const PUBLISH_AGE_SECONDS_MAX: u64 = 300;
 
 /// Heads by unknown signers that wait for a newer registry, 400 bytes each.

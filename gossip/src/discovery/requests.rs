@@ -151,16 +151,18 @@ const ENTRIES_BYTES_MAX: usize = Protocol::Entries.limits().response_bytes_max -
 /// Room for the head and its signatures.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
-/// Requests that are answered at a time: each may hold an answer in memory.
+/// Requests that are answered at a time: each may hold an answer of 4 MiB in memory.
 const READS_MAX: usize = 4;
 
 /// Requests that wait for their turn; as many as the protocol takes in.
 const WAITING_MAX: usize = Protocol::Entries.limits().inbound_max;
 
-/// Requests of one peer in [`RATE_WINDOW`]: 65,536 entries.
+/// Requests of one peer in [`RATE_WINDOW`]: 65,536 entries, which take a core
+/// some seconds to verify.
 const RATE_REQUESTS_MAX: u32 = 32;
 
-/// Peers that are counted in one window; more are refused.
+/// Peers that are counted in one window; more are refused. Chosen: more than the
+/// connections of a peer, some 100 KB.
 const RATE_PEERS_MAX: usize = 4096;
 
 /// Short enough that an eager peer soon goes on.
