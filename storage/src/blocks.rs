@@ -191,6 +191,7 @@ crate::database::from_redb!(BlockStoreError, Index);
 
 impl Default for BlockStoreConfig {
     fn default() -> Self {
+        // Chosen: a part of any disk that a peer is given.
         Self::with_size(100 << 30)
     }
 }
@@ -203,8 +204,11 @@ impl BlockStoreConfig {
         let store_bytes_max = store_bytes_max.max(STORE_BYTES_MIN);
         Self {
             store_bytes_max,
+            // Chosen: the index, the tables and logs still have room on the disk.
             disk_reserve_bytes: 256 << 20,
+            // Sixteen at least: one of them is kept free for rewriting.
             segment_bytes: (store_bytes_max / 16).min(SEGMENT_BYTES_MAX),
+            // The upper pages of 10^7 rows; a block is read far more slowly than a page.
             cache_bytes: 16 << 20,
         }
     }

@@ -367,17 +367,19 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Name of the file in the data folder.
 pub const FILE_NAME: &str = "index.redb";
 
-/// Blocks that can be rolled back.
+/// Blocks that can be rolled back. Chosen: twice the deepest reorganisation that a
+/// peer follows.
 pub const UNDO_BLOCKS: u64 = 1024;
 
 /// Version of the file format; a file of an older one is emptied, to be indexed
 /// again.
 const FORMAT: u64 = 2;
 
-/// Most memory that redb caches pages in.
+/// Most memory that redb caches pages in. Chosen: its own default is 1 GiB, more than
+/// a peer has.
 const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Most rows that one query returns.
+/// Most rows that one query returns. Chosen: five times what a page over HTTP has.
 pub const PAGE_ROWS_MAX: usize = 500;
 
 #[cfg(test)]

@@ -483,28 +483,32 @@ const FORMAT: u64 = 1;
 /// Name of the tokenizer.
 const WORDS: &str = "words";
 
-/// Longest word in bytes; longer ones are not indexed.
+/// Longest word in bytes; longer ones are not indexed. Chosen: nobody types them.
 const WORD_BYTES_MAX: usize = 64;
 
 /// Memory of the writer: the least that it accepts.
 const WRITER_BYTES: usize = 16 * 1024 * 1024;
 
-/// Most changes between two commits.
+/// Most changes between two commits. Chosen: a commit flushes and merges
+/// whatever is in it, and a crash repeats no more than these.
 const SYNC_CHANGES_MAX: usize = 50_000;
 
-/// Shortest word that may have a typing error.
+/// Shortest word that may have a typing error. Chosen: a shorter one is near to too
+/// many others.
 const FUZZY_CHARS_MIN: usize = 4;
 
-/// Most hits of one query.
+/// Most hits of one query: as of a listing.
 const HITS_MAX: usize = 500;
 
-/// Hits beyond this are not looked for.
+/// Hits beyond this are not looked for. Chosen: nobody turns twenty full pages, and
+/// each hit before an offset costs as much as one that is shown.
 const OFFSET_MAX: usize = 10_000;
 
-/// Characters of a query that are read.
+/// Characters of a query that are read. Chosen: a long title.
 const QUERY_CHARS_MAX: usize = 256;
 
-/// Words of a query that are read.
+/// Words of a query that are read. Chosen: each is looked for with typing
+/// errors too.
 const QUERY_WORDS_MAX: usize = 8;
 
 #[cfg(test)]

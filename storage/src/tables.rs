@@ -407,7 +407,8 @@ impl std::fmt::Debug for TablesWrite<'_> {
 
 crate::database::from_redb!(TablesError, Database);
 
-/// Longest value in bytes.
+/// Longest value in bytes. Chosen: larger than any row but a mistake's; the database
+/// writes each twice.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
 
 /// The format that this program reads and writes.
@@ -416,6 +417,8 @@ pub const TABLES_VERSION: u64 = 1;
 /// File name of the database.
 pub const TABLES_NAME: &str = "state.redb";
 
+/// Memory for pages. Chosen: the upper pages of all tables; rows are read at the start
+/// and kept by their machines.
 const CACHE_BYTES: usize = 8 << 20;
 
 #[cfg(test)]

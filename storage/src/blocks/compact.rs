@@ -215,5 +215,9 @@ impl BlockStore {
     }
 }
 
+/// Bytes that one step of a rewrite copies when room is needed at once. Chosen: a
+/// group commit of a sixteenth of a segment.
 const REWRITE_BYTES: u64 = 16 << 20;
+
+/// Rows that one look into the index reads. Chosen: 120 KB; a lock is held meanwhile.
 const ROWS_MAX: usize = 4096;

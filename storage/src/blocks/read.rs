@@ -180,8 +180,13 @@ impl BlockReader {
     }
 }
 
-/// Most corrupt blocks that a report lists.
+/// Most corrupt blocks that a report lists. Chosen: a disk with more is replaced.
 pub const CORRUPT_LISTED_MAX: usize = 1024;
 
+/// Rows that one look into the index reads while blocks are verified: reading them
+/// takes far longer than looking.
 const VERIFY_ROWS_MAX: usize = 256;
+
+/// Reads of a block that moves. Chosen: rewrites that overtake a reader twice in a row
+/// would have to copy a segment each time.
 const READ_TRIES_MAX: usize = 3;

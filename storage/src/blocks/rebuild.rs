@@ -78,4 +78,6 @@ fn next_batch(scan: &mut Scan) -> Result<Vec<Found>, BlockStoreError> {
     Ok(batch)
 }
 
+/// Bytes of records in one transaction of a rebuilt index. Chosen: a flush costs
+/// little beside reading them, and a crash repeats no more.
 const BATCH_BYTES_MAX: u64 = 64 << 20;

@@ -247,5 +247,8 @@ fn info(root: Cid, row: RootRow) -> RootInfo {
     }
 }
 
+/// Roots that one call takes. Chosen: writers wait for it; the caller comes again.
 const EXPIRED_AT_ONCE_MAX: usize = 1024;
+
+/// Loose blocks that one call takes. Chosen: as above; a row each.
 const SWEPT_AT_ONCE_MAX: usize = 4096;

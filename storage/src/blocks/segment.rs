@@ -321,5 +321,10 @@ const RECORD_HEADER_BYTES: usize = 16;
 const RECORD_MAGIC: [u8; 4] = *b"CLVB";
 const CID_BYTES_MAX: usize = 80;
 const SEGMENT_PREFIX: &str = "segment-";
+
+/// Bytes that are searched at a time for the next record behind a damage.
 const SCAN_WINDOW_BYTES: usize = 1 << 20;
+
+/// Records longer than this remember that they were checked: one bit for each of
+/// them at most, 8 KiB for a segment. Shorter ones are checked at every read.
 const CHECKED_PAGE_BYTES: usize = 4096;

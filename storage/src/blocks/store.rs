@@ -506,4 +506,7 @@ fn format_text() -> String {
 const FORMAT_NAME: &str = "FORMAT";
 const FORMAT_PREFIX: &str = "coliving blocks ";
 const FORMAT_BYTES_MAX: u64 = 64;
+
+/// Bytes that are gathered before they are written. Chosen: disks are at their full
+/// rate long before.
 const WRITE_BYTES: usize = 1 << 20;

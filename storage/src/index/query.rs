@@ -596,8 +596,9 @@ impl Rows for Snapshot {
     }
 }
 
-/// Signers of one digest that are told.
+/// Signers of one digest that are told. Chosen: one is the rule, and whoever adds
+/// others pays for a transaction each.
 const SIGNERS_MAX: usize = 16;
 
-/// Most entries that one call returns.
+/// Most entries that one call returns. Derived: twice what one answer to a peer holds.
 const ENTRIES_MAX: usize = 4096;

@@ -508,7 +508,8 @@ pub(super) const TOUCHED_FLOOR: &str = "touched_floor";
 /// Drawn when the file was made.
 pub(super) const INSTANCE: &str = "instance";
 
-/// Rows that are kept in memory before they are written.
+/// Rows that are kept in memory before they are written. Chosen: some tens of MB, and
+/// rows that many blocks touch are written once.
 const DIRTY_ROWS_MAX: usize = 100_000;
 
 /// Characters of signed names that a rejection keeps.

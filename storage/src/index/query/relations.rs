@@ -168,7 +168,8 @@ impl Snapshot {
     }
 }
 
-/// Most followed users that a feed looks at.
+/// Most followed users that a feed looks at. Chosen: one seek each, so that a feed
+/// takes milliseconds; who follows more sees the newest thousand's.
 const FEED_USERS_MAX: usize = 1000;
 
 /// Most things of one followed user that a feed looks at.
