@@ -18,7 +18,7 @@ pub struct Header {
     /// What the transactions add; none without any, which keeps the many empty
     /// blocks small.
     pub contents: Option<Box<Contents>>,
-    /// Height.
+    /// The block's height.
     pub number: u64,
     /// Gas used by all transactions.
     pub gas_used: u64,
@@ -46,7 +46,7 @@ pub struct Contents {
 pub struct Block {
     /// keccak256 of the encoded header.
     pub hash: B256,
-    /// Its header.
+    /// The header that is hashed.
     pub header: Header,
     /// Length of the encoded block.
     pub size_bytes: usize,
@@ -230,7 +230,7 @@ fn with_prefix(length: usize) -> usize {
     }
 }
 
-/// Gas of a block.
+/// Gas of a block, as Ethereum had it for years: what fits here fits there.
 pub const GAS_LIMIT: u64 = 30_000_000;
 
 /// Base fee of blocks 0 and 1: 1 gwei.

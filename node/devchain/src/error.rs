@@ -22,9 +22,9 @@ pub enum ChainError {
     /// The nonce was used.
     #[error("nonce too low: next nonce {next}, tx nonce {nonce}")]
     NonceTooLow {
-        /// The transaction's.
+        /// The transaction's own nonce.
         nonce: u64,
-        /// The sender's.
+        /// The nonce that the sender is at.
         next: u64,
     },
     /// The nonce leaves too wide a gap.
@@ -32,9 +32,9 @@ pub enum ChainError {
         "nonce too high: next nonce {next}, tx nonce {nonce}; at most {NONCE_GAP_MAX} ahead are queued"
     )]
     NonceTooHigh {
-        /// The transaction's.
+        /// The transaction's own nonce.
         nonce: u64,
-        /// The sender's.
+        /// The nonce that the sender is at.
         next: u64,
     },
     /// The sender cannot pay.
@@ -63,13 +63,13 @@ pub enum ChainError {
         /// The transaction's, in wei.
         max_fee: u128,
     },
-    /// Never executable.
+    /// It could never be executed.
     #[error("{0}")]
     Invalid(String),
-    /// Sent before.
+    /// It was sent before.
     #[error("already known: {hash}")]
     AlreadyKnown {
-        /// The transaction.
+        /// Hash of the transaction.
         hash: B256,
     },
     /// The same nonce waits with a similar fee.
@@ -127,7 +127,7 @@ pub enum ChainError {
     /// Named, but not offered.
     #[error("{method} is not supported: {reason}")]
     Unsupported {
-        /// The method.
+        /// Name of the method.
         method: &'static str,
         /// Why, and what to do instead.
         reason: &'static str,
@@ -154,9 +154,9 @@ pub enum ChainError {
         "query returned more than {LOGS_MAX} results; ask for fewer blocks than {from} to {to}"
     )]
     TooManyLogs {
-        /// First block.
+        /// The first block asked for.
         from: u64,
-        /// Last block.
+        /// The last block asked for.
         to: u64,
     },
     /// No such polling filter.
@@ -177,13 +177,13 @@ pub enum ChainError {
     /// The call or transaction failed otherwise.
     #[error("{}", halt(reason))]
     Halted {
-        /// How.
+        /// How it ended, as the EVM says.
         reason: HaltReason,
     },
     /// The change could not be written down and was taken back.
     #[error("the change was taken back because it could not be written to {path}: {error}")]
     Journal {
-        /// The journal.
+        /// Path of the journal.
         path: String,
         /// What the system said.
         error: std::io::Error,

@@ -75,7 +75,7 @@ pub enum Command {
     Send(Bytes),
     /// Mine blocks, the first with everything that waits.
     Mine {
-        /// How many.
+        /// How many blocks.
         count: u64,
         /// Timestamp of the first, in Unix seconds.
         timestamp: Option<u64>,
@@ -89,47 +89,47 @@ pub enum Command {
     },
     /// Give the next block this timestamp.
     SetTimestampNext {
-        /// Unix seconds.
+        /// In Unix seconds.
         timestamp: u64,
     },
     /// Set the chain's clock.
     SetTime {
-        /// Unix seconds.
+        /// In Unix seconds.
         timestamp: u64,
     },
     /// Let blocks follow each other by so many seconds, or by the clock.
     SetTimestampInterval {
-        /// Seconds.
+        /// In seconds; `None` goes by the clock.
         interval: Option<u64>,
     },
     /// Set a balance, as part of the newest block.
     SetBalance {
-        /// Whose.
+        /// The account's address.
         address: Address,
-        /// In wei.
+        /// The balance in wei.
         balance: U256,
     },
     /// Set a nonce, as part of the newest block.
     SetNonce {
-        /// Whose.
+        /// The account's address.
         address: Address,
         /// The next one.
         nonce: u64,
     },
     /// Set the code at an address, as part of the newest block.
     SetCode {
-        /// Where.
+        /// Address of the contract.
         address: Address,
-        /// Bytecode.
+        /// Its bytecode at run time.
         code: Bytes,
     },
     /// Set a storage word, as part of the newest block.
     SetWord {
         /// Of which contract.
         address: Address,
-        /// Which.
+        /// Key of the word.
         key: U256,
-        /// Its value.
+        /// What the word becomes.
         word: U256,
     },
     /// Remember the chain as it is.
@@ -202,7 +202,7 @@ pub enum ReplayError {
     /// Another hash than was written down.
     #[error("block {number} gives hash {found} but {expected} was written down")]
     Hash {
-        /// Its number.
+        /// Number of the block.
         number: u64,
         /// What the replay gives.
         found: B256,
@@ -214,7 +214,7 @@ pub enum ReplayError {
     Failed {
         /// The newest block before it.
         number: u64,
-        /// How.
+        /// What it fails with.
         error: ChainError,
     },
 }
@@ -671,5 +671,6 @@ impl Command {
     }
 }
 
-/// Most seconds from block to block: a year.
+/// Most seconds from block to block: a year. Chosen: only far from where sums of
+/// timestamps would pass [`TIMESTAMP_MAX`](crate::limits::TIMESTAMP_MAX).
 const INTERVAL_SECONDS_MAX: u64 = 31_536_000;

@@ -42,11 +42,11 @@ pub enum Interest {
     Transactions,
     /// Logs, and the bounds that were asked for.
     Logs {
-        /// Which.
+        /// Addresses and topics to look for.
         filter: LogFilter,
-        /// First block.
+        /// The first block asked for.
         from: At,
-        /// Last block.
+        /// The last block asked for.
         to: At,
     },
 }
@@ -247,8 +247,8 @@ pub(super) fn common_blocks(
     shared
 }
 
-/// Most blocks that one step takes.
+/// Most blocks that one step takes. Chosen: other requests wait for a step.
 pub const STEP_BLOCKS_MAX: usize = 4_096;
 
-/// How long a filter may go without a poll when another needs its place.
+/// How long a filter may go without a poll when another needs its place: as geth has it.
 const FILTER_IDLE_MAX: Duration = Duration::from_secs(300);

@@ -24,25 +24,25 @@ use super::transaction::{append_number, read_address, read_number};
 pub enum Op {
     /// The first block.
     Genesis {
-        /// Chain id.
+        /// Id of the chain.
         chain_id: u64,
-        /// Unix seconds.
+        /// In Unix seconds.
         timestamp: u64,
         /// First balances in wei.
         funded: Vec<(Address, U256)>,
     },
     /// A block was mined.
     Block {
-        /// Unix seconds.
+        /// In Unix seconds.
         timestamp: u64,
         /// What a replay must give.
         hash: B256,
-        /// Raw transactions.
+        /// Raw transactions in their order.
         transactions: Vec<Bytes>,
     },
     /// Blocks without transactions were mined.
     Run {
-        /// How many.
+        /// How many blocks.
         count: u64,
         /// Timestamp of the first, in Unix seconds.
         first: u64,
@@ -58,32 +58,32 @@ pub enum Op {
     },
     /// A balance was set.
     SetBalance {
-        /// Whose.
+        /// The account's address.
         address: Address,
-        /// In wei.
+        /// The balance in wei.
         balance: U256,
     },
     /// A nonce was set.
     SetNonce {
-        /// Whose.
+        /// The account's address.
         address: Address,
         /// The next one.
         nonce: u64,
     },
     /// The code of a contract was set.
     SetCode {
-        /// Where.
+        /// Address of the contract.
         address: Address,
-        /// Bytecode.
+        /// Its bytecode at run time.
         code: Bytes,
     },
     /// A storage word was set.
     SetWord {
         /// Of which contract.
         address: Address,
-        /// Which.
+        /// Key of the word.
         key: U256,
-        /// Its value.
+        /// What the word became.
         word: U256,
     },
     /// The chain's clock was set.
@@ -95,7 +95,7 @@ pub enum Op {
     Snapshot,
     /// A snapshot was returned to.
     Revert {
-        /// Which.
+        /// Number of the snapshot.
         id: u64,
     },
     /// A transaction was taken and waits.
@@ -122,7 +122,7 @@ pub enum JournalError {
         "the chain data in {folder} is in use by another process; stop that process or choose another folder"
     )]
     Locked {
-        /// The folder.
+        /// The folder of the chain.
         folder: PathBuf,
     },
     /// The system refused.
@@ -130,7 +130,7 @@ pub enum JournalError {
     Io {
         /// What was attempted.
         action: &'static str,
-        /// On what.
+        /// What was to be read or written.
         path: PathBuf,
         /// What the system said.
         error: io::Error,
@@ -138,7 +138,7 @@ pub enum JournalError {
     /// Another kind of file, or of another version.
     #[error("{path} is not a chain journal of format 02; move it away to start a new chain")]
     Format {
-        /// The file.
+        /// The file of another format.
         path: PathBuf,
     },
     /// Bytes changed on disk.
@@ -146,7 +146,7 @@ pub enum JournalError {
         "{path} is damaged at byte {offset} ({reason}); restore it from a backup or move it away to start a new chain"
     )]
     Damaged {
-        /// The file.
+        /// The file that is damaged.
         path: PathBuf,
         /// Where the record starts.
         offset: u64,

@@ -58,9 +58,9 @@ pub struct Call {
 pub struct Filter {
     address: Option<OneOrMany<HexAddress>>,
     topics: Option<Vec<Option<OneOrMany<HexHash>>>>,
-    /// First block.
+    /// The first block asked for.
     pub from_block: Option<BlockId>,
-    /// Last block.
+    /// The last block asked for.
     pub to_block: Option<BlockId>,
     /// The only block.
     pub block_hash: Option<HexHash>,
@@ -458,7 +458,7 @@ pub fn log(at: &LogAt) -> Value {
     })
 }
 
-/// Most addresses and topics of one filter.
+/// Most addresses and topics of one filter. Chosen: each log is held against all.
 const FILTER_ITEMS_MAX: usize = 4_096;
 
 /// Topics that a log can have.

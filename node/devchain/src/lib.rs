@@ -91,7 +91,7 @@ pub enum DevChainError {
         listen.port()
     )]
     Listen {
-        /// Where.
+        /// The address to listen on.
         listen: SocketAddr,
         /// What the system said.
         error: std::io::Error,
@@ -104,9 +104,9 @@ pub enum DevChainError {
         "the chain in {path} cannot be rebuilt: {error}; move the file away to start a new chain"
     )]
     Replay {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
-        /// Why.
+        /// What cannot be replayed.
         error: ReplayError,
     },
     /// The folder holds another chain.
@@ -114,7 +114,7 @@ pub enum DevChainError {
         "{path} holds the chain with id {found}, not {chain_id}; use that chain id or another folder"
     )]
     ChainId {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
         /// Whose chain it is.
         found: u64,
@@ -480,17 +480,24 @@ fn io_error(action: &str, error: std::io::Error) -> DevChainError {
     }
 }
 
-/// Commands that wait for the chain.
+/// Commands that wait for the chain. Chosen: who sends more waits for a place.
 const REQUESTS_MAX: usize = 256;
 
+/// Requests of one batch, as geth has it.
 const BATCH_REQUESTS_MAX: u32 = 1_000;
+
+/// Connections at once. Chosen: more than a machine's tests open, fewer than the
+/// files that a process may have.
 const CONNECTIONS_MAX: u32 = 1_024;
 
-/// Subscriptions of one connection.
+/// Subscriptions of one connection. Chosen: programs need one for each kind of log.
 const SUBSCRIPTIONS_MAX: u32 = 256;
+
+/// Bytes of one request. Derived: a deployment's transactions in one batch are less.
 const REQUEST_BYTES_MAX: u32 = 10 << 20;
 
-/// A full answer to `eth_getLogs` has 20,000 logs.
+/// Bytes of one answer. Derived: a full one to `eth_getLogs` has 20,000 logs, some
+/// with the 17 KiB of an action in hexadecimal.
 const RESPONSE_BYTES_MAX: u32 = 256 << 20;
 
 #[cfg(test)]

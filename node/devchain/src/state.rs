@@ -20,7 +20,7 @@ pub struct World {
 /// A world together with the block hashes that `BLOCKHASH` may ask for.
 #[derive(Debug)]
 pub struct WorldAt<'a, F> {
-    /// The accounts.
+    /// The accounts and their storage.
     pub world: &'a World,
     /// The hash of a block by its number, zero when there is none.
     pub block_hash: F,

@@ -16,7 +16,7 @@ use revm::primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 pub struct Transaction {
     /// keccak256 of [`Self::raw`].
     pub hash: B256,
-    /// Who signed.
+    /// The wallet that signed.
     pub from: Address,
     /// 0 legacy, 1 access list, 2 dynamic fee.
     pub type_id: u8,
@@ -59,7 +59,7 @@ pub enum TransactionError {
         "oversized data: the transaction has {size} bytes, at most {TRANSACTION_BYTES_MAX} are allowed"
     )]
     TooLarge {
-        /// Its size.
+        /// Bytes of the transaction.
         size: usize,
     },
     /// A type beyond 2.
@@ -67,7 +67,7 @@ pub enum TransactionError {
         "transaction type not valid: type {type_id} ({name}) is not supported; send type 0 (legacy), 1 (access list) or 2 (dynamic fee)"
     )]
     Type {
-        /// First byte.
+        /// Its first byte, which names its type.
         type_id: u8,
         /// What that type is called.
         name: &'static str,
@@ -83,7 +83,7 @@ pub enum TransactionError {
         "only replay-protected (EIP-155) transactions are accepted; sign with chain id {chain_id}"
     )]
     NotProtected {
-        /// This chain.
+        /// Id of this chain.
         chain_id: u64,
     },
     /// Signed for another chain.
@@ -91,7 +91,7 @@ pub enum TransactionError {
     ChainId {
         /// The one it names.
         found: u64,
-        /// This chain.
+        /// Id of this chain.
         chain_id: u64,
     },
     /// A parity beyond 1.

@@ -107,11 +107,11 @@ fn rewards(block: &Block, percentiles: &[f64]) -> Value {
         .collect()
 }
 
-/// The tip that clients are told to give, in wei per gas.
+/// The tip that clients are told to give, in wei per gas: 1 gwei, as wallets do.
 const PRIORITY_FEE: u64 = 1_000_000_000;
 
-/// Most blocks of one fee history.
+/// Most blocks of one fee history, as geth has it.
 const FEE_HISTORY_BLOCKS_MAX: u64 = 1_024;
 
-/// Most percentiles of one fee history.
+/// Most percentiles of one fee history, as geth has it.
 const REWARDS_MAX: usize = 100;

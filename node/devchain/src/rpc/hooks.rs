@@ -248,5 +248,5 @@ const ALIASES: &[(&str, &str)] = &[
     ("hardhat_metadata", "anvil_metadata"),
 ];
 
-/// Most seconds between two blocks: a year.
+/// Most seconds between two blocks: a year, as the chain takes them.
 const INTERVAL_SECONDS_MAX: u64 = 31_536_000;
