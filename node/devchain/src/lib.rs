@@ -255,21 +255,6 @@ impl DevControl {
         self.number(Command::mine(count)).await
     }
 
-    /// Mines blocks that are `interval` seconds apart, the first one at the
-    /// chain's time, and gives the height.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError`].
-    pub async fn mine_spaced(&self, count: u64, interval: u64) -> Result<u64, ChainError> {
-        let command = Command::Mine {
-            count,
-            timestamp: None,
-            interval: Some(interval),
-        };
-        self.number(command).await
-    }
-
     /// Replaces the last `depth` blocks by a longer branch, with their
     /// transactions or without, and gives the height.
     ///
@@ -287,15 +272,6 @@ impl DevControl {
     /// [`ChainError`].
     pub async fn stall(&self, stalled: bool) -> Result<(), ChainError> {
         self.command(Command::Stall(stalled)).await.map(drop)
-    }
-
-    /// Changes when blocks are mined.
-    ///
-    /// # Errors
-    ///
-    /// [`ChainError`].
-    pub async fn set_mining(&self, mining: Mining) -> Result<(), ChainError> {
-        self.command(Command::SetMining(mining)).await.map(drop)
     }
 
     /// Lets the chain's clock run further ahead.
