@@ -10,7 +10,7 @@ use cid::Cid;
 
 use super::holders::{self, Holder};
 use super::message::{Answer, Request, Response};
-use super::plan::{Place, Plan};
+use super::plan::{LinkPath, Plan};
 use super::{CIDS_MAX, PAYLOAD_BYTES_MAX};
 use crate::id::Address;
 use crate::time::Moment;
@@ -444,10 +444,10 @@ impl Fetch {
         self.advanced_at = now;
         self.look_up();
         while self.has_room() {
-            let Some((holder, places)) = self.next_batch(now) else {
+            let Some((holder, paths)) = self.next_batch(now) else {
                 break;
             };
-            self.send(holder, &places, now);
+            self.send(holder, &paths, now);
         }
         self.check_starved(now);
         if self.plan.is_done() && self.blocks.is_empty() && self.unstored.is_empty() {
@@ -459,14 +459,10 @@ impl Fetch {
 
     fn look_up(&mut self) {
         while self.asked.len() + self.plan.open.len() < self.config.lookahead_max {
-            let Some(place) = self.plan.unasked.pop_first() else {
+            let Some(path) = self.plan.unasked.pop_first() else {
                 return;
             };
-            let cid = self
-                .plan
-                .get(&place)
-                .expect("an unasked place is wanted")
-                .cid;
+            let cid = self.plan.get(&path).expect("an unasked path is wanted").cid;
             if self.config.asks_locally {
                 self.asked.insert(cid);
                 self.queries.push_back(LocalQuery {
@@ -474,7 +470,7 @@ impl Fetch {
                     needs_data: self.plan.is_inner(&cid),
                 });
             } else {
-                self.plan.open.insert(place);
+                self.plan.open.insert(path);
             }
         }
     }
@@ -496,7 +492,7 @@ impl Fetch {
     }
 
     /// The first open block that somebody can be asked for, with what follows it.
-    fn next_batch(&self, now: Moment) -> Option<(Address, Vec<Place>)> {
+    fn next_batch(&self, now: Moment) -> Option<(Address, Vec<LinkPath>)> {
         let slots = self.config.holder_requests_max;
         let is_free = |holder: &Holder| {
             holder.requests < holder.requests_max(slots) && holder.rests_until <= now
@@ -504,41 +500,41 @@ impl Fetch {
         if !self.holders.values().any(is_free) {
             return None;
         }
-        let may_have = |place: &Place, address: &Address| {
-            let want = self.plan.get(place).expect("an open place is wanted");
+        let may_have = |path: &LinkPath, address: &Address| {
+            let want = self.plan.get(path).expect("an open path is wanted");
             want.missing.get(address).is_none_or(|until| *until <= now)
         };
-        let (first, address) = self.plan.open.iter().find_map(|place| {
-            let bytes = self.plan.get(place)?.bytes;
+        let (first, address) = self.plan.open.iter().find_map(|path| {
+            let bytes = self.plan.get(path)?.bytes;
             let may =
-                |address: &Address, holder: &Holder| is_free(holder) && may_have(place, address);
-            Some((place, holders::best(&self.holders, bytes, may)?))
+                |address: &Address, holder: &Holder| is_free(holder) && may_have(path, address);
+            Some((path, holders::best(&self.holders, bytes, may)?))
         })?;
         let room = self.config.in_flight_bytes_max - self.in_flight_bytes();
         let limit = self.holders[&address]
             .batch_bytes
             .min(self.config.request_bytes_max)
             .min(room);
-        let (mut places, mut bytes) = (Vec::new(), 0);
-        for place in self.plan.open.range(first.clone()..) {
-            let size = self.plan.get(place).expect("an open place is wanted").bytes;
-            let is_full = places.len() == CIDS_MAX || bytes + size > limit;
-            if is_full && !places.is_empty() {
+        let (mut paths, mut bytes) = (Vec::new(), 0);
+        for path in self.plan.open.range(first.clone()..) {
+            let size = self.plan.get(path).expect("an open path is wanted").bytes;
+            let is_full = paths.len() == CIDS_MAX || bytes + size > limit;
+            if is_full && !paths.is_empty() {
                 break;
             }
-            if may_have(place, &address) {
+            if may_have(path, &address) {
                 bytes += size;
-                places.push(place.clone());
+                paths.push(path.clone());
             }
         }
-        Some((address, places))
+        Some((address, paths))
     }
 
-    fn send(&mut self, to: Address, places: &[Place], now: Moment) {
-        let (mut cids, mut bytes) = (Vec::with_capacity(places.len()), 0);
-        for place in places {
-            self.plan.open.remove(place);
-            let want = self.plan.get(place).expect("an open place is wanted");
+    fn send(&mut self, to: Address, paths: &[LinkPath], now: Moment) {
+        let (mut cids, mut bytes) = (Vec::with_capacity(paths.len()), 0);
+        for path in paths {
+            self.plan.open.remove(path);
+            let want = self.plan.get(path).expect("an open path is wanted");
             cids.push(want.cid);
             bytes += want.bytes;
         }
@@ -574,7 +570,7 @@ impl Fetch {
         if !self.is_idle() {
             return;
         }
-        let cid = self.plan.get(first).expect("an open place is wanted").cid;
+        let cid = self.plan.get(first).expect("an open path is wanted").cid;
         match self.starving_since {
             None => {
                 self.starving_since = Some(now);
@@ -589,7 +585,7 @@ impl Fetch {
 
     /// Checks a block from a holder and queues it for the store.
     fn take_block(&mut self, cid: &Cid, data: Bytes) -> Result<(), BlockError> {
-        if self.is_over || self.plan.place_of(cid).is_none() {
+        if self.is_over || self.plan.path_of(cid).is_none() {
             return Ok(());
         }
         let block = match VerifiedBlock::new(*cid, data) {
@@ -623,8 +619,8 @@ impl Fetch {
     fn note_missing(&mut self, cid: &Cid, holder: Address, now: Moment) {
         let until = now + self.config.missing_for;
         let holders_max = self.config.holders_max;
-        let place = self.plan.place_of(cid);
-        if let Some(want) = place.and_then(|place| self.plan.get_mut(&place)) {
+        let path = self.plan.path_of(cid);
+        if let Some(want) = path.and_then(|path| self.plan.get_mut(&path)) {
             if want.missing.len() >= holders_max {
                 want.missing.pop_first();
             }
@@ -633,8 +629,8 @@ impl Fetch {
     }
 
     fn open(&mut self, cid: &Cid) {
-        if let Some(place) = self.plan.place_of(cid) {
-            self.plan.open.insert(place);
+        if let Some(path) = self.plan.path_of(cid) {
+            self.plan.open.insert(path);
         }
     }
 

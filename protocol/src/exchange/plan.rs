@@ -10,21 +10,21 @@ use crate::id::Address;
 use crate::time::Moment;
 use crate::unixfs::{BLOCK_BYTES_MAX, DAG_PB, DEPTH_MAX, DagError, Node, NodeKind, inline_block};
 
-/// A place in the DAG: the link numbers from the root down. Their order is
+/// Where a block is in the DAG: the link numbers from the root down. Their order is
 /// pre-order.
-pub(super) type Place = Vec<u32>;
+pub(super) type LinkPath = Vec<u32>;
 
-/// The blocks known to be needed, each at its first place.
+/// The blocks known to be needed, each at its first path.
 #[derive(Debug)]
 pub(super) struct Plan {
     root: Option<Cid>,
     range: Option<Range<u64>>,
-    wants: BTreeMap<Place, Want>,
-    places: BTreeMap<Cid, Place>,
+    wants: BTreeMap<LinkPath, Want>,
+    paths: BTreeMap<Cid, LinkPath>,
     /// Not yet looked up locally.
-    pub(super) unasked: BTreeSet<Place>,
+    pub(super) unasked: BTreeSet<LinkPath>,
     /// To be requested from a holder.
-    pub(super) open: BTreeSet<Place>,
+    pub(super) open: BTreeSet<LinkPath>,
     done: BTreeSet<Cid>,
     /// Inner blocks below which everything is wanted although a range is
     /// fetched, because they occur more than once in it.
@@ -70,7 +70,7 @@ impl Plan {
             root,
             range: None,
             wants: BTreeMap::new(),
-            places: BTreeMap::new(),
+            paths: BTreeMap::new(),
             unasked: BTreeSet::new(),
             open: BTreeSet::new(),
             done: BTreeSet::new(),
@@ -89,45 +89,45 @@ impl Plan {
         self.root.is_some() && cid.codec() == DAG_PB
     }
 
-    pub(super) fn get(&self, place: &Place) -> Option<&Want> {
-        self.wants.get(place)
+    pub(super) fn get(&self, path: &LinkPath) -> Option<&Want> {
+        self.wants.get(path)
     }
 
-    pub(super) fn get_mut(&mut self, place: &Place) -> Option<&mut Want> {
-        self.wants.get_mut(place)
+    pub(super) fn get_mut(&mut self, path: &LinkPath) -> Option<&mut Want> {
+        self.wants.get_mut(path)
     }
 
-    pub(super) fn place_of(&self, cid: &Cid) -> Option<Place> {
-        self.places.get(cid).cloned()
+    pub(super) fn path_of(&self, cid: &Cid) -> Option<LinkPath> {
+        self.paths.get(cid).cloned()
     }
 
     /// Takes a checked block and adds what lies below it.
     pub(super) fn handle_data(&mut self, cid: &Cid, data: &Bytes) -> Result<(), DagError> {
-        let Some((place, want)) = self.handle_done(cid) else {
+        let Some((path, want)) = self.handle_done(cid) else {
             return Ok(());
         };
         if self.root.is_some() {
-            self.descend(&place, cid, data, want.start)?;
+            self.descend(&path, cid, data, want.start)?;
         }
         Ok(())
     }
 
     /// Takes a block off the list of what is wanted.
-    pub(super) fn handle_done(&mut self, cid: &Cid) -> Option<(Place, Want)> {
-        let place = self.places.remove(cid)?;
-        self.unasked.remove(&place);
-        self.open.remove(&place);
+    pub(super) fn handle_done(&mut self, cid: &Cid) -> Option<(LinkPath, Want)> {
+        let path = self.paths.remove(cid)?;
+        self.unasked.remove(&path);
+        self.open.remove(&path);
         self.done.insert(*cid);
-        let want = self.wants.remove(&place)?;
+        let want = self.wants.remove(&path)?;
         if self.range.is_some() && want.start.is_none() && self.is_inner(cid) {
             self.whole.insert(*cid);
         }
-        Some((place, want))
+        Some((path, want))
     }
 
     fn descend(
         &mut self,
-        place: &Place,
+        path: &LinkPath,
         cid: &Cid,
         data: &Bytes,
         start: Option<u64>,
@@ -151,13 +151,13 @@ impl Plan {
             if is_outside {
                 continue;
             }
-            if place.len() == DEPTH_MAX {
+            if path.len() == DEPTH_MAX {
                 return Err(DagError::TooDeep {
                     cid: link.cid,
                     limit: DEPTH_MAX,
                 });
             }
-            let mut below = place.clone();
+            let mut below = path.clone();
             below.push(idx);
             if let Some(data) = inline_block(&link.cid) {
                 self.descend(&below, &link.cid, &data, from)?;
@@ -174,10 +174,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Notes a block; its first place in pre-order stands.
-    fn want(&mut self, place: Place, cid: Cid, bytes: u64, mut start: Option<u64>) {
-        if let Some(place) = self.places.get(&cid) {
-            if let Some(want) = self.wants.get_mut(place) {
+    /// Notes a block; its first path in pre-order stands.
+    fn want(&mut self, path: LinkPath, cid: Cid, bytes: u64, mut start: Option<u64>) {
+        if let Some(path) = self.paths.get(&cid) {
+            if let Some(want) = self.wants.get_mut(path) {
                 want.start = None;
             }
             return;
@@ -194,15 +194,15 @@ impl Plan {
         } else {
             bytes.clamp(BLOCK_FLOOR_BYTES, BLOCK_BYTES_MAX as u64)
         };
-        self.places.insert(cid, place.clone());
-        self.unasked.insert(place.clone());
+        self.paths.insert(cid, path.clone());
+        self.unasked.insert(path.clone());
         let want = Want {
             cid,
             bytes,
             start,
             missing: BTreeMap::new(),
         };
-        self.wants.insert(place, want);
+        self.wants.insert(path, want);
     }
 }
 
