@@ -204,13 +204,13 @@ struct Root {
     /// True while something published names it, or this peer promised it.
     is_required: bool,
     /// What was verified here.
-    known: Option<RootFacts>,
+    verified: Option<RootFacts>,
     /// Who claims to hold it, and what each says of it: sorted by peer, at most
     /// [`HOLDERS_MAX`].
     claims: Vec<(Address, RootFacts)>,
     failures: u32,
-    /// Set while the root waits in the queue, with its place there.
-    queued: Option<queue::Place>,
+    /// Set while the root waits in the queue, with its spot there.
+    queued: Option<queue::Spot>,
     /// Set after a failure, until the root may be tried again.
     retry_at: Option<Moment>,
     /// This peer promised the root and lost blocks of it.
@@ -391,13 +391,13 @@ impl Repair {
         }
         let known = self.roots.entry(root).or_default();
         if peer == me {
-            known.known = Some(facts);
+            known.verified = Some(facts);
         }
-        match known.place_of(&peer) {
-            Ok(place) if known.claims[place].1 == facts => return,
-            Ok(place) => known.claims[place].1 = facts,
+        match known.claim_idx(&peer) {
+            Ok(idx) if known.claims[idx].1 == facts => return,
+            Ok(idx) => known.claims[idx].1 = facts,
             Err(_) if known.claims.len() >= HOLDERS_MAX => return,
-            Err(place) => known.claims.insert(place, (peer, facts)),
+            Err(idx) => known.claims.insert(idx, (peer, facts)),
         }
         self.holdings.entry(peer).or_default().insert(root);
         self.touch(root);
@@ -408,8 +408,8 @@ impl Repair {
         let Some(known) = self.roots.get_mut(root) else {
             return;
         };
-        if let Ok(place) = known.place_of(peer) {
-            known.claims.remove(place);
+        if let Ok(idx) = known.claim_idx(peer) {
+            known.claims.remove(idx);
             if let Some(roots) = self.holdings.get_mut(peer) {
                 roots.remove(root);
                 if roots.is_empty() {
@@ -643,7 +643,7 @@ impl Repair {
     /// What the root may be, the likeliest first: what is known of it, then what
     /// the most operators claim.
     fn candidates(&self, root: &Cid) -> Vec<RootFacts> {
-        let known = self.roots.get(root).and_then(|known| known.known);
+        let known = self.roots.get(root).and_then(|known| known.verified);
         let mut votes: BTreeMap<RootFacts, BTreeSet<OperatorNumber>> = BTreeMap::new();
         for (holder, facts) in self.claims(root) {
             let operator = self.placement.operator_of(&holder);
@@ -755,7 +755,7 @@ impl Repair {
                 lost_holders: known.claims.iter().map(|(holder, _)| *holder).collect(),
             });
         }
-        if known.place_of(&self.me).is_ok() {
+        if known.claim_idx(&self.me).is_ok() {
             if known.is_required
                 && self.surplus.len() < self.config.queue_max
                 && self.wanted_keepers(root).is_some()
@@ -785,13 +785,13 @@ impl Repair {
         self.placement.place(root, self.config.target, self.lost())
     }
 
-    fn enqueue(&mut self, place: queue::Place, root: Cid) {
+    fn enqueue(&mut self, spot: queue::Spot, root: Cid) {
         let known = self
             .roots
             .get_mut(&root)
             .expect("examined roots are tracked");
-        known.queued = Some(place);
-        if let Some(gone) = self.queue.insert(root, place, self.config.queue_max)
+        known.queued = Some(spot);
+        if let Some(gone) = self.queue.insert(root, spot, self.config.queue_max)
             && let Some(known) = self.roots.get_mut(&gone)
         {
             known.queued = None;
@@ -800,9 +800,9 @@ impl Repair {
 
     fn dequeue(&mut self, root: &Cid) {
         if let Some(known) = self.roots.get_mut(root)
-            && let Some(place) = known.queued.take()
+            && let Some(spot) = known.queued.take()
         {
-            self.queue.remove(root, place);
+            self.queue.remove(root, spot);
         }
     }
 
@@ -856,7 +856,7 @@ impl Repair {
     /// The wanted peers, when this peer holds the root, is not one of them and
     /// all of them are believed to hold it.
     fn wanted_keepers(&self, root: &Cid) -> Option<Vec<Address>> {
-        self.roots.get(root)?.place_of(&self.me).ok()?;
+        self.roots.get(root)?.claim_idx(&self.me).ok()?;
         let wanted = self.wanted(root);
         let holders: BTreeSet<Address> = self.holders(root).collect();
         let is_kept = !wanted.is_empty()
@@ -889,7 +889,7 @@ impl Repair {
 }
 
 impl Root {
-    fn place_of(&self, peer: &Address) -> Result<usize, usize> {
+    fn claim_idx(&self, peer: &Address) -> Result<usize, usize> {
         self.claims
             .binary_search_by_key(peer, |(holder, _)| *holder)
     }

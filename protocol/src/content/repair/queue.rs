@@ -32,7 +32,7 @@ pub(super) enum Line {
 }
 
 /// Where a root waits: its line, and how many live peers claim it.
-pub(super) type Place = (Line, usize);
+pub(super) type Spot = (Line, usize);
 
 #[derive(Debug, Clone, Copy)]
 struct Distrust {
@@ -46,9 +46,9 @@ impl Queue {
     }
 
     /// Puts a root into its line; answers the root that gave way.
-    pub(super) fn insert(&mut self, root: Cid, place: Place, len_max: usize) -> Option<Cid> {
-        let line = self.lines.entry(place.0).or_default();
-        self.len += usize::from(line.insert((place.1, root)));
+    pub(super) fn insert(&mut self, root: Cid, spot: Spot, len_max: usize) -> Option<Cid> {
+        let line = self.lines.entry(spot.0).or_default();
+        self.len += usize::from(line.insert((spot.1, root)));
         if self.len <= len_max {
             return None;
         }
@@ -59,7 +59,7 @@ impl Queue {
         Some(last)
     }
 
-    pub(super) fn remove(&mut self, root: &Cid, (name, claimed): Place) {
+    pub(super) fn remove(&mut self, root: &Cid, (name, claimed): Spot) {
         if let Some(line) = self.lines.get_mut(&name) {
             self.len -= usize::from(line.remove(&(claimed, *root)));
             if line.is_empty() {
@@ -70,7 +70,7 @@ impl Queue {
 
     /// The root whose turn it is: with the fewest claimants, of those whose
     /// claimant has the fewest under way.
-    pub(super) fn first(&self, now: Moment, under_way_max: usize) -> Option<(Cid, Place)> {
+    pub(super) fn first(&self, now: Moment, under_way_max: usize) -> Option<(Cid, Spot)> {
         let is_free = |line: &Line| match line {
             Line::Several => true,
             Line::One(claimant) => {
