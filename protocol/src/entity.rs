@@ -22,7 +22,7 @@ pub use fields::{
 };
 pub use metadata::{metadata_cid, metadata_text};
 pub use roots::{CidField, ClaimedFacts, NamedRoot, NamesRoots, roots_of};
-pub use rules::{EntityView, Place, check_handle, judge, may_act};
+pub use rules::{EntityView, RecordedAt, check_handle, judge, may_act};
 pub use social::{Relation, Target};
 
 use crate::action::METADATA_BYTES_MAX;

@@ -39,7 +39,7 @@ pub trait EntityView {
 
 /// Where in the chain an action stands, as entities record it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct RecordedAt {
     /// Number of the block.
     pub block_number: u64,
     /// Timestamp of the block.
@@ -48,7 +48,7 @@ pub struct Place {
     pub sequence: u64,
 }
 
-impl From<&Position> for Place {
+impl From<&Position> for RecordedAt {
     fn from(position: &Position) -> Self {
         Self {
             block_number: position.block_number,
@@ -67,7 +67,7 @@ pub fn judge<V: EntityView + ?Sized>(
     view: &V,
     action: &Action,
     signer: Address,
-    place: &Place,
+    at: &RecordedAt,
 ) -> Result<Vec<Change>, Rejection> {
     let unsupported = || Rejection::Unsupported {
         entity_type: action.entity_type.chars().take(SHOWN_CHARS_MAX).collect(),
@@ -79,7 +79,7 @@ pub fn judge<V: EntityView + ?Sized>(
         view,
         action,
         signer,
-        place,
+        at,
     };
     match (kind, verb) {
         (EntityType::User, Verb::Create) => case.create_user(),
@@ -103,7 +103,7 @@ pub fn judge<V: EntityView + ?Sized>(
                 kind,
                 id: action.entity_id,
             };
-            social::judge_relation(view, action, (signer, place.block_number), target, relation)
+            social::judge_relation(view, action, (signer, at.block_number), target, relation)
         }
         _ => Err(unsupported()),
     }
@@ -210,7 +210,7 @@ struct Case<'a, V: ?Sized> {
     view: &'a V,
     action: &'a Action,
     signer: Address,
-    place: &'a Place,
+    at: &'a RecordedAt,
 }
 
 impl<V: EntityView + ?Sized> Case<'_, V> {
@@ -222,8 +222,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         let mut user = User {
             user_id: id,
             wallet: self.signer,
-            created_at: self.place.time,
-            created_sequence: self.place.sequence,
+            created_at: self.at.time,
+            created_sequence: self.at.sequence,
             ..User::default()
         };
         data.text(&mut user.handle, &["handle"], SHORT_TEXT_CHARS_MAX)?;
@@ -246,7 +246,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
 
     fn update_user(&self) -> Result<Vec<Change>, Rejection> {
         self.check_own_user()?;
-        let height = self.place.block_number;
+        let height = self.at.block_number;
         let user_id = self.action.user_id;
         let mut user = may_act(self.view, user_id, self.signer, self.action, height)?;
         let data = Metadata::parse(&self.action.metadata)?;
@@ -273,8 +273,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         data.ignore(&["handle"]);
         user.metadata_multihash = data.cid.take();
         data.keep_rest(&mut user.extra);
-        user.updated_at = self.place.time;
-        user.blocknumber = self.place.block_number;
+        user.updated_at = self.at.time;
+        user.blocknumber = self.at.block_number;
         Ok(())
     }
 
@@ -286,8 +286,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         let mut content = DigitalContent {
             track_id: id,
             owner_id: user.user_id,
-            created_at: self.place.time,
-            created_sequence: self.place.sequence,
+            created_at: self.at.time,
+            created_sequence: self.at.sequence,
             ..DigitalContent::default()
         };
         let has_kind = data.has("kind");
@@ -319,8 +319,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         self.acting_user()?;
         let mut content = self.owned_content(self.action.entity_id)?;
         content.is_delete = true;
-        content.updated_at = self.place.time;
-        content.blocknumber = self.place.block_number;
+        content.updated_at = self.at.time;
+        content.blocknumber = self.at.block_number;
         Ok(vec![Change::DigitalContent(Box::new(content))])
     }
 
@@ -373,8 +373,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         content.fill_details(&mut data);
         content.metadata_multihash = data.cid.take();
         data.keep_rest(&mut content.extra);
-        content.updated_at = self.place.time;
-        content.blocknumber = self.place.block_number;
+        content.updated_at = self.at.time;
+        content.blocknumber = self.at.block_number;
         Ok(())
     }
 
@@ -386,8 +386,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         let mut list = ContentList {
             playlist_id: id,
             playlist_owner_id: user.user_id,
-            created_at: self.place.time,
-            created_sequence: self.place.sequence,
+            created_at: self.at.time,
+            created_sequence: self.at.sequence,
             ..ContentList::default()
         };
         // Only a new list chooses what it is.
@@ -418,8 +418,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         self.acting_user()?;
         let mut list = self.owned_list()?;
         list.is_delete = true;
-        list.updated_at = self.place.time;
-        list.blocknumber = self.place.block_number;
+        list.updated_at = self.at.time;
+        list.blocknumber = self.at.block_number;
         Ok(vec![Change::ContentList(Box::new(list))])
     }
 
@@ -440,8 +440,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         data.ignore(&["is_album"]);
         list.metadata_multihash = data.cid.take();
         data.keep_rest(&mut list.extra);
-        list.updated_at = self.place.time;
-        list.blocknumber = self.place.block_number;
+        list.updated_at = self.at.time;
+        list.blocknumber = self.at.block_number;
         Ok(())
     }
 
@@ -485,7 +485,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
                 let time = item.get("time").and_then(read_number).map(UnixSeconds);
                 Ok(ListItem {
                     track,
-                    time: time.or(known).unwrap_or(self.place.time),
+                    time: time.or(known).unwrap_or(self.at.time),
                 })
             })
             .collect()
@@ -493,7 +493,7 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
 
     /// The user of the action, if the signer may act for it and it has not left.
     fn acting_user(&self) -> Result<User, Rejection> {
-        let height = self.place.block_number;
+        let height = self.at.block_number;
         acting_user(self.view, self.signer, self.action, height)
     }
 

@@ -50,12 +50,12 @@ impl EntityView for Model {
 impl Model {
     /// Judges and applies; the rejection's code when there is one.
     fn act(&mut self, action: &Action, signer: Address) -> Result<usize, &'static str> {
-        let place = Place {
+        let at = RecordedAt {
             block_number: 7,
             time: UnixSeconds(1_700_000_000),
             sequence: 7 << 20,
         };
-        let changes = judge(self, action, signer, &place).map_err(|rejection| rejection.code())?;
+        let changes = judge(self, action, signer, &at).map_err(|rejection| rejection.code())?;
         let count = changes.len();
         for change in changes {
             match change {
@@ -416,9 +416,9 @@ fn updated(kind: EntityType, metadata: &str) -> Result<(serde_json::Value, Named
         EntityType::Comment => (BOB, BOBS),
         _ => (ADA, ADAS),
     };
-    let place = Place::default();
+    let at = RecordedAt::default();
     let action = raw(user, kind.name(), id, "Update", metadata);
-    judge(&model, &action, signer, &place)?;
+    judge(&model, &action, signer, &at)?;
     model.act(&action, signer).unwrap();
     Ok(match kind {
         EntityType::User => of(&model.users[&ADA]),
@@ -661,7 +661,7 @@ proptest::proptest! {
 #[test]
 fn every_listed_action_is_judged_and_relayed_and_no_other() {
     let model = Model::default();
-    let place = Place {
+    let at = RecordedAt {
         block_number: 7,
         time: UnixSeconds(1_700_000_000),
         sequence: 7 << 20,
@@ -677,7 +677,7 @@ fn every_listed_action_is_judged_and_relayed_and_no_other() {
                 nonce: Hash32::ZERO,
             };
             let is_listed = kind.verbs().contains(&verb);
-            let judged = judge(&model, &action, Address::ZERO, &place);
+            let judged = judge(&model, &action, Address::ZERO, &at);
             let is_known = !matches!(judged, Err(Rejection::Unsupported { .. }));
             assert_eq!(is_known, is_listed, "{kind:?} {verb:?}");
             let is_relayed = crate::relayer::Kind::of(&action).is_ok();

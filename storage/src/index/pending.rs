@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use protocol::action::SignedAction;
 use protocol::entity::{
-    self, Change, Comment, ContentList, DigitalContent, EntityView, Place, Rejection, Relation,
-    Target, User,
+    self, Change, Comment, ContentList, DigitalContent, EntityView, RecordedAt, Rejection,
+    Relation, Target, User,
 };
 use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::time::UnixSeconds;
@@ -166,12 +166,12 @@ impl Pending {
         };
         for pending in self.actions.values() {
             let action = &pending.action.action;
-            let place = Place {
+            let at = RecordedAt {
                 block_number: 0,
                 time: pending.received,
                 sequence: u64::MAX,
             };
-            let verdict = entity::judge(&overlay, action, pending.signer, &place);
+            let verdict = entity::judge(&overlay, action, pending.signer, &at);
             let mut view = overlay.view.borrow_mut();
             match verdict {
                 Ok(changes) => changes.into_iter().for_each(|change| view.change(change)),

@@ -428,11 +428,11 @@ impl Snapshot {
         &self,
         action: &protocol::action::Action,
         signer: Address,
-        place: &protocol::entity::Place,
+        at: &protocol::entity::RecordedAt,
     ) -> Result<Result<Vec<protocol::entity::Change>, protocol::entity::Rejection>, IndexError>
     {
         let view = View::new(self);
-        let verdict = protocol::entity::judge(&view, action, signer, place);
+        let verdict = protocol::entity::judge(&view, action, signer, at);
         view.into_result()?;
         Ok(verdict)
     }

@@ -9,7 +9,7 @@ use redb::{Database, ReadableTable, Table, WriteTransaction};
 use serde_cbor::Value;
 
 use protocol::codec;
-use protocol::entity::{self, Change, EntityType, Place, Rejection};
+use protocol::entity::{self, Change, EntityType, RecordedAt, Rejection};
 use protocol::entry::{Entry, EntryId, sequences_of, sha256};
 use protocol::id::EntityId;
 use protocol::merkle::Peaks;
@@ -240,16 +240,16 @@ impl<'t> Writer<'t> {
     /// Judges an entry and does what it asks; true when it was valid.
     fn judge(&mut self, entry: &BlockEntry) -> Result<bool, IndexError> {
         let action = &entry.entry.action.action;
-        let place = Place::from(&entry.entry.position);
+        let at = RecordedAt::from(&entry.entry.position);
         if let Some(signer) = &entry.signer {
-            let sequence = place.sequence.to_be_bytes().to_vec();
+            let sequence = at.sequence.to_be_bytes().to_vec();
             self.put(keys::digest_one(&entry.digest, signer), Some(sequence))?;
         }
         let verdict = match entry.signer {
             None => Err(Rejection::Signature),
             Some(signer) => {
                 let view = View::new(&*self);
-                let verdict = entity::judge(&view, action, signer, &place);
+                let verdict = entity::judge(&view, action, signer, &at);
                 view.into_result()?;
                 verdict
             }
@@ -257,13 +257,13 @@ impl<'t> Writer<'t> {
         match verdict {
             Ok(changes) => {
                 for change in changes {
-                    self.change(change, place.sequence)?;
+                    self.change(change, at.sequence)?;
                 }
                 Ok(true)
             }
             Err(rejection) => {
                 let row = rejected_row(&entry.entry, &rejection);
-                self.put(keys::rejected_one(place.sequence), Some(rows::encode(&row)))?;
+                self.put(keys::rejected_one(at.sequence), Some(rows::encode(&row)))?;
                 Ok(false)
             }
         }

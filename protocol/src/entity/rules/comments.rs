@@ -26,8 +26,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             comment_id: id,
             user_id: user.user_id,
             entity_id,
-            created_at: self.place.time,
-            created_sequence: self.place.sequence,
+            created_at: self.at.time,
+            created_sequence: self.at.sequence,
             ..Comment::default()
         };
         data.optional_id(&mut comment.parent_comment_id, "parent_comment_id")?;
@@ -69,8 +69,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
             return Err(self.not_owner(EntityType::Comment));
         }
         comment.is_delete = true;
-        comment.updated_at = self.place.time;
-        comment.blocknumber = self.place.block_number;
+        comment.updated_at = self.at.time;
+        comment.blocknumber = self.at.block_number;
         Ok(vec![Change::Comment(Box::new(comment))])
     }
 
@@ -87,8 +87,8 @@ impl<V: EntityView + ?Sized> Case<'_, V> {
         if comment.body.trim().is_empty() {
             return Err(Rejection::Missing { field: "body" });
         }
-        comment.updated_at = self.place.time;
-        comment.blocknumber = self.place.block_number;
+        comment.updated_at = self.at.time;
+        comment.blocknumber = self.at.block_number;
         Ok(())
     }
 
