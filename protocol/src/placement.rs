@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cid::Cid;
 use siphasher::sip::SipHasher24;
 
-use crate::content::repair::Place;
+use crate::content::repair::Placing;
 use crate::entry::sha256;
 use crate::id::{Address, OperatorNumber, Role, ServiceId, Zone};
 use crate::registry::Registry;
@@ -58,7 +58,7 @@ pub struct RegistryAt {
     /// Who should hold what.
     pub placement: Arc<Placement>,
     /// The same question to somebody who may remember the answers.
-    pub place: Arc<dyn Place>,
+    pub place: Arc<dyn Placing>,
 }
 
 impl RegistryAt {

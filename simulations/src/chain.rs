@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cid::Cid;
 use protocol::action::{ActionDomain, SignedAction};
 use protocol::chain::{BlockHeader, ChainBlock};
-use protocol::content::repair::Place;
+use protocol::content::repair::Placing;
 use protocol::entry::{Entry, EntryId, Position, sha256};
 use protocol::id::{Address, Hash32, OperatorNumber, UserId};
 use protocol::merkle::Peaks;
@@ -171,7 +171,7 @@ impl SharedPlacement {
     }
 }
 
-impl Place for SharedPlacement {
+impl Placing for SharedPlacement {
     fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         answers

@@ -34,7 +34,7 @@ use queue::{Line, Queue};
 pub struct Repair {
     config: Config,
     me: Address,
-    placement: Arc<dyn Place>,
+    placement: Arc<dyn Placing>,
     roots: BTreeMap<Cid, Root>,
     /// The roots of each holder, for when it is lost.
     holdings: BTreeMap<Address, BTreeSet<Cid>>,
@@ -93,7 +93,7 @@ pub struct Config {
 }
 
 /// Who should hold a root; [`Placement`] in the product.
-pub trait Place: std::fmt::Debug + Send + Sync {
+pub trait Placing: std::fmt::Debug + Send + Sync {
     /// The wanted peers in rank order, those in `lost` left out.
     fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address>;
 
@@ -236,7 +236,7 @@ struct Check {
     is_refuted: bool,
 }
 
-impl Place for Placement {
+impl Placing for Placement {
     fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
         self.place(root, target, lost)
     }
@@ -287,7 +287,7 @@ impl Repair {
     /// Creates the machine of the peer `me`; every placed peer counts as heard
     /// of at `now`.
     #[must_use]
-    pub fn new(config: Config, me: Address, placement: Arc<dyn Place>, now: Moment) -> Self {
+    pub fn new(config: Config, me: Address, placement: Arc<dyn Placing>, now: Moment) -> Self {
         let bucket = TokenBucket::new(config.bytes_per_second, config.burst_bytes_max, now);
         let mut repair = Self {
             work: Work {
@@ -321,7 +321,7 @@ impl Repair {
     }
 
     /// Takes another registry snapshot; every root is looked at again.
-    pub fn handle_placement(&mut self, placement: Arc<dyn Place>, now: Moment) {
+    pub fn handle_placement(&mut self, placement: Arc<dyn Placing>, now: Moment) {
         let mut peers: BTreeSet<Address> = placement.peers().into_iter().collect();
         self.queue.retain(|peer| peers.contains(peer));
         self.placement = placement;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use cid::Cid;
 use protocol::content::Input;
-use protocol::content::repair::Place;
+use protocol::content::repair::Placing;
 use protocol::exchange::{
     Answer, Around, Download, DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput,
     FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Order, Request, RequestId,

@@ -633,7 +633,7 @@ impl Net {
 #[derive(Debug)]
 struct Fixed(Vec<Address>);
 
-impl Place for Fixed {
+impl Placing for Fixed {
     fn place(&self, _: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
         self.0
             .iter()
