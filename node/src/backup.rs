@@ -25,9 +25,9 @@ use crate::home::{self, HomeError};
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
-    /// Whose backup.
+    /// The peer whose backup it is.
     pub peer: Address,
-    /// Its size.
+    /// Bytes of the file.
     pub bytes: u64,
 }
 
@@ -48,27 +48,27 @@ pub enum BackupError {
     Io {
         /// What was attempted.
         what: &'static str,
-        /// On what.
+        /// What was to be read or written.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: std::io::Error,
     },
     /// No peer lives in the folder.
     #[error("there is no peer in `{path}`: it has no file `key`; give the peer's data folder")]
     NoPeer {
-        /// Which folder.
+        /// The folder that was named.
         path: PathBuf,
     },
     /// A peer lives in the folder.
     #[error("`{path}` holds a peer already; restore into another folder")]
     Taken {
-        /// Which folder.
+        /// The folder that is in use.
         path: PathBuf,
     },
     /// The file is no backup.
     #[error("`{path}` is not a backup: {reason}")]
     Damaged {
-        /// Which file.
+        /// The file that was named.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -78,17 +78,17 @@ pub enum BackupError {
         "`{path}` has backup format {found}, this program reads {BACKUP_VERSION}; restore it with the program that wrote it"
     )]
     Version {
-        /// Which file.
+        /// The file that was named.
         path: PathBuf,
-        /// Its format.
+        /// The format that it names.
         found: String,
     },
     /// The folder cannot be used, as while its peer runs.
     #[error("cannot use the data folder `{path}`: {source}")]
     Folder {
-        /// Which folder.
+        /// The folder that was named.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: std::io::Error,
     },
     /// The tables cannot be read or written.

@@ -42,9 +42,9 @@ pub enum StartError {
     /// The data folder cannot be used.
     #[error("cannot create the data folder `{path}`: {source}")]
     Folder {
-        /// Which folder.
+        /// The folder that was to be used.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: std::io::Error,
     },
     /// A key or token file cannot be used.
@@ -82,9 +82,9 @@ pub enum StartError {
         "cannot listen on {address} for HTTP: {source}; stop the process that uses it or set another `http.listen` (port 0 takes a free one)"
     )]
     Http {
-        /// Where.
+        /// The address to listen on.
         address: SocketAddr,
-        /// Why not.
+        /// What the system said.
         source: std::io::Error,
     },
 }

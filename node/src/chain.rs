@@ -103,7 +103,7 @@ pub enum SendError {
     /// It was mined and reverted.
     #[error("transaction {tx_hash} was mined and reverted")]
     Reverted {
-        /// Which.
+        /// The transaction that reverted.
         tx_hash: Hash32,
     },
     /// Too many transactions wait to be mined.
@@ -112,9 +112,9 @@ pub enum SendError {
         max = sender::PENDING_MAX
     )]
     Full {
-        /// Whose.
+        /// The wallet that sends.
         wallet: Address,
-        /// How many.
+        /// Transactions that are under way.
         count: usize,
     },
     /// The chain tasks have ended.

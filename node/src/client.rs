@@ -51,7 +51,7 @@ pub struct Client {
 /// Which part of a listing is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// Most rows.
+    /// Most rows of an answer.
     pub limit: usize,
     /// Rows to leave out.
     pub offset: usize,
@@ -117,7 +117,7 @@ impl Client {
     }
 }
 
-/// The peer.
+/// What a peer says of itself.
 impl Client {
     /// How the peer does; a peer that is not ready answers too.
     ///
@@ -202,7 +202,7 @@ impl Client {
     }
 }
 
-/// The index.
+/// What its index knows.
 impl Client {
     /// The `data` of any read route, such as `/v1/tracks/{id}`.
     ///
@@ -304,7 +304,7 @@ impl Client {
     }
 }
 
-/// Actions.
+/// Actions that users sign.
 impl Client {
     /// Sends an action to the relayers: by the owner's route with a token, else
     /// by the peer's own relayer. A relayer that asks for a proof of work gets it.
@@ -378,7 +378,7 @@ impl Client {
     }
 }
 
-/// The vault.
+/// Records of the vault.
 impl Client {
     /// Keeps a signed vault record at a majority of its identity peers.
     ///
@@ -412,7 +412,7 @@ impl Client {
     }
 }
 
-/// Requests.
+/// Requests and their answers.
 impl Client {
     pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut headers = HeaderMap::new();

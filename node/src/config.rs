@@ -62,11 +62,11 @@ pub struct HttpConfig {
 pub enum GatewayFetch {
     /// For the token's holder and for loopback.
     Own,
-    /// For nobody.
+    /// For nobody: others are sent to a holder.
     Never,
 }
 
-/// The swarm.
+/// Settings of the swarm.
 #[derive(Debug, Clone)]
 pub struct NetSection {
     /// Where to listen.
@@ -85,7 +85,7 @@ pub struct NetSection {
     pub mdns: bool,
 }
 
-/// The chain.
+/// Settings of the chain.
 #[derive(Debug, Clone)]
 pub struct ChainSection {
     /// JSON-RPC endpoints, the preferred first.
@@ -105,7 +105,7 @@ pub struct ChainSection {
     pub contracts: Contracts,
 }
 
-/// The disk.
+/// Settings of the disk.
 #[derive(Debug, Clone)]
 pub struct StorageSection {
     /// Most bytes of blocks.
@@ -114,7 +114,7 @@ pub struct StorageSection {
     pub reserve: ByteSize,
 }
 
-/// Replication.
+/// Settings of the content role.
 #[derive(Debug, Clone)]
 pub struct ContentSection {
     /// A peer unseen for this long counts as lost.
@@ -159,7 +159,7 @@ pub struct Field {
 pub struct Problem {
     /// The line of the file, counted from 1; `None` for the environment.
     pub line: Option<usize>,
-    /// The setting.
+    /// The setting with its dots.
     pub setting: String,
     /// What is wrong and what helps.
     pub message: String,

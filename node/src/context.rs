@@ -17,15 +17,15 @@ use crate::store::StoreHandle;
 /// The handles that drivers meet through; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The settings.
+    /// Settings as they were read.
     pub config: Arc<Config>,
     /// The peer's hot key.
     pub key: SigningKey,
-    /// The peer.
+    /// The peer that runs.
     pub peer: Address,
-    /// The deployment.
+    /// Addresses of the contracts.
     pub contracts: Contracts,
-    /// The time.
+    /// Where the present comes from.
     pub clock: Clock,
     /// Numbers for `/metrics`.
     pub metrics: Metrics,
@@ -33,9 +33,9 @@ pub struct Context {
     pub store: StoreHandle,
     /// The index and its search.
     pub index: IndexHandle,
-    /// The swarm.
+    /// The swarm and its protocols.
     pub net: NetHandle,
-    /// The chain.
+    /// The chain and its registry.
     pub chain: ChainHandle,
     /// Cancelled when the peer stops; every driver's loop ends then.
     pub stop: CancellationToken,

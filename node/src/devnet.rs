@@ -79,11 +79,11 @@ pub struct DevnetPeer {
     pub name: String,
     /// `operator-1`, … : who staked for it.
     pub operator: String,
-    /// Its zone.
+    /// The zone that it confirmed.
     pub zone: String,
     /// Its stake in DGC.
     pub stake: Dgc,
-    /// The peer.
+    /// The peer that runs.
     pub node: Node,
 }
 
@@ -96,9 +96,9 @@ pub enum DevnetError {
     /// The data folder cannot be used.
     #[error("cannot use the data folder `{path}`: {reason}")]
     Folder {
-        /// Which folder.
+        /// The folder that was named.
         path: PathBuf,
-        /// Why not.
+        /// What cannot be done with it.
         reason: String,
     },
     /// The folder was made with other options.
@@ -106,9 +106,9 @@ pub enum DevnetError {
         "the data folder `{path}` was made with {found}; use the same options or another folder"
     )]
     Other {
-        /// Which folder.
+        /// The folder that was named.
         path: PathBuf,
-        /// Its options.
+        /// The options that it was made with.
         found: String,
     },
     /// The embedded chain did not start.
@@ -123,9 +123,9 @@ pub enum DevnetError {
     /// A peer did not start.
     #[error("{name} did not start: {source}")]
     Peer {
-        /// Which.
+        /// Name of the peer.
         name: String,
-        /// Why not.
+        /// Why it does not start.
         source: Box<StartError>,
     },
     /// A key file cannot be used.
@@ -234,7 +234,7 @@ impl Devnet {
         &self.chain
     }
 
-    /// The deployment.
+    /// Addresses of the contracts.
     #[must_use]
     pub fn contracts(&self) -> &Contracts {
         &self.contracts

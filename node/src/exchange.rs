@@ -55,7 +55,7 @@ pub enum FetchError {
     /// Too many fetches are under way.
     #[error("{limit} fetches are under way, at most as many are at once")]
     Busy {
-        /// How many.
+        /// The most that may be under way.
         limit: usize,
     },
     /// The peer is stopping.

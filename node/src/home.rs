@@ -27,9 +27,9 @@ pub enum HomeError {
     Io {
         /// What was attempted.
         what: &'static str,
-        /// On what.
+        /// What was to be read or written.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
     /// The key file does not hold a key.
@@ -37,7 +37,7 @@ pub enum HomeError {
         "the key file `{path}` does not hold 64 hexadecimal digits of a secret key; restore it from a backup"
     )]
     Key {
-        /// Which file.
+        /// The file of the key.
         path: PathBuf,
     },
     /// There is no home folder.

@@ -112,7 +112,7 @@ enum Command {
 /// A confirmed peer as far as the network needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StakedPeer {
-    /// Its address.
+    /// The peer's address.
     pub address: Address,
     /// Who staked for it.
     pub operator: Address,
@@ -321,7 +321,7 @@ impl NetHandle {
         self.events.subscribe()
     }
 
-    /// This peer.
+    /// What this peer is called and reached by.
     #[must_use]
     pub fn local(&self) -> &LocalPeer {
         &self.local

@@ -60,7 +60,7 @@ pub enum OperateError {
     /// The contract's answer is not what its ABI promises.
     #[error("the answer of {function} is not {expected}; check the contract addresses")]
     Answer {
-        /// Which view.
+        /// The view that was called.
         function: &'static str,
         /// What it should have answered.
         expected: &'static str,
@@ -68,7 +68,7 @@ pub enum OperateError {
     /// The deployment does not have this contract.
     #[error("the deployment has no {name}; its addresses come from an older deployment")]
     Missing {
-        /// Which contract.
+        /// Name of the contract.
         name: &'static str,
     },
 }
@@ -76,7 +76,7 @@ pub enum OperateError {
 /// What a wallet owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Balances {
-    /// Tokens.
+    /// Tokens that it has.
     pub dgc: Dgc,
     /// The chain's coin, which pays for gas.
     pub ether: Dgc,
@@ -85,7 +85,7 @@ pub struct Balances {
 /// A request that can be carried out from a block on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Pending {
-    /// How much.
+    /// How many tokens.
     pub amount: Dgc,
     /// The first block in which it can be carried out.
     pub unlock_block: u64,
@@ -106,7 +106,7 @@ pub struct Pace {
 /// A block and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockAt {
-    /// Its number.
+    /// Number of the block.
     pub number: u64,
     /// Its Unix time in seconds.
     pub seconds: u64,
@@ -125,7 +125,7 @@ impl Deployment {
         &self.client
     }
 
-    /// The addresses.
+    /// Addresses of the contracts.
     #[must_use]
     pub const fn contracts(&self) -> &Contracts {
         &self.contracts

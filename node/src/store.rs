@@ -39,10 +39,10 @@ pub struct StoreHandle {
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The blocks.
+    /// The block store refused.
     #[error(transparent)]
     Blocks(#[from] BlockStoreError),
-    /// The records.
+    /// The tables refused.
     #[error(transparent)]
     Tables(#[from] TablesError),
     /// The folder cannot be used; the text says which and why.

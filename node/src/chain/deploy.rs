@@ -115,7 +115,7 @@ pub enum DeployError {
     /// Another wallet began.
     #[error("wallet {deployer} began this deployment, {wallet} cannot go on with it")]
     OtherWallet {
-        /// Who began.
+        /// The wallet that began.
         deployer: Address,
         /// Who goes on.
         wallet: Address,
@@ -131,9 +131,9 @@ pub enum DeployError {
     /// Transactions of the deployer are under way.
     #[error("{count} transactions of wallet {wallet} wait to be mined; go on when they are")]
     Waiting {
-        /// Whose.
+        /// The wallet that deploys.
         wallet: Address,
-        /// How many.
+        /// Transactions that wait.
         count: u64,
     },
     /// The chain has too few blocks to see how fast they come.

@@ -11,7 +11,7 @@ pub struct Fees {
     pub base: U256,
     /// Most that is paid, the tip included.
     pub max_fee: U256,
-    /// The tip.
+    /// The tip, at most.
     pub max_priority_fee: U256,
 }
 
@@ -89,7 +89,7 @@ const GAS_MARGIN_DIVISOR: u64 = 4;
 /// not for the block that it is mined in.
 const GAS_MARGIN: u64 = 150_000;
 
-/// One gwei.
+/// The tip where an endpoint names none: one gwei, as wallets do.
 const TIP_DEFAULT: u64 = 1_000_000_000;
 
 #[cfg(test)]

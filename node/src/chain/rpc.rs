@@ -75,7 +75,7 @@ pub enum RpcError {
         "`{url}` is not an RPC endpoint: {reason}; give an http:// or https:// URL in `chain.rpc`"
     )]
     Endpoint {
-        /// As configured.
+        /// The URL as it is configured.
         url: String,
         /// What is wrong with it.
         reason: String,
@@ -83,7 +83,7 @@ pub enum RpcError {
     /// The certificates cannot be read.
     #[error("the certificates in {path} cannot be used: {reason}; check `chain.rpc_ca`")]
     Authorities {
-        /// The file.
+        /// The file that was named.
         path: String,
         /// What is wrong with it.
         reason: String,
@@ -99,11 +99,11 @@ pub enum RpcError {
     /// An endpoint serves another chain.
     #[error("{url} serves chain {found}, expected {expected}; check `chain.rpc`")]
     ChainId {
-        /// Which endpoint.
+        /// URL of the endpoint.
         url: String,
         /// The chain of the configured contracts.
         expected: u64,
-        /// Its own.
+        /// The id that it serves.
         found: u64,
     },
     /// The contract refused.
@@ -112,7 +112,7 @@ pub enum RpcError {
     /// The endpoint refused.
     #[error("the endpoint refused {method}: {message} (code {code})")]
     Rejected {
-        /// Which method.
+        /// The method that was called.
         method: &'static str,
         /// JSON-RPC error code.
         code: i32,
@@ -128,7 +128,7 @@ pub enum RpcError {
     /// The endpoint's answer makes no sense.
     #[error("the endpoint's answer to {method} makes no sense: {reason}")]
     Malformed {
-        /// Which method.
+        /// The method that was called.
         method: &'static str,
         /// What is wrong with it.
         reason: String,
@@ -138,7 +138,7 @@ pub enum RpcError {
 /// A call or transaction before anybody signs it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallRequest {
-    /// Who calls.
+    /// The account that calls.
     pub from: Option<Address>,
     /// Whom; `None` creates a contract.
     pub to: Option<Address>,

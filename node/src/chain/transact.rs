@@ -51,7 +51,7 @@ pub struct Estimate {
 pub enum Progress {
     /// An attempt is on its way; the hash changes when the fee is raised.
     Sent {
-        /// Its hash.
+        /// Hash of the attempt.
         tx_hash: Hash32,
         /// The wallet's nonce, the same for every attempt.
         nonce: u64,
@@ -79,7 +79,7 @@ pub enum Progress {
     },
     /// The endpoints are away; it is waited for all the same.
     Unreachable {
-        /// What happened.
+        /// What the endpoints said.
         error: RpcError,
     },
 }
@@ -94,9 +94,9 @@ pub enum TransactError {
     /// Mined, and the contract refused; the fee is spent.
     #[error("transaction {tx_hash} was mined in block {} and reverted: {reason}", block.number)]
     Reverted {
-        /// Which.
+        /// The transaction that reverted.
         tx_hash: Hash32,
-        /// Where.
+        /// The block that it is in.
         block: BlockRef,
         /// Why, in words.
         reason: Revert,

@@ -17,7 +17,7 @@ pub struct Wallet {
 /// An EIP-1559 transaction before it is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
-    /// Chain id.
+    /// Id of the chain.
     pub chain_id: u64,
     /// The wallet's nonce.
     pub nonce: u64,
@@ -27,7 +27,7 @@ pub struct Transaction {
     pub value: U256,
     /// Call data or creation code.
     pub data: Vec<u8>,
-    /// Gas limit.
+    /// Most gas that it may use.
     pub gas_limit: u64,
     /// Most wei per gas.
     pub max_fee: U256,
@@ -38,9 +38,9 @@ pub struct Transaction {
 /// A signed transaction as it is broadcast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawTransaction {
-    /// Its hash.
+    /// Hash of the transaction.
     pub hash: Hash32,
-    /// Its bytes.
+    /// What is broadcast.
     pub bytes: Vec<u8>,
 }
 

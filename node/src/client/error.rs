@@ -20,9 +20,9 @@ pub enum ClientError {
     /// Nobody answers there.
     #[error("the peer at {url} does not answer: {reason}")]
     Away {
-        /// Where.
+        /// URL of the peer.
         url: String,
-        /// Why not.
+        /// What the connection failed with.
         reason: String,
     },
     /// The peer refused.
@@ -34,7 +34,7 @@ pub enum ClientError {
         code: String,
         /// What is wrong.
         message: String,
-        /// What helps.
+        /// What helps, for people.
         hint: String,
         /// Seconds after which asking again makes sense.
         retry_after: Option<u64>,
@@ -52,21 +52,21 @@ pub enum ClientError {
     File {
         /// What was attempted.
         what: &'static str,
-        /// On what.
+        /// The file that was named.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: io::Error,
     },
     /// The path is a directory or a device.
     #[error("`{path}` is not a file; give one file, or pack a directory into an archive first")]
     NotAFile {
-        /// Which path.
+        /// The path that was named.
         path: PathBuf,
     },
     /// The file changed or vanished while it was read.
     #[error("`{path}` changed while it was read: {read} of {expected} bytes came")]
     Changed {
-        /// Which file.
+        /// The file that changed.
         path: PathBuf,
         /// Bytes that were read.
         read: u64,
@@ -86,7 +86,7 @@ pub enum ClientError {
     /// A text that should be a CID.
     #[error("`{text}` is not a CID")]
     Cid {
-        /// The text.
+        /// The text that was given.
         text: String,
     },
     /// A block is not what its CID says.

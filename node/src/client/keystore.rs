@@ -52,21 +52,21 @@ pub enum KeystoreError {
     /// A file cannot be read.
     #[error("cannot read `{path}`: {source}")]
     Read {
-        /// Which file.
+        /// The file to read.
         path: PathBuf,
-        /// Why not.
+        /// What the system said.
         source: std::io::Error,
     },
     /// A wallet of that name is there.
     #[error("a wallet `{name}` exists already; choose another name with `--wallet`")]
     Exists {
-        /// Which.
+        /// Name of the wallet.
         name: String,
     },
     /// No wallet of that name.
     #[error("there is no wallet `{name}`")]
     Missing {
-        /// Which.
+        /// Name of the wallet.
         name: String,
     },
     /// A name that is no file name.
@@ -74,13 +74,13 @@ pub enum KeystoreError {
         "`{name}` cannot name a wallet: use 1 to {NAME_CHARS_MAX} letters, digits, `-`, `_` or `.`, not beginning with `.`"
     )]
     Name {
-        /// Which.
+        /// The name that was given.
         name: String,
     },
     /// The file is no keystore, or a damaged one.
     #[error("`{path}` is not a web3 secret storage file: {reason}")]
     Damaged {
-        /// Which file.
+        /// The file that is damaged.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -88,7 +88,7 @@ pub enum KeystoreError {
     /// The password does not open it.
     #[error("the password does not open wallet `{name}`")]
     Password {
-        /// Which.
+        /// Name of the wallet.
         name: String,
     },
     /// The text is no recovery phrase.

@@ -26,7 +26,7 @@ pub enum ReadError {
     /// A block is not here and was not to be fetched.
     #[error("block {cid} is not stored here")]
     Missing {
-        /// Which block.
+        /// The block that is not here.
         cid: Cid,
     },
     /// What is below the root is no file.

@@ -14,7 +14,7 @@ use crate::client::api::{
     VaultAccepted, VaultFields, WellKnown,
 };
 
-/// One route.
+/// One route of the server.
 pub(super) struct Route {
     pub(super) method: &'static str,
     pub(super) path: &'static str,

@@ -46,13 +46,13 @@ pub enum NetError {
         "too many searches for providers at once, at most {limit} are allowed; try again later"
     )]
     TooManyQueries {
-        /// The limit.
+        /// The most that may be under way.
         limit: usize,
     },
     /// No room for another provider record.
     #[error("too many roots are announced, at most {limit} are allowed")]
     TooManyProvided {
-        /// The limit.
+        /// The most that are kept.
         limit: usize,
     },
 }
@@ -63,57 +63,57 @@ pub enum RequestError {
     /// There is no connection and none could be made.
     #[error("{peer} is not connected and could not be dialled")]
     NotConnected {
-        /// Whom.
+        /// The peer that was meant.
         peer: Address,
     },
     /// No answer within the protocol's time.
     #[error("{peer} did not answer on {} in time", .protocol.name())]
     Timeout {
-        /// Whom.
+        /// The peer that was asked.
         peer: Address,
-        /// On what.
+        /// The protocol that it was asked over.
         protocol: Protocol,
     },
     /// The connection broke, or the peer sent something that is no answer.
     #[error("the answer of {peer} on {} broke off: {reason}", .protocol.name())]
     Broken {
-        /// Whom.
+        /// The peer that was asked.
         peer: Address,
-        /// On what.
+        /// The protocol that it was asked over.
         protocol: Protocol,
-        /// What happened.
+        /// What happened, for people.
         reason: String,
     },
     /// The peer refused.
     #[error("{peer} refused the request on {}: {refusal}", .protocol.name())]
     Refused {
-        /// Whom.
+        /// The peer that was asked.
         peer: Address,
-        /// On what.
+        /// The protocol that it was asked over.
         protocol: Protocol,
-        /// Why.
+        /// The reason that it gave.
         refusal: Refusal,
     },
     /// Our request is longer than the protocol allows.
     #[error("the request is {size} bytes, at most {limit} are allowed on {}", .protocol.name())]
     TooLarge {
-        /// On what.
+        /// The protocol of the request.
         protocol: Protocol,
-        /// Its size.
+        /// Bytes of the request.
         size: usize,
-        /// The limit.
+        /// The most that are allowed.
         limit: usize,
     },
     /// Too many of our own requests are under way.
     #[error("{limit} requests are under way already; wait for one to end")]
     Busy {
-        /// The limit.
+        /// The most that may be under way.
         limit: usize,
     },
     /// The peer is banned here.
     #[error("{peer} is banned for its offences")]
     Banned {
-        /// Whom.
+        /// The peer that is banned.
         peer: Address,
     },
     /// The network has stopped.
@@ -141,9 +141,9 @@ pub enum PublishError {
     /// Longer than gossip carries.
     #[error("the message is {size} bytes, at most {limit} are allowed")]
     TooLarge {
-        /// Its size.
+        /// Bytes of the message.
         size: usize,
-        /// The limit.
+        /// The most that are allowed.
         limit: usize,
     },
     /// Nobody that we know of listens to the topic.

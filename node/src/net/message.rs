@@ -21,7 +21,7 @@ pub struct Inbound {
     pub ip: Option<IpAddr>,
     /// What it asks.
     pub body: Bytes,
-    /// Answers it.
+    /// Answers the request, once.
     pub respond: Responder,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Answer {
 /// A gossip message that waits for a verdict.
 #[derive(Debug)]
 pub struct Gossip {
-    /// Its topic.
+    /// Topic of the message.
     pub topic: Topic,
     /// Who handed it to us; `None` for a peer without an Ethereum address.
     pub source: Option<Address>,
@@ -51,7 +51,7 @@ pub struct Gossip {
     pub author: Option<Address>,
     /// SHA-256 of `data`.
     pub id: Hash32,
-    /// The message.
+    /// The encoded message.
     pub data: Bytes,
     /// Decides whether it is passed on.
     pub verdict: Verdict,
@@ -97,10 +97,10 @@ pub enum NetEvent {
     Banned(Address),
 }
 
-/// This peer.
+/// What this peer is called and reached by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalPeer {
-    /// Its address.
+    /// The peer's address.
     pub address: Address,
     /// Its libp2p name.
     pub peer_id: PeerId,
@@ -111,7 +111,7 @@ pub struct LocalPeer {
 /// A connected peer, for people to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// Its address.
+    /// The peer's address.
     pub address: Address,
     /// Its libp2p name.
     pub peer_id: PeerId,

@@ -58,14 +58,14 @@ impl Responders {
         (id, origin, inbound.body)
     }
 
-    /// Answers one.
+    /// Answers one of them.
     pub(crate) fn respond(&mut self, id: RequestId, body: Vec<u8>) {
         if let Some(responder) = self.open.remove(&id) {
             responder.send(body);
         }
     }
 
-    /// Refuses one.
+    /// Refuses one of them.
     pub(crate) fn refuse(&mut self, id: RequestId, refusal: Refusal) {
         if let Some(responder) = self.open.remove(&id) {
             responder.refuse(refusal);

@@ -26,21 +26,21 @@ pub struct DelegationRules {
     pub remove_blocks: u64,
 }
 
-/// One delegation.
+/// One delegator's stake behind one operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Delegation {
-    /// Who lends.
+    /// The wallet that lends.
     pub delegator: Address,
-    /// To whom.
+    /// The operator that it is lent to.
     pub operator: Address,
-    /// How much.
+    /// How much is lent.
     pub amount: Dgc,
 }
 
 /// A delegation that was asked back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PendingUndelegation {
-    /// From whom.
+    /// The operator that gives it back.
     pub operator: Address,
     /// How much and from which block on.
     #[serde(flatten)]

@@ -20,7 +20,7 @@ use crate::directory::read_limited;
 pub struct Expected {
     /// The delegate owner wallet of the services there.
     pub peer: Option<Address>,
-    /// Their roles.
+    /// Roles that the peer is registered with.
     pub roles: Vec<Role>,
 }
 
@@ -37,7 +37,7 @@ pub struct Report {
     pub peer: Option<Address>,
     /// The roles that it runs with.
     pub roles: Vec<String>,
-    /// Its software.
+    /// What its software calls itself.
     pub version: Option<String>,
     /// How long its answer took.
     pub latency_ms: Option<u64>,
@@ -52,12 +52,12 @@ pub struct Report {
 pub enum Fault {
     /// It is no URL that a peer can be reached by.
     Url {
-        /// Why not.
+        /// What is wrong with it.
         reason: String,
     },
     /// Its name has no address.
     Dns {
-        /// The name.
+        /// The name that has none.
         host: String,
         /// What the resolver says.
         reason: String,
@@ -68,12 +68,12 @@ pub enum Fault {
     Timeout,
     /// The certificate or the handshake fails.
     Tls {
-        /// Why.
+        /// What the handshake failed with.
         reason: String,
     },
     /// The connection breaks for another reason.
     Connection {
-        /// Why.
+        /// What the connection failed with.
         reason: String,
     },
     /// A server answers, but not as a peer does.
@@ -87,14 +87,14 @@ pub enum Fault {
     Redirect {
         /// The path that was asked.
         path: &'static str,
-        /// Where to.
+        /// Where it sends.
         location: String,
     },
     /// Another peer answers.
     WrongPeer {
         /// Who is registered.
         expected: Address,
-        /// Who answers.
+        /// The peer that answers.
         found: Address,
     },
     /// The peer's signature does not fit, as when it runs on another deployment.
@@ -106,12 +106,12 @@ pub enum Fault {
     },
     /// The peer does not run with a registered role.
     MissingRole {
-        /// Which.
+        /// The role that is missing.
         role: Role,
     },
     /// The peer does not serve yet.
     NotReady {
-        /// Why.
+        /// What it waits for.
         reason: String,
     },
     /// Nothing encrypts what is said to it.

@@ -31,10 +31,10 @@ pub struct VotingRules {
     pub guardian_until_block: u64,
 }
 
-/// A proposal.
+/// A proposal and its votes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proposal {
-    /// Its number.
+    /// Number of the proposal.
     pub id: u64,
     /// Who made it.
     pub proposer: Address,
@@ -75,13 +75,13 @@ pub struct Proposal {
     pub votes: u64,
 }
 
-/// A vote.
+/// What is voted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Vote {
-    /// Against.
+    /// Against the proposal.
     No,
-    /// For.
+    /// For the proposal.
     Yes,
 }
 
@@ -114,7 +114,7 @@ pub enum Outcome {
 pub struct Draft {
     /// A name of the registry, such as `DelegateManager`.
     pub target: String,
-    /// The call.
+    /// The call to be made.
     pub call: FunctionCall,
     /// What it is called.
     pub name: String,
@@ -140,7 +140,7 @@ impl Vote {
         }
     }
 
-    /// The word.
+    /// The word for people.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {

@@ -34,7 +34,7 @@ pub struct Service {
     pub endpoint: String,
     /// The peer's key: the delegate owner wallet.
     pub peer: Address,
-    /// Since when.
+    /// The block of the registration.
     pub registered_block: u64,
     /// Set while the peer's consent stands.
     pub confirmation: Option<Confirmation>,
@@ -45,14 +45,14 @@ pub struct Service {
 pub struct Confirmation {
     /// Where the peer stands.
     pub zone: String,
-    /// Since when.
+    /// The block of the confirmation.
     pub block: u64,
 }
 
 /// An operator's stake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Stake {
-    /// Its own.
+    /// The operator's own tokens.
     pub own: Dgc,
     /// What others delegated to it.
     pub delegated: Dgc,

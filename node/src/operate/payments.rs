@@ -43,13 +43,13 @@ pub enum PaymentError {
     /// A payee would get nothing.
     #[error("{payee} would get nothing")]
     Nothing {
-        /// Who.
+        /// The payee without a share.
         payee: Address,
     },
     /// The memo is too long.
     #[error("the memo has {size} bytes, at most {MEMO_BYTES_MAX} are possible")]
     Memo {
-        /// Its bytes.
+        /// Bytes of the memo.
         size: usize,
     },
     /// The amounts do not fit into 256 bits.

@@ -12,10 +12,10 @@ use super::delegation::Delegation;
 use super::operator::{Service, Stake};
 use super::{Balances, Call, Deployment, OperateError};
 
-/// An operator.
+/// An operator with its services and stake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OperatorState {
-    /// Its wallet.
+    /// The operator's wallet.
     pub operator: Address,
     /// Its number; `None` before its first confirmation.
     pub number: Option<u64>,
@@ -23,7 +23,7 @@ pub struct OperatorState {
     pub balances: Balances,
     /// Its services, by role and number.
     pub services: Vec<Service>,
-    /// Its stake.
+    /// What stands behind it.
     pub stake: Stake,
     /// What it keeps of its delegators' rewards.
     pub cut: Cut,

@@ -17,7 +17,7 @@ use crate::chain::wallet::Wallet;
 pub struct ServiceConfig {
     /// The peer's URL.
     pub endpoint: String,
-    /// Its roles.
+    /// Roles that the peer does.
     pub roles: Vec<Role>,
     /// Where it stands.
     pub zone: Zone,

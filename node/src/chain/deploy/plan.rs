@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
 }
 
-/// One transaction.
+/// One transaction of the deployment.
 #[derive(Debug)]
 pub(super) struct Step {
     /// What it does.

@@ -8,9 +8,9 @@ use serde_json::Value;
 /// A mined transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its hash.
+    /// Hash of the transaction.
     pub tx_hash: Hash32,
-    /// Its block.
+    /// The block that it is in.
     pub block: BlockRef,
     /// What kind of transaction it was.
     pub kind: TransactionKind,
@@ -20,7 +20,7 @@ pub struct Receipt {
     pub gas_used: u64,
     /// The contract that it created.
     pub contract_address: Option<Address>,
-    /// Its logs.
+    /// Logs that it wrote.
     pub logs: Vec<Log>,
 }
 

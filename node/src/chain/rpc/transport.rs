@@ -14,7 +14,7 @@ use super::RpcError;
 /// A method and its parameters.
 pub(super) type Call = (&'static str, Vec<Value>);
 
-/// One endpoint.
+/// Requests to one endpoint.
 pub(super) struct Transport {
     url: reqwest::Url,
     /// The URL without what may be a key to it.
@@ -29,7 +29,7 @@ pub(super) struct Transport {
 pub(super) enum Failure {
     /// Another endpoint may do better.
     Elsewhere {
-        /// What happened.
+        /// What happened, for people.
         reason: String,
         /// How long the endpoint asks to be left alone.
         retry_after: Option<Duration>,

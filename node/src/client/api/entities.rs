@@ -13,12 +13,12 @@ use serde_json::Number;
 
 use super::schema::{self, PublicId, Timestamp};
 
-/// A user.
+/// A user, as clients know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct User {
     /// Its public id.
     pub id: PublicId,
-    /// Its number.
+    /// The user's number.
     pub user_id: u64,
     /// Its handle as written.
     pub handle: String,
@@ -28,12 +28,12 @@ pub struct User {
     pub bio: Option<String>,
     /// Where the user is.
     pub location: Option<String>,
-    /// A link.
+    /// URL of the user's site.
     pub website: Option<String>,
     /// The wallet that signs for it.
     #[schemars(with = "schema::Address")]
     pub wallet: Address,
-    /// The same.
+    /// The same as `wallet`.
     #[schemars(with = "schema::Address")]
     pub erc_wallet: Address,
     /// Paths of the profile picture.
@@ -64,7 +64,7 @@ pub struct User {
     pub is_verified: bool,
     /// The user has left.
     pub is_deactivated: bool,
-    /// The opposite.
+    /// The opposite of `is_deactivated`.
     pub is_available: bool,
     /// Time of the first action.
     pub created_at: Timestamp,
@@ -78,13 +78,13 @@ pub struct User {
 /// it was published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Picture {
-    /// Small.
+    /// 150 by 150 pixels.
     #[serde(rename = "150x150")]
     pub small: String,
-    /// Medium.
+    /// 480 by 480 pixels.
     #[serde(rename = "480x480")]
     pub medium: String,
-    /// Large.
+    /// 1000 by 1000 pixels.
     #[serde(rename = "1000x1000")]
     pub large: String,
 }
@@ -93,10 +93,10 @@ pub struct Picture {
 /// it was published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WidePicture {
-    /// Small.
+    /// 640 pixels wide.
     #[serde(rename = "640x")]
     pub small: String,
-    /// Large.
+    /// 2000 pixels wide.
     #[serde(rename = "2000x")]
     pub large: String,
 }
@@ -106,21 +106,21 @@ pub struct WidePicture {
 pub struct DigitalContent {
     /// Its public id.
     pub id: PublicId,
-    /// Its number.
+    /// The number of the digital content.
     pub track_id: u64,
     /// Who published it.
     pub user_id: PublicId,
     /// The same, when the index knows the user.
     pub user: Option<User>,
-    /// Its title.
+    /// The title as shown.
     pub title: String,
     /// About the content.
     pub description: Option<String>,
     /// Genre or category.
     pub genre: Option<String>,
-    /// Mood.
+    /// A mood, such as `Peaceful`.
     pub mood: Option<String>,
-    /// Comma-separated tags.
+    /// Tags, separated by commas.
     pub tags: String,
     /// Seconds of sound or video; zero when the publisher did not say.
     pub duration: u64,
@@ -133,14 +133,14 @@ pub struct DigitalContent {
     pub kind: ContentKind,
     /// Root CID of the file.
     pub cid: String,
-    /// The same.
+    /// The same as `cid`.
     pub track_cid: String,
     /// BLAKE3 root that audits check slices against.
     #[schemars(with = "Option<schema::Hash>")]
     pub proof_root: Option<Hash32>,
     /// Bytes of the file.
     pub size: u64,
-    /// MIME type.
+    /// MIME type of the file, such as `audio/mpeg`.
     pub mime: Option<String>,
     /// The file's name at the publisher.
     pub file_name: Option<String>,
@@ -152,13 +152,13 @@ pub struct DigitalContent {
     pub repost_count: u64,
     /// How often it is saved.
     pub favorite_count: u64,
-    /// Its comments.
+    /// Comments on it that live.
     pub comment_count: u64,
     /// Found by link only: no lists, no feed, no search.
     pub is_unlisted: bool,
-    /// Taken away.
+    /// Taken away by its owner.
     pub is_delete: bool,
-    /// The opposite.
+    /// The opposite of `is_delete`.
     pub is_streamable: bool,
     /// Its path on a page, when the index knows the user.
     pub permalink: Option<String>,
@@ -210,7 +210,7 @@ pub struct DigitalContent {
 /// What a digital content is a remix of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RemixOf {
-    /// The originals.
+    /// The originals that it is made from.
     pub tracks: Vec<ParentTrack>,
 }
 
@@ -226,7 +226,7 @@ pub struct ParentTrack {
 pub struct StemOf {
     /// Which part, such as `INSTRUMENTAL`.
     pub category: String,
-    /// The whole.
+    /// The whole that it is a part of.
     pub parent_track_id: PublicId,
 }
 
@@ -235,13 +235,13 @@ pub struct StemOf {
 pub struct ContentList {
     /// Its public id.
     pub id: PublicId,
-    /// Its number.
+    /// The number of the list.
     pub playlist_id: u64,
     /// Who made it.
     pub user_id: PublicId,
     /// The same, when the index knows the user.
     pub user: Option<User>,
-    /// Its name.
+    /// The name as shown.
     pub playlist_name: String,
     /// About the list.
     pub description: Option<String>,
@@ -249,7 +249,7 @@ pub struct ContentList {
     pub is_album: bool,
     /// For its owner's eyes: no lists, no feed, no search.
     pub is_private: bool,
-    /// Taken away.
+    /// Taken away by its owner.
     pub is_delete: bool,
     /// CID of the cover art.
     pub cover_art: Option<String>,
@@ -280,7 +280,7 @@ pub struct ListItem {
     pub track_id: PublicId,
     /// When it was added, in Unix seconds.
     pub timestamp: u64,
-    /// The same.
+    /// The same as `timestamp`.
     pub metadata_timestamp: u64,
 }
 
@@ -289,7 +289,7 @@ pub struct ListItem {
 pub struct Comment {
     /// Its public id.
     pub id: PublicId,
-    /// Its number.
+    /// The number of the comment.
     pub comment_id: u64,
     /// Who wrote it.
     pub user_id: PublicId,
@@ -297,7 +297,7 @@ pub struct Comment {
     pub user: Option<User>,
     /// The digital content.
     pub entity_id: PublicId,
-    /// Always `Track`.
+    /// What is commented on: always `Track`.
     pub entity_type: String,
     /// What it says.
     pub message: String,
@@ -379,9 +379,9 @@ pub struct FeedItem {
 /// What matches words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SearchResults {
-    /// Users.
+    /// Users that match.
     pub users: Vec<User>,
-    /// Digital contents.
+    /// Digital contents that match.
     pub tracks: Vec<DigitalContent>,
     /// Content lists that are no albums.
     pub playlists: Vec<ContentList>,

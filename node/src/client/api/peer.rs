@@ -30,7 +30,7 @@ pub struct Health {
     pub roles: Vec<Role>,
     /// The chain as it sees it.
     pub chain: ChainHealth,
-    /// Its index.
+    /// How far its index is.
     pub index: IndexHealth,
     /// Its block store.
     pub storage: StorageHealth,
@@ -50,7 +50,7 @@ pub struct Health {
 pub struct ChainHealth {
     /// An endpoint answers and keeps up.
     pub connected: bool,
-    /// The chain.
+    /// Id of the chain.
     pub chain_id: u64,
     /// The newest block.
     pub head: Option<u64>,
@@ -180,21 +180,21 @@ pub struct NodeInfo {
     pub operator: Option<Address>,
     /// Its registered or local URL.
     pub url: String,
-    /// The chain.
+    /// Id of the chain.
     pub chain_id: u64,
-    /// The deployment.
+    /// Addresses of the contracts.
     #[schemars(with = "schema::Deployment")]
     pub contracts: Contracts,
     /// How actions are signed, and which there are.
     pub action_format: ActionFormat,
-    /// Its multiaddresses.
+    /// Multiaddresses that it is reached at.
     pub addresses: Vec<String>,
 }
 
 /// `GET /.well-known/coliving`: where a peer can be reached, signed by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WellKnown {
-    /// The peer.
+    /// The peer that is reached.
     #[schemars(with = "schema::Address")]
     pub peer: Address,
     /// Its registered URL.
@@ -239,13 +239,13 @@ impl From<Signed<Endpoint>> for WellKnown {
 /// `GET /v1/control/chain`: how a peer reaches its chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChainAccess {
-    /// The chain.
+    /// Id of the chain.
     pub chain_id: u64,
     /// JSON-RPC endpoints, the preferred first; they may hold a provider's key.
     pub rpc: Vec<String>,
     /// Blocks on top of a block that make it final.
     pub confirmations: u64,
-    /// The deployment.
+    /// Addresses of the contracts.
     #[schemars(with = "schema::Deployment")]
     pub contracts: Contracts,
 }
@@ -264,7 +264,7 @@ pub struct PeerRow {
     /// The wallet that staked for it.
     #[schemars(with = "Option<schema::Address>")]
     pub operator: Option<Address>,
-    /// Its program.
+    /// What its program calls itself.
     pub agent: Option<String>,
     /// The multiaddress by which it is reached.
     pub address: String,
@@ -283,6 +283,6 @@ pub struct PeerRow {
 /// `POST /v1/control/stop`: the peer stops in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stopping {
-    /// Always true.
+    /// Always true: it has begun.
     pub stopping: bool,
 }

@@ -12,7 +12,7 @@ use super::schema;
 /// held as an upload for two hours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Imported {
-    /// Its root.
+    /// The root of the file.
     pub cid: String,
     /// BLAKE3 root that audits check slices against.
     #[schemars(with = "schema::Hash")]
@@ -37,7 +37,7 @@ pub struct PublishBody {
 /// A root to publish, as its import described it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RootBody {
-    /// The root.
+    /// The root to publish.
     pub cid: String,
     /// BLAKE3 root that audits check slices against.
     #[schemars(with = "schema::Hash")]
@@ -62,7 +62,7 @@ pub struct Publication {
     pub id: Hash32,
     /// How far it is.
     pub state: PublishState,
-    /// Its roots.
+    /// How far each root is.
     pub roots: Vec<PublicationRoot>,
     /// Its transaction, once there is one.
     #[schemars(with = "Option<schema::Hash>")]
@@ -92,7 +92,7 @@ pub enum PublishState {
 /// One root of a publication.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublicationRoot {
-    /// The root.
+    /// The root that is published.
     pub cid: String,
     /// How many operators have promised to hold it.
     pub leases: usize,

@@ -9,7 +9,7 @@ use super::schema;
 /// One row of `GET /v1/control/roots`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RootRow {
-    /// The root.
+    /// The root that is held.
     pub cid: String,
     /// Bytes of the file, or of what a directory says is below it; null when the
     /// root block is not here.
@@ -62,17 +62,17 @@ pub struct Root {
     pub blocks: u64,
 }
 
-/// One lease.
+/// One lease of a root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseRow {
-    /// Who promised.
+    /// The peer that promised.
     #[schemars(with = "schema::Address")]
     pub holder: Address,
     /// Its number among the holder's leases.
     pub serial: u64,
     /// The first epoch that it binds in.
     pub from_epoch: u64,
-    /// The last.
+    /// The last epoch of the promise.
     pub to_epoch: u64,
 }
 

@@ -52,7 +52,7 @@ pub struct TypedDataDomain {
 /// One field of a struct that is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TypedDataField {
-    /// Its name.
+    /// Name of the field.
     pub name: String,
     /// Its type as the type string spells it.
     #[serde(rename = "type")]

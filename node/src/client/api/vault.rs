@@ -28,7 +28,7 @@ pub struct VaultFields {
 /// `all=true`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedVaultFields {
-    /// The record.
+    /// The record without its signature.
     #[serde(flatten)]
     pub record: VaultFields,
     /// Whose it is.

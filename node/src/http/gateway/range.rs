@@ -7,7 +7,7 @@ use std::ops::Range;
 pub(super) enum Wanted {
     /// The whole file: no range, several ranges, or nothing that reads as one.
     Whole,
-    /// These bytes.
+    /// These bytes of the file.
     Part(Range<u64>),
     /// Bytes that the file does not have.
     Unsatisfiable,

@@ -9,7 +9,7 @@ use crate::client::api::{
     StemOf, Timestamp, User, WidePicture,
 };
 
-/// A user.
+/// A user, as clients know it.
 pub(super) fn user(view: &UserView) -> User {
     let user = &view.user;
     User {

@@ -31,7 +31,7 @@ pub enum WordsError {
     /// Too many or too few arguments.
     #[error("{function} takes {expected} arguments, {found} were given")]
     Count {
-        /// Which function.
+        /// The function that was named.
         function: String,
         /// How many it takes.
         expected: usize,
@@ -119,7 +119,7 @@ impl FunctionCall {
         self.arguments.iter().map(in_words).collect()
     }
 
-    /// The selector.
+    /// The first four bytes of the call.
     #[must_use]
     pub fn selector(&self) -> [u8; 4] {
         let hash = ethers_core::utils::keccak256(&self.signature);
