@@ -24,7 +24,7 @@ pub(crate) struct Failure {
     pub(crate) code: String,
     /// What is wrong.
     pub(crate) message: String,
-    /// What helps.
+    /// What helps, for people.
     pub(crate) hint: Option<String>,
 }
 

@@ -39,7 +39,7 @@ Examples:
   coliving publish song.flac --image cover.png --genre Electronic
   coliving publish book.pdf --kind document --unlisted")]
 pub(crate) struct PublishArgs {
-    /// The file
+    /// The file to publish
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Its title [default: the file's name]
@@ -54,7 +54,7 @@ pub(crate) struct PublishArgs {
     /// Genre or category
     #[arg(long)]
     genre: Option<String>,
-    /// Mood
+    /// A mood, such as Peaceful
     #[arg(long)]
     mood: Option<String>,
     /// About the content

@@ -25,7 +25,7 @@ Examples:
   coliving devnet --rpc-port 8545 --http-port 4000
   coliving devnet --data my-network        starting again resumes it")]
 pub(crate) struct DevnetArgs {
-    /// Staked peers
+    /// Staked peers to start
     #[arg(long, value_name = "N", default_value_t = 5)]
     peers: usize,
     /// Operators that the peers belong to [default: 4, or the number of peers]

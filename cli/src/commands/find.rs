@@ -46,7 +46,7 @@ enum ResultKind {
 /// Which part of a listing is wanted.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct PageArgs {
-    /// Most results
+    /// Most results to show
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     /// Results to leave out

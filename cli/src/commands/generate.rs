@@ -17,7 +17,7 @@ Examples:
   coliving completions zsh > ~/.zfunc/_coliving
   coliving completions fish > ~/.config/fish/completions/coliving.fish")]
 pub(crate) struct CompletionsArgs {
-    /// Which shell
+    /// The shell to complete for
     #[arg(value_enum)]
     shell: clap_complete::Shell,
 }

@@ -28,7 +28,7 @@ pub(crate) enum GovernCommand {
     Propose(ProposeArgs),
     /// Vote on a proposal, or change your vote
     Vote(VoteArgs),
-    /// List proposals
+    /// List the proposals
     List(ListArgs),
     /// Show one proposal
     Show(ShowArgs),
@@ -79,7 +79,7 @@ Examples:
   coliving govern vote 1 yes
   coliving govern vote 1 no                  changes the vote while it is open")]
 pub(crate) struct VoteArgs {
-    /// The proposal
+    /// Number of the proposal
     #[arg(value_name = "ID")]
     id: u64,
     /// For or against
@@ -117,7 +117,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  coliving govern show 1")]
 pub(crate) struct ShowArgs {
-    /// The proposal
+    /// Number of the proposal
     #[arg(value_name = "ID")]
     id: u64,
     #[command(flatten)]
@@ -131,7 +131,7 @@ Examples:
   coliving govern execute 1
   coliving govern veto 1")]
 pub(crate) struct IdArgs {
-    /// The proposal
+    /// Number of the proposal
     #[arg(value_name = "ID")]
     id: u64,
     #[command(flatten)]

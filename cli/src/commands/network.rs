@@ -15,7 +15,7 @@ use crate::output::{fields, size, table};
 Examples:
   coliving root bafy…")]
 pub(crate) struct RootArgs {
-    /// The root
+    /// The root to look for
     #[arg(value_name = "CID")]
     cid: String,
 }

@@ -83,7 +83,7 @@ impl FromStr for Whom {
 }
 
 impl Whom {
-    /// The address.
+    /// The address that was named.
     pub(crate) fn find(&self) -> anyhow::Result<Address> {
         if let Ok(address) = self.0.parse() {
             return Ok(address);

@@ -51,7 +51,7 @@ pub(crate) struct TipArgs {
     /// Handle or id of the user
     #[arg(value_name = "HANDLE|ID")]
     user: String,
-    /// DGC
+    /// Amount in DGC
     #[arg(value_name = "AMOUNT")]
     amount: Dgc,
     /// A few words; everybody can read them

@@ -25,7 +25,7 @@ pub(crate) enum SimulateCommand {
     List,
 }
 
-/// Which scenario.
+/// The scenario that was named.
 #[derive(Debug, clap::Args)]
 struct Chosen {
     /// A built-in scenario, or a TOML file

@@ -89,7 +89,7 @@ struct Fields {
     /// Where the user is
     #[arg(long)]
     location: Option<String>,
-    /// A link
+    /// URL of the user's site
     #[arg(long)]
     website: Option<String>,
     /// A picture file

@@ -14,7 +14,7 @@ use crate::onchain::{Plan, SendArgs};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  coliving operator min-delegation 1000")]
 pub(crate) struct MinArgs {
-    /// DGC
+    /// Amount in DGC
     #[arg(value_name = "AMOUNT")]
     amount: Dgc,
     #[command(flatten)]
@@ -30,7 +30,7 @@ Examples:
   coliving operator remove-delegator 0x…
   coliving operator remove-delegator 0x… --finish")]
 pub(crate) struct RemoveArgs {
-    /// The delegator
+    /// The delegator to remove
     #[arg(value_name = "ADDRESS")]
     delegator: Address,
     #[command(flatten)]
