@@ -23,7 +23,7 @@ use protocol::vault;
 /// The durable state of one peer.
 #[derive(Debug, Default)]
 pub struct Disk {
-    /// Checked blocks.
+    /// Blocks that were checked.
     pub blocks: BTreeMap<Cid, Bytes>,
     /// Blocks whose bytes went bad; reading one fails.
     pub rotten: BTreeSet<Cid>,
@@ -31,13 +31,13 @@ pub struct Disk {
     pub roots: BTreeMap<Cid, BTreeSet<Cid>>,
     /// The lease book's counters.
     pub counters: Counters,
-    /// Standing leases.
+    /// Leases that stand.
     pub leases: BTreeMap<Cid, SignedLease>,
     /// The newest page.
     pub page: Option<SignedPage>,
     /// Other holders' leases.
     pub claims: BTreeMap<(Address, Cid), Lease>,
-    /// Accepted offers.
+    /// Offers that were accepted.
     pub uploads: BTreeMap<Cid, Upload>,
     /// Since when nothing names a promised root.
     pub ended: BTreeMap<Cid, Epoch>,
