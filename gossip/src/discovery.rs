@@ -120,8 +120,8 @@ impl Discovery {
     pub fn new(config: Config, counted: Option<CountedHead>, now: Moment) -> Self {
         Self {
             spread: Spread::new(config.spread.clone(), HeldEntries::default(), now),
+            requests: Requests::new(config.spread.limits),
             config,
-            requests: Requests::default(),
             registry: Arc::default(),
             tip: 0,
             news: VecDeque::new(),
@@ -425,7 +425,7 @@ impl Discovery {
         let history = &mut self.history;
         if block_number > history.final_number {
             history.candidates.insert(block_number, counted);
-            while history.candidates.len() > CANDIDATES_MAX {
+            while history.candidates.len() > self.config.spread.limits.candidates_max {
                 history.candidates.pop_last();
             }
             return;
@@ -581,10 +581,6 @@ const SIGNED_BEHIND_MAX: u64 = 64;
 
 /// Own heads that counted ones are compared with; as many as are counted.
 const COMPUTED_MAX: usize = 4096;
-
-/// Counted heads that wait for the own chain. Chosen: a follower is some blocks
-/// behind the others; whoever is further behind hears of newer ones.
-const CANDIDATES_MAX: usize = 64;
 
 /// Pause before indexing starts over after an error: a full disk is not filled
 /// with log lines.

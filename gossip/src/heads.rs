@@ -13,6 +13,8 @@ use protocol::signing::{Record, Signature};
 use protocol::time::{Epoch, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
+
 /// Computes the heads of a chain, block by final block.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadBuilder {
@@ -42,6 +44,7 @@ pub struct FinalBlock {
 /// signatures of others.
 #[derive(Debug, Default)]
 pub struct HeadCounter {
+    limits: Limits,
     tallies: BTreeMap<(u64, Hash32), Tally>,
     /// What each signer's newest heads say, by number.
     signed: BTreeMap<Address, BTreeMap<u64, Hash32>>,
@@ -117,6 +120,15 @@ impl HeadBuilder {
 }
 
 impl HeadCounter {
+    /// Counts within limits.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     /// Takes a head whose signature was checked to be by `signer`, a confirmed
     /// discovery peer of `registry`.
     pub fn handle_head(
@@ -143,7 +155,7 @@ impl HeadCounter {
             None => {}
         }
         heads.insert(head.block_number, hash);
-        let surplus = (heads.len() > SIGNER_HEADS_MAX)
+        let surplus = (heads.len() > self.limits.signer_heads_max)
             .then(|| heads.pop_first())
             .flatten();
         let key = (head.block_number, hash);
@@ -223,7 +235,9 @@ impl HeadCounter {
 
     fn oldest(&self) -> u64 {
         self.newest_counted.map_or(0, |newest| {
-            newest.block_number.saturating_sub(HEADS_BEHIND_MAX)
+            newest
+                .block_number
+                .saturating_sub(self.limits.heads_behind_max)
         })
     }
 
@@ -285,14 +299,6 @@ pub fn is_majority<'a>(
         .sum();
     behind * 2 > all
 }
-
-/// Tallies this many blocks below the newest counted head are forgotten. Chosen:
-/// hours of blocks, longer than a signer that still matters is behind.
-pub const HEADS_BEHIND_MAX: u64 = 4096;
-
-/// Heads of one signer that are counted at a time; the newest stay. Chosen: as many
-/// as a peer that catches up signs behind the chain's newest block.
-pub const SIGNER_HEADS_MAX: usize = 64;
 
 /// From this many operators on, one counts for a tenth at most; with fewer the
 /// cap would make nearly all of them alike.

@@ -5,6 +5,7 @@
 pub mod catch_up;
 pub mod discovery;
 pub mod heads;
+pub mod limits;
 pub mod message;
 pub mod spread;
 

@@ -20,10 +20,10 @@ use protocol::signing::Domain;
 use protocol::time::{Moment, UnixSeconds};
 
 use crate::heads::{Counted, CountedHead, HeadCounter};
+use crate::limits::Limits;
 
 mod follower;
 
-pub use follower::ENTRIES_UNVERIFIED_MAX;
 use follower::Follower;
 
 /// Decides about entry batches and heads.
@@ -63,6 +63,10 @@ pub struct Config {
     pub rank_delay: Duration,
     /// How long a gap is left to gossip before it is asked for.
     pub gap_patience: Duration,
+    /// A peer that heard of nothing asks this often all the same.
+    pub idle_interval: Duration,
+    /// How much is kept.
+    pub limits: Limits,
 }
 
 impl Config {
@@ -78,6 +82,9 @@ impl Config {
             rank_delay: Duration::from_millis(150),
             // A batch that gossip brings at all is here by then.
             gap_patience: Duration::from_secs(2),
+            // What gossip lost shows after it at the latest.
+            idle_interval: Duration::from_secs(30),
+            limits: Limits::DEFAULT,
         }
     }
 }
@@ -210,11 +217,10 @@ impl Spread {
     pub fn new(config: Config, held: HeldEntries, now: Moment) -> Self {
         Self {
             chain: config.follows_chain.then(ChainView::default),
-            config,
             registry: Arc::default(),
             placement: Placement::default(),
-            counter: HeadCounter::default(),
-            follower: Follower::new(held, now),
+            counter: HeadCounter::new(config.limits),
+            follower: Follower::new(held, config.limits, now),
             held: BTreeMap::new(),
             scheduled: BTreeMap::new(),
             early_heads: VecDeque::new(),
@@ -222,6 +228,7 @@ impl Spread {
             transmits: VecDeque::new(),
             verdicts: VecDeque::new(),
             events: VecDeque::new(),
+            config,
         }
     }
 
@@ -262,7 +269,7 @@ impl Spread {
             ids.insert(id);
             if let Some(rank) = rank
                 && !self.seen.contains(&id)
-                && self.scheduled.len() < SCHEDULED_MAX
+                && self.scheduled.len() < self.config.limits.scheduled_max
             {
                 let delay = self.config.rank_delay * u32::try_from(rank).unwrap_or(u32::MAX);
                 self.scheduled.insert((now + delay, id), data);
@@ -275,7 +282,7 @@ impl Spread {
         if !ids.is_empty() {
             chain.batches.insert(number, (hash, ids));
         }
-        while chain.batches.len() > CHAIN_BLOCKS_MAX {
+        while chain.batches.len() > self.config.limits.chain_blocks_max {
             chain.batches.pop_first();
         }
         self.judge_held(number);
@@ -335,7 +342,7 @@ impl Spread {
                 }
             }
             Err(RecordError::NotConfirmed { .. }) => {
-                if self.early_heads.len() == EARLY_HEADS_MAX {
+                if self.early_heads.len() >= self.config.limits.early_heads_max {
                     self.early_heads.pop_front();
                 }
                 self.early_heads.push_back(data.to_vec());
@@ -467,7 +474,7 @@ impl Spread {
             self.verdicts.push_back((rival.token, Verdict::Ignore));
         }
         // The farthest block goes first: it is the least likely to be next.
-        while self.held.len() > HELD_MAX {
+        while self.held.len() > self.config.limits.held_max {
             if let Some((_, held)) = self.held.pop_last() {
                 self.verdicts.push_back((held.token, Verdict::Ignore));
             }
@@ -496,17 +503,6 @@ fn verdict_of(error: &RecordError) -> Verdict {
     }
 }
 
-/// Batches that may wait for a counted head or a final block. Derived: 32 MiB at most.
-pub const HELD_MAX: usize = 1024;
-
-/// Own batches that may wait for their turn. Chosen: those of the freshest blocks;
-/// what does not fit is published by the other ranks.
-const SCHEDULED_MAX: usize = 4096;
-
-/// Blocks with entries whose batch ids are remembered. Chosen: hours of blocks, since
-/// nobody publishes a batch that is older than minutes.
-const CHAIN_BLOCKS_MAX: usize = 4096;
-
 /// Ids in one generation of [`RecentIds`]. Chosen: several times the batches that may
 /// wait, at 32 bytes each.
 const RECENT_IDS_MAX: usize = 8192;
@@ -514,9 +510,6 @@ const RECENT_IDS_MAX: usize = 8192;
 /// Blocks older than this are history: peers fetch them, nobody publishes them.
 /// Chosen: longer than the turns of all ranks take, so that one of them is in time.
 const PUBLISH_AGE_SECONDS_MAX: u64 = 300;
-
-/// Heads by unknown signers that wait for a newer registry, 400 bytes each.
-const EARLY_HEADS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests;

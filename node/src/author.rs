@@ -269,9 +269,8 @@ fn apply(tables: &storage::tables::TablesWrite<'_>, changes: &[Change]) -> Resul
     Ok(())
 }
 
-/// Commands waiting for the author; senders wait when it is full. Chosen: a burst of
-/// people's requests.
+/// Commands waiting for the author; senders wait when it is full.
 const COMMANDS_MAX: usize = 16;
 
-/// Rows that are read at once. Chosen: some MB at most, a millisecond's read.
+/// Rows that are read at once.
 const ROWS_MAX: usize = 256;

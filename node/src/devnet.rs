@@ -591,8 +591,7 @@ const PLAN_FILE: &str = "devnet.json";
 const TREASURY: &str = "treasury";
 const LIGHT: &str = "light";
 
-/// More peers than this do not fit into one process's memory comfortably: each has
-/// caches and queues of tens of MB.
+/// More peers than this do not fit into one process's memory comfortably.
 pub const PEERS_MAX: usize = 50;
 
 /// Stake per peer: above the sum of the three minima of 200,000 DGC.
@@ -601,8 +600,7 @@ const STAKE_DGC: u64 = 1_000_000;
 /// A week of it is mined in a moment.
 const BLOCK_TIME: Duration = Duration::from_secs(60);
 
-/// A peer with this many neighbours is in the swarm. Chosen: gossip reaches it even
-/// when one of them is busy.
+/// A peer with this many neighbours is in the swarm.
 const NEIGHBOURS_READY: usize = 3;
 
 #[cfg(test)]

@@ -398,11 +398,10 @@ impl From<StoreError> for FetchError {
     }
 }
 
-/// Commands waiting for the task; senders wait when it is full. Chosen: a burst.
+/// Commands waiting for the task; senders wait when it is full.
 const COMMANDS_MAX: usize = 64;
 
-/// Hints of those who join that wait for one download. Chosen: what does not fit is
-/// found without them.
+/// Hints of those who join that wait for one download.
 const HOLDER_HINTS_MAX: usize = 16;
 
 #[cfg(test)]

@@ -76,6 +76,8 @@ pub struct Config {
     pub gas_estimate: u64,
     /// Actions that are being checked or wait to be mined.
     pub jobs_max: usize,
+    /// Requests that wait for the same action to be accepted.
+    pub waiters_max: usize,
     /// Transactions of one wallet that are under way.
     pub wallet_outstanding_max: usize,
     /// Blocks without a receipt before the fee is raised.
@@ -220,6 +222,8 @@ impl Config {
             gas_estimate: 300_000,
             // A day's gas at the estimate.
             jobs_max: 10_000,
+            // Chosen: a client asks once and its relayers again; only larger than both.
+            waiters_max: 16,
             // As many as usual transaction pools promise to keep of one account.
             wallet_outstanding_max: 16,
             // Chosen: a block or two may be full without a rise of fees.
@@ -402,7 +406,7 @@ impl Relayer {
             if job.is_accepted {
                 let status = job.status();
                 self.reply(id, Response::Accepted { digest, status });
-            } else if job.waiters.len() < WAITERS_MAX {
+            } else if job.waiters.len() < self.config.waiters_max {
                 job.waiters.push(id);
             } else {
                 return Err(busy("too many requests wait for this action"));
@@ -562,10 +566,6 @@ impl Relayer {
 fn busy(reason: &str) -> Refusal {
     Refusal::new(RefusalCode::Busy, reason).retry_after(BUSY_RETRY_SECONDS)
 }
-
-/// Requests that wait for one action. Chosen: a client asks once and its relayers
-/// again; only larger than both.
-const WAITERS_MAX: usize = 16;
 
 /// Chosen: a block of a slow chain, which makes room.
 const BUSY_RETRY_SECONDS: u64 = 15;

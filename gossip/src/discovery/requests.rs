@@ -12,12 +12,14 @@ use protocol::wire::Protocol;
 
 use super::Output;
 use crate::heads::CountedHead;
+use crate::limits::Limits;
 use crate::message::{EntriesAnswer, EntriesRequest};
 
 /// The server's side of `/coliving/entries/1`: a few at a time and not too many
 /// of one peer.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
+    limits: Limits,
     /// The head over what is read for each request.
     reads: BTreeMap<RequestId, CountedHead>,
     waiting: VecDeque<(RequestId, EntriesRequest)>,
@@ -32,6 +34,13 @@ struct Rates {
 }
 
 impl Requests {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
     /// What to do about a request, at once or later.
     pub(super) fn handle_request(
         &mut self,
@@ -42,11 +51,12 @@ impl Requests {
         now: Moment,
     ) -> Option<Output> {
         let asked = EntriesRequest::from_bytes(body).ok();
-        let is_admitted = self.rates.admit(origin.peer, now);
+        let requests_max = self.limits.peer_requests_max;
+        let is_admitted = self.rates.admit(origin.peer, requests_max, now);
         let Some(asked) = asked.filter(|_| is_admitted && self.waiting.len() < WAITING_MAX) else {
             return Some(Output::Refuse { id });
         };
-        if self.reads.len() == READS_MAX {
+        if self.reads.len() >= self.limits.reads_max {
             self.waiting.push_back((id, asked));
             return None;
         }
@@ -68,7 +78,7 @@ impl Requests {
 
     /// The next one that has waited, when there is room for it.
     pub(super) fn next(&mut self, counted: Option<&CountedHead>) -> Option<Output> {
-        if self.reads.len() == READS_MAX {
+        if self.reads.len() >= self.limits.reads_max {
             return None;
         }
         let (id, asked) = self.waiting.pop_front()?;
@@ -92,16 +102,17 @@ impl Requests {
             return respond(id, counted.clone(), Vec::new());
         }
         self.reads.insert(id, counted.clone());
+        let most = self.limits.answer_entries_max;
         Output::Read {
             id,
             sequences: first..=*proven.end(),
-            limit: usize::try_from(missing).map_or(ENTRIES_MAX, |all| all.min(ENTRIES_MAX)),
+            limit: usize::try_from(missing).map_or(most, |all| all.min(most)),
         }
     }
 }
 
 impl Rates {
-    fn admit(&mut self, peer: Address, now: Moment) -> bool {
+    fn admit(&mut self, peer: Address, requests_max: u32, now: Moment) -> bool {
         let is_over = self
             .since
             .is_none_or(|since| now.saturating_since(since) >= RATE_WINDOW);
@@ -114,7 +125,7 @@ impl Rates {
         }
         let count = self.counts.entry(peer).or_default();
         *count += 1;
-        *count <= RATE_REQUESTS_MAX
+        *count <= requests_max
     }
 }
 
@@ -142,24 +153,14 @@ fn fitting(entries: Vec<Entry>) -> Vec<Entry> {
         .collect()
 }
 
-/// Most entries in one answer; at about 500 bytes each they fill a quarter of it.
-const ENTRIES_MAX: usize = 2048;
-
 /// Bytes of entries in one answer.
 const ENTRIES_BYTES_MAX: usize = Protocol::Entries.limits().response_bytes_max - HEAD_BYTES_MAX;
 
 /// Room for the head and its signatures.
 const HEAD_BYTES_MAX: usize = 128 * 1024;
 
-/// Requests that are answered at a time: each may hold an answer of 4 MiB in memory.
-const READS_MAX: usize = 4;
-
 /// Requests that wait for their turn; as many as the protocol takes in.
 const WAITING_MAX: usize = Protocol::Entries.limits().inbound_max;
-
-/// Requests of one peer in [`RATE_WINDOW`]: 65,536 entries, which take a core
-/// some seconds to verify.
-const RATE_REQUESTS_MAX: u32 = 32;
 
 /// Peers that are counted in one window; more are refused. Chosen: more than the
 /// connections of a peer, some 100 KB.
@@ -179,9 +180,9 @@ mod tests {
         let mut rates = Rates::default();
         let now = Moment::from_unix(UnixSeconds(1_700_000_000));
         let (eager, other) = (Address([1; 20]), Address([2; 20]));
-        let admitted = (0..100).filter(|_| rates.admit(eager, now)).count();
-        assert_eq!(admitted, RATE_REQUESTS_MAX as usize);
-        assert!(rates.admit(other, now));
-        assert!(rates.admit(eager, now + RATE_WINDOW));
+        let admitted = (0..100).filter(|_| rates.admit(eager, 32, now)).count();
+        assert_eq!(admitted, 32);
+        assert!(rates.admit(other, 32, now));
+        assert!(rates.admit(eager, 32, now + RATE_WINDOW));
     }
 }

@@ -168,7 +168,10 @@ fn an_index_that_fails_rests_and_a_lost_one_is_made_again() {
 #[test]
 fn a_fork_too_deep_makes_the_index_again() {
     let mut peer = Peer::new();
-    let deep = ChainEvent::TooDeep(TooDeep { oldest: 4 });
+    let deep = ChainEvent::TooDeep(TooDeep {
+        undo_blocks_max: 0,
+        oldest: 4,
+    });
     peer.tell(Input::Chain(vec![deep]));
     peer.pass(RECOVERY_PAUSE);
     assert_eq!(steps(&peer.drain()), ["fault", "clear"]);

@@ -120,7 +120,7 @@ fn a_liar_does_not_keep_honest_heads_from_counting() {
         };
         counter.handle_head(&signed, key(0).address(), &registry);
     }
-    assert_eq!(counter.tallies.len(), SIGNER_HEADS_MAX);
+    assert_eq!(counter.tallies.len(), Limits::DEFAULT.signer_heads_max);
     let head = invented(10_000, 2);
     let mut counted = Vec::new();
     for idx in [1, 2] {

@@ -19,10 +19,12 @@ use protocol::time::Moment;
 
 use super::{AnswerError, Event, HeldEntries, Spread, Verdict};
 use crate::heads::is_majority;
+use crate::limits::Limits;
 use crate::message::{EntriesAnswer, SIGNATURES_MAX};
 
 #[derive(Debug)]
 pub(super) struct Follower {
+    limits: Limits,
     pub(super) peaks: Peaks,
     /// Chain position of the last verified entry.
     sequence: Option<u64>,
@@ -68,8 +70,9 @@ struct Mark {
 }
 
 impl Follower {
-    pub(super) fn new(held: HeldEntries, now: Moment) -> Self {
+    pub(super) fn new(held: HeldEntries, limits: Limits, now: Moment) -> Self {
         Self {
+            limits,
             peaks: held.peaks,
             sequence: held.sequence,
             block_number: held.block_number,
@@ -95,7 +98,7 @@ impl Follower {
         }
         self.heads.insert(head.block_number, head);
         // The newest covers all others.
-        while self.heads.len() > FOLLOWER_HEADS_MAX {
+        while self.heads.len() > self.limits.follower_heads_max {
             self.heads.pop_first();
         }
     }
@@ -129,7 +132,7 @@ impl Follower {
             .iter()
             .map(|entry| entry.action.action.metadata.len() + ENTRY_BYTES)
             .sum();
-        self.unverified.len() > ENTRIES_UNVERIFIED_MAX || bytes > UNVERIFIED_BYTES_MAX
+        self.unverified.len() > self.limits.entries_unverified_max || bytes > UNVERIFIED_BYTES_MAX
     }
 
     /// A head that says something else about the entries that are here.
@@ -154,7 +157,7 @@ impl Follower {
         let mut marked = survey.marks.back().map_or(self.peaks.count, count_of);
         for entry in self.unverified.drain(..) {
             let number = entry.position.block_number;
-            let is_due = survey.peaks.count - marked >= MARK_ENTRIES_MIN;
+            let is_due = survey.peaks.count - marked >= self.limits.mark_entries_min;
             if is_due && number != survey.last.1 {
                 if survey.marks.len() == MARKS_MAX {
                     return Err(AnswerError::TooMany);
@@ -531,7 +534,7 @@ impl Spread {
         }
         match gap {
             Some(at) => Some(at.max(follower.next_fetch)),
-            None => Some(follower.next_fetch + FETCH_IDLE),
+            None => Some(follower.next_fetch + self.config.idle_interval),
         }
     }
 
@@ -556,15 +559,6 @@ fn batch_ids(entries: &[Entry], block_hash: &Hash32) -> BTreeSet<Hash32> {
         .collect()
 }
 
-/// Counted heads that may wait for their entries. Chosen: as many as batches may wait;
-/// the newest covers what the others did.
-const FOLLOWER_HEADS_MAX: usize = 1024;
-
-/// Entries that may wait for the head that covers them; more are hashed
-/// first and taken in a second pass. Chosen: sixteen full answers,
-/// 16 MiB without their metadata.
-pub const ENTRIES_UNVERIFIED_MAX: usize = 32_768;
-
 /// Bytes that may wait for the head that covers them, before they are hashed: four
 /// times what the entries above take without metadata.
 const UNVERIFIED_BYTES_MAX: usize = 64 << 20;
@@ -572,17 +566,9 @@ const UNVERIFIED_BYTES_MAX: usize = 64 << 20;
 /// About what an entry takes beside its metadata.
 const ENTRY_BYTES: usize = 512;
 
-/// Entries between two marks of a survey, at least: two full answers, so that a
-/// piece that turns out wrong costs that much.
-const MARK_ENTRIES_MIN: u64 = 4096;
-
 /// Marks of a survey, about 1 KiB each. Derived: 16 MiB, for 67 million entries.
 const MARKS_MAX: usize = 16_384;
 
 /// Pause between two requests for the same entries. Chosen: longer than a round trip,
 /// shorter than a person notices.
 const FETCH_RETRY: Duration = Duration::from_secs(1);
-
-/// A peer that heard of nothing asks this often all the same. Chosen: rare next to
-/// gossip, which brings what is new within seconds.
-const FETCH_IDLE: Duration = Duration::from_secs(30);

@@ -231,9 +231,9 @@ fn held_batches_are_bounded() {
             light.handle_batch(&batch.to_bytes(), Token(number * 10 + count), start());
         }
     }
-    assert_eq!(light.held.len(), HELD_MAX);
+    assert_eq!(light.held.len(), Limits::DEFAULT.held_max);
     let ignored = std::iter::from_fn(|| light.poll_verdict()).count();
-    assert_eq!(ignored, 200 * 6 - HELD_MAX);
+    assert_eq!(ignored, 200 * 6 - Limits::DEFAULT.held_max);
 }
 
 #[test]
@@ -288,10 +288,10 @@ fn early_heads_are_bounded() {
     let mut light = light_peer();
     light.handle_registry(Arc::new(Registry::default()), start());
     let (head, _) = Chain::default().block(1, 1);
-    for _ in 0..EARLY_HEADS_MAX + 10 {
+    for _ in 0..Limits::DEFAULT.early_heads_max + 10 {
         light.handle_head(&signed(head, 0), Token(0), start());
     }
-    assert_eq!(light.early_heads.len(), EARLY_HEADS_MAX);
+    assert_eq!(light.early_heads.len(), Limits::DEFAULT.early_heads_max);
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn more_entries_than_fit_are_hashed_first_and_taken_in_pieces() {
         light
             .handle_answer(key(0).address(), answer(part, head), later())
             .unwrap();
-        assert!(light.follower_entries() <= ENTRIES_UNVERIFIED_MAX + 2048);
+        assert!(light.follower_entries() <= Limits::DEFAULT.entries_unverified_max + 2048);
         for event in events_but_fetch(&mut light) {
             if let Event::Entries { entries, .. } = event {
                 found.extend(entries);
@@ -524,12 +524,8 @@ const STAKES: [u64; 5] = [200; 5];
 
 fn config(idx: usize, follows_chain: bool) -> Config {
     Config {
-        peer: key(idx).address(),
-        domain: DOMAIN,
         follows_chain,
-        final_is_firm: true,
-        rank_delay: Duration::from_millis(150),
-        gap_patience: Duration::from_secs(2),
+        ..Config::new(key(idx).address(), DOMAIN)
     }
 }
 

@@ -140,10 +140,8 @@ impl Read for ChunkReader {
     }
 }
 
-/// Chunks between the network and the disk; a chunk of a body is 64 KiB or less, so
-/// 2 MiB: either may pause for a moment.
+/// Chunks between the network and the disk; a chunk of a body is 64 KiB or less.
 const CHUNKS_MAX: usize = 32;
 
-/// Bytes that are stored at once. Chosen: few flushes, while several imports run in
-/// one process.
+/// Bytes that are stored at once.
 const BATCH_BYTES: usize = 8 << 20;

@@ -257,6 +257,7 @@ impl Driver {
     /// With `epochs`, the first block of each is among the events.
     fn new(source: Source, start: Cursor, addresses: Vec<Address>, epochs: bool) -> Self {
         let follower = Follower::new(FollowerConfig {
+            undo_blocks_max: super::REORG_BLOCKS_MAX,
             start,
             confirmations: source.confirmations,
             range_blocks_max: RANGE_BLOCKS_MAX,
@@ -427,10 +428,7 @@ const RANGE_BLOCKS_MAX: u64 = 128;
 /// Most blocks in one request for logs: what large providers allow.
 const SPAN_BLOCKS_MAX: u64 = 10_000;
 
-/// How often it is looked which endpoints are due for a probe: often beside the half
-/// minute between two probes.
+/// How often it is looked which endpoints are due for a probe.
 const PROBE_TICK: Duration = Duration::from_secs(1);
 
-/// Chosen: a chain that mines on demand is asked at once, and a machine is not kept
-/// busy with asking.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);

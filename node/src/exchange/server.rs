@@ -126,11 +126,11 @@ fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
     blocks
 }
 
-/// Bytes looked up or on the way in all. Chosen: memory, eight peers at their most.
+/// Bytes looked up or on the way in all.
 const SERVE_BYTES_MAX: u64 = 64 << 20;
 
 /// The same for one peer: several that do not read leave room for others.
 const PEER_BYTES_MAX: u64 = 8 << 20;
 
-/// What a request that does not decode weighs: a tenth of a ban.
+/// What a request that does not decode weighs.
 const OFFENCE: u32 = 10;

@@ -395,15 +395,14 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// Roots of one answer. Chosen: some 300 KB.
+/// Roots of one answer.
 const ROOTS_MAX: usize = 1000;
 
-/// Roots whose holders are asked for in one answer. Derived: eight at a time, 3 s each:
-/// 24 s, which fits the patience of clients.
+/// Roots whose holders are asked for in one answer.
 const SURVEYED_MAX: usize = 64;
 
-/// Roots whose holders are asked for at a time. Chosen: up to fifteen requests each.
+/// Roots whose holders are asked for at a time.
 const SURVEYS_MAX: usize = 8;
 
-/// Characters of a bad CID that an error repeats: a good one fits.
+/// Characters of a bad CID that an error repeats.
 const CID_CHARS_MAX: usize = 100;

@@ -628,10 +628,9 @@ impl From<IndexError> for ApiError {
     }
 }
 
-/// Rows of one answer when the client does not say: a screenful.
 pub(super) const LIMIT_DEFAULT: usize = 10;
 
-/// Rows of one answer; a larger `limit` is cut to it. Chosen: some 200 KB.
+/// Rows of one answer; a larger `limit` is cut to it.
 pub(super) const LIMIT_MAX: usize = 100;
 
 /// Rows that may be passed over: the index walks over them.

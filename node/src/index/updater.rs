@@ -127,10 +127,8 @@ impl Thread {
     }
 }
 
-/// Pause before a failed commit is tried again. Chosen: a full disk is not made room
-/// on faster.
+/// Pause before a failed commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Pause between two commits. Chosen: a commit flushes, and what is a second old is
-/// found soon enough.
+/// Pause between two commits.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);

@@ -145,6 +145,5 @@ const STATUS_NOT_SERVED: u8 = 1;
 const STATUS_BUSY: u8 = 2;
 const STATUS_REJECTED: u8 = 3;
 
-/// The first allocation for a body; later ones double what has arrived. Chosen: most
-/// bodies fit, and a claimed length costs nothing.
+/// The first allocation for a body; later ones double what has arrived.
 const STEP_BYTES: usize = 64 * 1024;

@@ -323,12 +323,11 @@ pub enum Removal {
 
 const MANAGER: ContractKind = ContractKind::DelegateManager;
 
-/// Most delegators of one operator that are listed. Chosen: what people read.
+/// Most delegators of one operator that are listed.
 const LIST_MAX: usize = 1_000;
 
-/// Most operators that are looked through. Chosen: more than are expected; each costs
-/// a call.
+/// Most operators that are looked through.
 const OPERATORS_MAX: u64 = 10_000;
 
-/// Requests that are under way at a time. Chosen: providers limit rates.
+/// Requests that are under way at a time.
 const PARALLEL_MAX: usize = 16;

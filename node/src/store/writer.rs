@@ -112,5 +112,4 @@ impl Writer {
     }
 }
 
-/// Bytes of one group commit. Chosen: a flush costs little beside writing them.
 const GROUP_BYTES: usize = 16 << 20;

@@ -3,7 +3,7 @@
 //! The machine asks for headers and logs, checks that each block's parent is
 //! the block before, and reports blocks in order. When a parent differs it
 //! searches the last block that both forks share and rolls back to it; a fork
-//! below the last [`REORG_BLOCKS_MAX`] blocks ends it.
+//! below the last `undo_blocks_max` blocks ends it.
 //!
 //! Far below the head most blocks are empty for us. There the machine asks for
 //! the logs of many blocks at once and for the headers of those that have any,
@@ -39,8 +39,10 @@ pub struct Cursor {
 pub struct FollowerConfig {
     /// The first block to report and what is known about those before.
     pub start: Cursor,
-    /// Blocks on top of a block that make it final; at most [`REORG_BLOCKS_MAX`].
+    /// Blocks on top of a block that make it final; at most `undo_blocks_max`.
     pub confirmations: u64,
+    /// The deepest reorganisation that is undone; [`REORG_BLOCKS_MAX`] in production.
+    pub undo_blocks_max: u64,
     /// Most blocks in one request for all of them; at least 1.
     pub range_blocks_max: u64,
     /// Most blocks in one request for those that have logs; with 0 no block is
@@ -57,7 +59,7 @@ pub struct Follower {
     state: State,
     head: Option<BlockRef>,
     next: u64,
-    /// The last [`REORG_BLOCKS_MAX`] + 1 reported blocks.
+    /// The last `undo_blocks_max` + 1 reported blocks.
     recent: BTreeMap<u64, Hash32>,
     final_block: Option<BlockRef>,
     range: Span,
@@ -145,9 +147,11 @@ pub enum Event {
 /// A fork deeper than can be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the chain forked below block {oldest}, more than {REORG_BLOCKS_MAX} blocks or everything since the start would have to be undone; delete the index and replay it from the deployment block"
+    "the chain forked below block {oldest}, more than {undo_blocks_max} blocks or everything since the start would have to be undone; delete the index and replay it from the deployment block"
 )]
 pub struct TooDeep {
+    /// How many blocks are undone at most.
+    pub undo_blocks_max: u64,
     /// The oldest block that is remembered.
     pub oldest: u64,
 }
@@ -484,7 +488,11 @@ impl Follower {
         let Some((number, hash)) = found else {
             let oldest = self.recent.keys().next().copied().unwrap_or(self.next);
             self.state = State::Ended;
-            self.events.push_back(Event::TooDeep(TooDeep { oldest }));
+            let undo_blocks_max = self.config.undo_blocks_max;
+            self.events.push_back(Event::TooDeep(TooDeep {
+                undo_blocks_max,
+                oldest,
+            }));
             return;
         };
         let to = BlockRef { number, hash };
@@ -510,7 +518,7 @@ impl Follower {
     /// over where one may have to be undone.
     fn next_range(&self, id: RequestId, head: u64) -> Request {
         let from = self.next;
-        let deepest = head.saturating_sub(REORG_BLOCKS_MAX);
+        let deepest = head.saturating_sub(self.config.undo_blocks_max);
         if self.config.span_blocks_max > 0 && from.saturating_add(SPAN_BLOCKS_MIN) <= deepest {
             let to = self.span.end(from).min(deepest);
             return Request::Span { id, from, to };
@@ -537,7 +545,7 @@ impl Follower {
     }
 
     fn forget_old(&mut self) {
-        while self.recent.len() > RECENT_BLOCKS_MAX {
+        while self.recent.len() as u64 > self.config.undo_blocks_max + 1 {
             self.recent.pop_first();
         }
     }
@@ -559,12 +567,6 @@ impl Request {
 /// The deepest reorganisation that is undone, in blocks. Derived: the index keeps
 /// its undo log for as many.
 pub const REORG_BLOCKS_MAX: u64 = 512;
-
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "a constant that fits every usize"
-)]
-const RECENT_BLOCKS_MAX: usize = REORG_BLOCKS_MAX as usize + 1;
 
 /// Closer to the head than this, blocks are fetched one by one with their logs
 /// by hash. Chosen: deeper than the forks of a chain that is in order; a range that

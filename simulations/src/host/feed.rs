@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::chain::follower::{Event, Request};
+use protocol::chain::follower::{Event, REORG_BLOCKS_MAX, Request};
 use protocol::chain::{ChainBlock, ChainEvent, Cursor, Follower, FollowerConfig};
 use protocol::id::Hash32;
 use protocol::registry::BlockRef;
@@ -31,6 +31,7 @@ impl Feed {
         let mut follower = Follower::new(FollowerConfig {
             start: Cursor::at(0),
             confirmations: chain.confirmations(),
+            undo_blocks_max: REORG_BLOCKS_MAX,
             range_blocks_max: RANGE_BLOCKS_MAX,
             // No block is passed over.
             span_blocks_max: 0,

@@ -112,5 +112,5 @@ fn key(cid: &Cid) -> Vec<u8> {
     cid.hash().to_bytes()
 }
 
-/// Searches for providers at once. Chosen: each asks some twenty peers.
+/// Searches for providers at once.
 const QUERIES_MAX: usize = 64;

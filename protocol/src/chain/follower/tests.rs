@@ -162,8 +162,16 @@ impl Replica {
     }
 }
 
+fn too_deep(oldest: u64) -> TooDeep {
+    TooDeep {
+        undo_blocks_max: REORG_BLOCKS_MAX,
+        oldest,
+    }
+}
+
 fn follower(start: Cursor, confirmations: u64) -> Follower {
     Follower::new(FollowerConfig {
+        undo_blocks_max: REORG_BLOCKS_MAX,
         start,
         confirmations,
         range_blocks_max: 128,
@@ -175,6 +183,7 @@ fn follower(start: Cursor, confirmations: u64) -> Follower {
 /// A follower that passes over empty blocks far below the head.
 fn sparse(confirmations: u64) -> Follower {
     Follower::new(FollowerConfig {
+        undo_blocks_max: REORG_BLOCKS_MAX,
         start: Cursor::at(0),
         confirmations,
         range_blocks_max: 128,
@@ -325,7 +334,7 @@ fn a_fork_below_everything_remembered_ends_in_an_error() {
     settle(&mut follower, &model, &mut replica);
     model.fork(600, 700);
     settle(&mut follower, &model, &mut replica);
-    assert_eq!(replica.too_deep, Some(TooDeep { oldest: 487 }));
+    assert_eq!(replica.too_deep, Some(too_deep(487)));
     assert_eq!(follower.poll_request(), None);
 }
 
@@ -360,7 +369,7 @@ fn a_cursor_of_another_fork_rolls_back_or_says_that_it_cannot() {
     let mut replica = Replica::default();
     let mut resumed = follower(Cursor::after(*recent.last().unwrap()), 0);
     settle(&mut resumed, &model, &mut replica);
-    assert_eq!(replica.too_deep, Some(TooDeep { oldest: 49 }));
+    assert_eq!(replica.too_deep, Some(too_deep(49)));
 }
 
 #[test]
