@@ -269,8 +269,9 @@ fn apply(tables: &storage::tables::TablesWrite<'_>, changes: &[Change]) -> Resul
     Ok(())
 }
 
-/// Commands waiting for the author; senders wait when it is full.
+/// Commands waiting for the author; senders wait when it is full. Chosen: a burst of
+/// people's requests.
 const COMMANDS_MAX: usize = 16;
 
-/// Rows that are read at once.
+/// Rows that are read at once. Chosen: some MB at most, a millisecond's read.
 const ROWS_MAX: usize = 256;

@@ -317,12 +317,15 @@ pub fn peer_of(data: &std::path::Path) -> Result<Address, HomeError> {
     Ok(home::peer_key(data)?.address())
 }
 
+/// Between two looks whether the last task has ended: nobody notices so short a wait.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long the stop waits for the last task to end.
+/// How long the stop waits for the last task to end. Chosen: longer than a task takes
+/// that is in the middle of a write.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the start waits for the chain to say which one it is.
+/// How long the start waits for the chain to say which one it is. Chosen: some answers
+/// of a slow endpoint; a known chain is not waited for at all.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -378,13 +378,15 @@ impl ChainHandle {
 /// Name of the file in the data folder that the registry is kept in.
 pub const REGISTRY_FILE: &str = kept::FILE_NAME;
 
-/// Commands that wait for the sender.
+/// Commands that wait for the sender. Chosen: as many as a wallet may have under way.
 const COMMANDS_MAX: usize = 256;
 
-/// Events that wait for a slow subscriber.
+/// Events that wait for a slow subscriber. Chosen: as many as the index takes in one
+/// step; the follower waits for whoever is slower.
 const SUBSCRIPTION_EVENTS_MAX: usize = 256;
 
-/// How long a missing receipt is waited for before it is asked for again.
+/// How long a missing receipt is waited for before it is asked for again. Chosen: a
+/// short block.
 const RECEIPT_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

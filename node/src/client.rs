@@ -527,6 +527,7 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// Chosen: a peer that is there answers within; commands try others.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A route that asks the network may take as long as its slowest peer.

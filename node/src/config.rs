@@ -484,7 +484,7 @@ const HEADER: &str = "\
 # \"30s\" or \"4h\", sizes \"10 GiB\".
 ";
 
-/// The smallest store that makes sense.
+/// The smallest store that makes sense: the least that the block store takes.
 const CAPACITY_BYTES_MIN: u64 = 64 << 20;
 
 #[cfg(test)]

@@ -591,7 +591,8 @@ const PLAN_FILE: &str = "devnet.json";
 const TREASURY: &str = "treasury";
 const LIGHT: &str = "light";
 
-/// More peers than this do not fit into one process's memory comfortably.
+/// More peers than this do not fit into one process's memory comfortably: each has
+/// caches and queues of tens of MB.
 pub const PEERS_MAX: usize = 50;
 
 /// Stake per peer: above the sum of the three minima of 200,000 DGC.
@@ -600,7 +601,8 @@ const STAKE_DGC: u64 = 1_000_000;
 /// A week of it is mined in a moment.
 const BLOCK_TIME: Duration = Duration::from_secs(60);
 
-/// A peer with this many neighbours is in the swarm.
+/// A peer with this many neighbours is in the swarm. Chosen: gossip reaches it even
+/// when one of them is busy.
 const NEIGHBOURS_READY: usize = 3;
 
 #[cfg(test)]

@@ -175,11 +175,11 @@ impl Driver<Directory> for Hands {
     }
 }
 
-/// Time for one lookup.
+/// Time for one lookup. Chosen: names, a handshake and an answer; it is asked again soon.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Addresses of one peer.
+/// Addresses of one peer: as many as the address book keeps.
 const ADDRESSES_MAX: usize = 16;
 
-/// Longest answer in bytes.
+/// Longest answer in bytes. Chosen: many times sixteen addresses and a signature.
 const BODY_BYTES_MAX: usize = 64 * 1024;

@@ -347,7 +347,8 @@ fn stored_head(context: &Context) -> Option<CountedHead> {
     codec::from_bytes("counted head", &bytes, bytes.len()).ok()
 }
 
-/// Events of the chain that are handled together: a step of the index.
+/// Events of the chain that are handled together: a step of the index. Chosen: one
+/// flush for many blocks while it catches up.
 const EVENTS_MAX: usize = 256;
 
 /// Where the newest counted head is kept.

@@ -398,10 +398,11 @@ impl From<StoreError> for FetchError {
     }
 }
 
-/// Commands waiting for the task; senders wait when it is full.
+/// Commands waiting for the task; senders wait when it is full. Chosen: a burst.
 const COMMANDS_MAX: usize = 64;
 
-/// Hints of those who join that wait for one download.
+/// Hints of those who join that wait for one download. Chosen: what does not fit is
+/// found without them.
 const HOLDER_HINTS_MAX: usize = 16;
 
 #[cfg(test)]

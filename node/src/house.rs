@@ -31,7 +31,7 @@ pub fn spawn(context: &Context) {
     });
 }
 
-/// Pause between two rounds.
+/// Pause between two rounds. Chosen: what it clears away lapses in hours.
 const ROUND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Blocks that no root claims are kept this long: an import or a fetch of more

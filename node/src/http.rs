@@ -197,10 +197,12 @@ async fn name_server(request: Request, next: Next) -> Response {
 const SERVER: HeaderValue =
     HeaderValue::from_static(concat!("coliving/", env!("CARGO_PKG_VERSION")));
 
-/// Largest body of a request, but for imports, which are streamed.
+/// Largest body of a request, but for imports, which are streamed. Chosen: routes
+/// with a body of their own have smaller bounds.
 const BODY_BYTES_MAX: usize = 2 << 20;
 
-/// Time that requests under way have after the stop.
+/// Time that requests under way have after the stop. Chosen: most answers take less;
+/// a stream is resumed elsewhere.
 const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(test)]

@@ -414,7 +414,8 @@ impl From<IndexError> for IndexTaskError {
     }
 }
 
-/// The change log is trimmed after this many changes.
+/// The change log is trimmed after this many changes. Chosen: seldom beside the
+/// changes, and the log stays below a MB.
 const TRIM_CHANGES_MIN: u64 = 10_000;
 
 /// Steps that a receiver of [`IndexHandle::changes`] may lag behind: some
@@ -425,7 +426,8 @@ const CHANGES_MAX: usize = 64;
 /// receiver keeps in memory to some 25 MiB.
 const CHANGED_ROOTS_MAX: usize = 4096;
 
-/// Commands waiting for the writer; senders wait when it is full.
+/// Commands waiting for the writer; senders wait when it is full. Chosen: each may
+/// hold the blocks of a step.
 const COMMANDS_MAX: usize = 16;
 
 #[cfg(test)]

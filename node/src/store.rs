@@ -495,11 +495,18 @@ fn now() -> UnixSeconds {
 /// lags looks at all that it holds.
 const DAMAGED_MAX: usize = 64;
 
-/// Most bytes of blocks that wait for the writer.
+/// Most bytes of blocks that wait for the writer. Derived: two groups of a commit, one
+/// that is written and one that gathers.
 pub const QUEUE_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of one permit: counts of permits are 32 bits wide.
 const PERMIT_BYTES: usize = 4096;
+
+/// Commands that wait for the writer. Chosen: bytes are bounded above.
 const COMMANDS_MAX: usize = 256;
+
+/// Bytes of one step of a rewrite. Chosen: as a group commit, so that commands wait
+/// no longer for it.
 const REWRITE_BYTES: u64 = 16 << 20;
 
 #[cfg(test)]

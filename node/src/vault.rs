@@ -109,7 +109,8 @@ impl VaultHandle {
 /// What a peer that stops answers.
 const STOPPED: VaultError = VaultError::Unavailable { count: 0 };
 
-/// Commands waiting for the vault; senders wait when it is full.
+/// Commands waiting for the vault; senders wait when it is full. Chosen: a burst of
+/// people who sign in.
 const COMMANDS_MAX: usize = 64;
 
 #[cfg(test)]

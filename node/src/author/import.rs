@@ -140,8 +140,10 @@ impl Read for ChunkReader {
     }
 }
 
-/// Chunks between the network and the disk; a chunk of a body is 64 KiB or less.
+/// Chunks between the network and the disk; a chunk of a body is 64 KiB or less, so
+/// 2 MiB: either may pause for a moment.
 const CHUNKS_MAX: usize = 32;
 
-/// Bytes that are stored at once.
+/// Bytes that are stored at once. Chosen: few flushes, while several imports run in
+/// one process.
 const BATCH_BYTES: usize = 8 << 20;

@@ -784,14 +784,17 @@ fn hex_quantity(number: u64) -> Value {
     json!(format!("{number:#x}"))
 }
 
-/// Most endpoints that are used; more are ignored.
+/// Most endpoints that are used; more are ignored. Chosen: several of each of the
+/// large providers.
 pub const ENDPOINTS_MAX: usize = 16;
 
 const LOGS_METHOD: &str = "eth_getLogs";
 
-/// How often all endpoints are tried, with a growing pause between.
+/// How often all endpoints are tried, with a growing pause between. Chosen: somebody
+/// waits, and asks again when it matters.
 const ROUNDS_MAX: u32 = 3;
 
+/// Bytes of a call's answer. Chosen: many times the longest that our contracts give.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 #[cfg(test)]

@@ -274,16 +274,21 @@ async fn broadcast(client: &Client, wallet: Address, nonces: &Nonces) {
     }
 }
 
-/// Most transactions of one wallet that wait to be mined.
+/// Most transactions of one wallet that wait to be mined. Chosen: several times what
+/// pools promise to keep of one account; broadcasting again brings in the others.
 pub(super) const PENDING_MAX: usize = 256;
 
-/// Mined transactions of one wallet that are kept for a reorganisation.
+/// Mined transactions of one wallet that are kept for a reorganisation. Chosen: the
+/// latest blocks' worth, since only those are undone.
 const MINED_MAX: u64 = 64;
 
-/// Wallets beyond this are forgotten when none of their transactions waits.
+/// Wallets beyond this are forgotten when none of their transactions waits. Chosen:
+/// far more than a peer has.
 const WALLETS_MAX: usize = 1024;
 
-/// Transactions of one wallet that are broadcast again at once.
+/// Transactions of one wallet that are broadcast again at once: as many as usual
+/// pools promise to keep of one account.
 const BROADCASTS_MAX: usize = 16;
 
+/// Chosen: endpoints lose transactions seldom, and forget them within blocks.
 const BROADCAST_INTERVAL: Duration = Duration::from_secs(5);

@@ -442,8 +442,12 @@ impl Default for TransactConfig {
     }
 }
 
+/// Chosen: a block of a slow chain.
 const BROADCAST_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Chosen: shorter than any block, for chains that mine on demand.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// Nonces that are tried while other transactions of the wallet come in between.
+/// Chosen: one more program may send with the same wallet, not many.
 const NONCE_ATTEMPTS_MAX: u32 = 3;

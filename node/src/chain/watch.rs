@@ -428,7 +428,10 @@ const RANGE_BLOCKS_MAX: u64 = 128;
 /// Most blocks in one request for logs: what large providers allow.
 const SPAN_BLOCKS_MAX: u64 = 10_000;
 
-/// How often it is looked which endpoints are due for a probe.
+/// How often it is looked which endpoints are due for a probe: often beside the half
+/// minute between two probes.
 const PROBE_TICK: Duration = Duration::from_secs(1);
 
+/// Chosen: a chain that mines on demand is asked at once, and a machine is not kept
+/// busy with asking.
 const POLL_INTERVAL_MIN: Duration = Duration::from_millis(10);

@@ -225,5 +225,5 @@ impl Blocks {
     }
 }
 
-/// Blocks that are asked for before they are needed; at 2 MiB each.
+/// Blocks that are asked for before they are needed; at 2 MiB each, so 16 MiB.
 const BLOCKS_AHEAD_MAX: usize = 8;

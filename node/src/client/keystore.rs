@@ -451,7 +451,7 @@ const ENTROPY_FIELD: &str = "x-coliving-entropy";
 const PHRASE_WORDS: usize = 12;
 const WORD_BITS: usize = 11;
 
-/// Longest name of a wallet.
+/// Longest name of a wallet. Chosen: it names a file, with an ending.
 pub const NAME_CHARS_MAX: usize = 64;
 
 #[cfg(test)]

@@ -104,5 +104,5 @@ impl Client {
 
 const ORDERING: std::sync::atomic::Ordering = std::sync::atomic::Ordering::Relaxed;
 
-/// Bytes that are read from the file at once.
+/// Bytes that are read from the file at once. Chosen: few calls, and progress is seen.
 const READ_BYTES: usize = 256 << 10;

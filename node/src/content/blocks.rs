@@ -271,5 +271,5 @@ pub(super) fn log(note: &Note) {
 /// The multihash code of the hash that blocks are listed by.
 const SHA2_256: u64 = 0x12;
 
-/// Blocks of a root that are looked up at a time.
+/// Blocks of a root that are looked up at a time. Chosen: a read of milliseconds.
 const LISTED_MAX: usize = 1024;

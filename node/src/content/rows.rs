@@ -77,5 +77,5 @@ fn put(tables: &TablesWrite<'_>, row: &Row) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Rows of one table that are read at the start.
+/// Rows of one table that are read at the start. Derived: as many as repair tracks.
 const ROWS_MAX: usize = 4_000_000;

@@ -171,8 +171,10 @@ impl FileReader {
 /// or found damaged in between.
 const ATTEMPTS_MAX: usize = 3;
 
-/// Blocks fetched before the first byte is read.
+/// Blocks fetched before the first byte is read: the first and its successor, so that
+/// the next is on its way when the first is sent.
 const FIRST_BLOCKS: usize = 2;
 
-/// Blocks kept on the way while reading.
+/// Blocks kept on the way while reading. Chosen: 8 MiB of 1 MiB chunks, a second of a
+/// fast link.
 const AHEAD_BLOCKS: usize = 8;

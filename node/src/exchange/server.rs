@@ -126,11 +126,11 @@ fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
     blocks
 }
 
-/// Bytes looked up or on the way in all.
+/// Bytes looked up or on the way in all. Chosen: memory, eight peers at their most.
 const SERVE_BYTES_MAX: u64 = 64 << 20;
 
 /// The same for one peer: several that do not read leave room for others.
 const PEER_BYTES_MAX: u64 = 8 << 20;
 
-/// What a request that does not decode weighs.
+/// What a request that does not decode weighs: a tenth of a ban.
 const OFFENCE: u32 = 10;

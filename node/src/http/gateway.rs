@@ -448,11 +448,12 @@ const A_WEEK: HeaderValue = HeaderValue::from_static("public, max-age=604800");
 /// sandbox gives their scripts an origin of their own.
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox allow-scripts allow-forms");
 
-/// Pieces of at most a block that are read before the client takes them.
+/// Pieces of at most a block that are read before the client takes them: one that is
+/// sent and one that is read meanwhile.
 const AHEAD_PIECES_MAX: usize = 2;
 
 /// Bytes that tell what a file is.
 const HEAD_BYTES: u64 = 512;
 
-/// Longest file name in `Content-Disposition`.
+/// Longest file name in `Content-Disposition`, as file systems have it.
 const NAME_CHARS_MAX: usize = 255;

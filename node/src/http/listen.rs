@@ -124,7 +124,7 @@ impl AsyncWrite for Guarded {
     }
 }
 
-/// Connections at a time.
+/// Connections at a time. Chosen: fewer than the files that a process may have open.
 const CONNECTIONS_MAX: usize = 1024;
 
 /// A connection on which nothing moves for this long is closed. Longer than any

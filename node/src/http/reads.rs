@@ -628,9 +628,10 @@ impl From<IndexError> for ApiError {
     }
 }
 
+/// Rows of one answer when the client does not say: a screenful.
 pub(super) const LIMIT_DEFAULT: usize = 10;
 
-/// Rows of one answer; a larger `limit` is cut to it.
+/// Rows of one answer; a larger `limit` is cut to it. Chosen: some 200 KB.
 pub(super) const LIMIT_MAX: usize = 100;
 
 /// Rows that may be passed over: the index walks over them.

@@ -187,7 +187,10 @@ pub(super) type Balance = tokio::sync::Mutex<Option<(Moment, String)>>;
 /// The software's version.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// A balance is asked for again after this time: anybody may ask for the answer.
 const BALANCE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// How long an answer waits for it; it is left out then.
 const BALANCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

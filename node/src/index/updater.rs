@@ -127,8 +127,10 @@ impl Thread {
     }
 }
 
-/// Pause before a failed commit is tried again.
+/// Pause before a failed commit is tried again. Chosen: a full disk is not made room
+/// on faster.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// Pause between two commits.
+/// Pause between two commits. Chosen: a commit flushes, and what is a second old is
+/// found soon enough.
 const COMMIT_PAUSE: Duration = Duration::from_secs(1);

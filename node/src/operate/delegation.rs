@@ -323,11 +323,12 @@ pub enum Removal {
 
 const MANAGER: ContractKind = ContractKind::DelegateManager;
 
-/// Most delegators of one operator that are listed.
+/// Most delegators of one operator that are listed. Chosen: what people read.
 const LIST_MAX: usize = 1_000;
 
-/// Most operators that are looked through.
+/// Most operators that are looked through. Chosen: more than are expected; each costs
+/// a call.
 const OPERATORS_MAX: u64 = 10_000;
 
-/// Requests that are under way at a time.
+/// Requests that are under way at a time. Chosen: providers limit rates.
 const PARALLEL_MAX: usize = 16;

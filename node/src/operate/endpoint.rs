@@ -484,10 +484,10 @@ const fn direction(seconds: i64) -> &'static str {
 const HEALTH: &str = "/health";
 const WELL_KNOWN: &str = "/.well-known/coliving";
 
-/// How long one answer is waited for.
+/// How long one answer is waited for. Chosen: twice what peers give each other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A clock that is further off is told.
+/// A clock that is further off is told. Chosen: a quarter of what presence allows.
 const CLOCK_SKEW_SECONDS_MAX: u64 = 30;
 
 #[cfg(test)]

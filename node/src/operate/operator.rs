@@ -473,7 +473,7 @@ pub fn shares(stake: Dgc, active: Dgc, min: Dgc, minima: &[Dgc]) -> Vec<Dgc> {
 
 const FACTORY: ContractKind = ContractKind::ServiceProviderFactory;
 
-/// Most services of one role that are listed.
+/// Most services of one role that are listed. Chosen: more than an operator has.
 const SERVICES_MAX: usize = 100;
 
 #[cfg(test)]

@@ -52,5 +52,5 @@ impl LocalRelayer {
     }
 }
 
-/// Requests of own clients that wait for the relayer.
+/// Requests of own clients that wait for the relayer. Chosen: more than people send.
 const COMMANDS_MAX: usize = 256;

@@ -181,13 +181,15 @@ impl Actor {
     }
 }
 
-/// Actions that are shown as pending.
+/// Actions that are shown as pending. Chosen: some blocks' worth, at up to 16 KiB each.
 pub const PENDING_MAX: usize = 1024;
 
-/// Accepted actions on their way to the set.
+/// Accepted actions on their way to the set. Chosen: a burst; senders wait.
 const OWN_MAX: usize = 64;
 
-/// What is not on chain for so long is dropped.
+/// What is not on chain for so long is dropped. Chosen: longer than relayers of a
+/// congested chain take; it only ends what is shown.
 const PENDING_SECONDS_MAX: u64 = 3600;
 
+/// Chosen: rare beside the hour above.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(30);

@@ -112,4 +112,5 @@ impl Writer {
     }
 }
 
+/// Bytes of one group commit. Chosen: a flush costs little beside writing them.
 const GROUP_BYTES: usize = 16 << 20;

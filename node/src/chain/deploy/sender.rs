@@ -160,6 +160,7 @@ pub(super) fn at(step: impl Into<StepName>) -> impl FnOnce(RpcError) -> DeployEr
 /// Endpoints take at least this many transactions of a wallet at once.
 const WAITING_MAX: usize = 16;
 
+/// Chosen: shorter than any block.
 const RECEIPT_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Five minutes of polling.

@@ -268,16 +268,26 @@ fn text_of(error: reqwest::Error) -> String {
     text
 }
 
+/// Chosen: a lost packet is sent again twice within it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Chosen: logs of 10,000 blocks take seconds; another endpoint is next.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Chosen: some hundred full actions with their logs; a range that gives more is halved.
 const RESPONSE_BYTES_MAX: usize = 16 << 20;
+
+/// Chosen: many times the longest reason; what it says is cut further.
 const REVERT_BYTES_MAX: usize = 64 * 1024;
+
+/// Characters of what an endpoint says: a line or two of a log.
 const MESSAGE_CHARS_MAX: usize = 256;
 
 /// Calls in one batch: the least that large providers allow.
 const BATCH_CALLS_MAX: usize = 100;
 
-/// How long an endpoint that limits rates is left alone when it does not say.
+/// How long an endpoint that limits rates is left alone when it does not say. Chosen:
+/// rates are counted in seconds.
 const RATE_PAUSE: Duration = Duration::from_secs(2);
 
 /// The JSON-RPC error code that endpoints use for reverts.

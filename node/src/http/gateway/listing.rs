@@ -60,5 +60,5 @@ fn escape(name: &str) -> String {
     text
 }
 
-/// Entries of one page.
+/// Entries of one page. Chosen: what a browser still shows at once.
 pub(super) const ENTRIES_MAX: usize = 5000;

@@ -61,7 +61,7 @@ fn is_text(text: &str) -> bool {
         .any(|letter| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t' | '\u{c}'))
 }
 
-/// Bytes that are looked at.
+/// Bytes that are looked at: the start that the gateway reads to know a file.
 const SNIFF_BYTES: usize = 512;
 
 /// Offset, bytes, media type.

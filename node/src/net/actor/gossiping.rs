@@ -199,11 +199,12 @@ fn labels(topic: Topic) -> TopicLabels {
     }
 }
 
-/// Messages that wait for one consumer.
+/// Messages that wait for one consumer. Chosen: seconds of a busy network; what does
+/// not fit is ignored, and others bring it or it is asked for.
 const SUBSCRIPTION_MAX: usize = 512;
 
-/// Messages that wait for a verdict.
+/// Messages that wait for a verdict. Derived: more than all consumers have waiting.
 pub(super) const VERDICTS_MAX: usize = 4096;
 
-/// The weight of a gossip message that was rejected.
+/// The weight of a gossip message that was rejected: a tenth of a ban.
 const BAD_GOSSIP_WEIGHT: u32 = 10;

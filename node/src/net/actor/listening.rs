@@ -6,7 +6,7 @@ use libp2p::multiaddr::Protocol as Part;
 
 use super::*;
 
-/// Time for the operating system to report the ports.
+/// Time for the operating system to report the ports. Chosen: it takes milliseconds.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Listens on `wanted` and waits until each has reported its first address.

@@ -390,11 +390,11 @@ enum Dialling {
     Impossible,
 }
 
-/// Callers that wait for a connection.
+/// Callers that wait for a connection. Chosen: more than are dialled at once.
 const CONNECTS_MAX: usize = 256;
 
-/// Listen addresses taken from one peer.
+/// Listen addresses taken from one peer: as many as the address book keeps.
 const LEARNED_MAX: usize = 16;
 
-/// The beginning of what a peer says about its software.
+/// The beginning of what a peer says about its software: a name and a version.
 const AGENT_CHARS_MAX: usize = 64;

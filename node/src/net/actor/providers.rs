@@ -112,5 +112,5 @@ fn key(cid: &Cid) -> Vec<u8> {
     cid.hash().to_bytes()
 }
 
-/// Searches for providers at once.
+/// Searches for providers at once. Chosen: each asks some twenty peers.
 const QUERIES_MAX: usize = 64;

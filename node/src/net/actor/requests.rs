@@ -316,11 +316,12 @@ fn refusal_label(refusal: Refusal) -> &'static str {
     }
 }
 
-/// Requests of ours under way in all.
+/// Requests of ours under way in all. Derived: sixteen peers at their most.
 const OUTBOUND_MAX: usize = 1024;
 
 /// Requests of peers being answered in all.
 pub(super) const OPEN_MAX: usize = protocol::wire::INBOUND_MAX;
 
-/// The weight of a frame that breaks a limit or the format.
+/// The weight of a frame that breaks a limit or the format: a fifth of a ban, since no
+/// honest program sends one.
 const BAD_FRAME_WEIGHT: u32 = 20;
