@@ -12,6 +12,7 @@ use crate::time::Moment;
 pub struct Offences {
     /// Never banned: ourselves and whom the operator trusts.
     spared: BTreeSet<Address>,
+    /// The sum of each offender, and from when on it has to fade.
     sums: BTreeMap<Address, (u32, Moment)>,
     banned: BTreeMap<Address, Ban>,
     wishes: VecDeque<Wish>,
@@ -59,9 +60,10 @@ impl Offences {
             return false;
         }
         let (sum, since) = self.sums.get(&peer).copied().unwrap_or((0, now));
-        let sum = faded(sum, now.saturating_since(since)).saturating_add(weight);
+        let (sum, since) = faded(sum, since, now);
+        let sum = sum.saturating_add(weight);
         if sum < OFFENCE_LIMIT {
-            self.sums.insert(peer, (sum, now));
+            self.sums.insert(peer, (sum, since));
             self.forget_smallest();
             return false;
         }
@@ -109,7 +111,7 @@ impl Offences {
             self.end(peer);
         }
         self.sums
-            .retain(|_, (sum, since)| faded(*sum, now.saturating_since(*since)) > 0);
+            .retain(|_, (sum, since)| faded(*sum, *since, now).0 > 0);
     }
 
     /// Returns the next thing to do.
@@ -133,9 +135,13 @@ impl Offences {
     }
 }
 
-fn faded(sum: u32, age: Duration) -> u32 {
+/// What is left of a sum, and the last half-life's end: a further offence must not
+/// put off the fading of those before it.
+fn faded(sum: u32, since: Moment, now: Moment) -> (u32, Moment) {
+    let age = now.saturating_since(since);
     let halvings = u32::try_from(age.as_secs() / HALF_LIFE.as_secs()).unwrap_or(u32::MAX);
-    sum.checked_shr(halvings).unwrap_or(0)
+    let left = sum.checked_shr(halvings).unwrap_or(0);
+    (left, since + HALF_LIFE * halvings)
 }
 
 /// The sum of offences at which a peer is banned; weights are shares of it.

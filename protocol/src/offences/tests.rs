@@ -62,6 +62,18 @@ fn offences_fade() {
 }
 
 #[test]
+fn small_offences_that_never_cease_fade_too() {
+    let mut offences = offences();
+    for turn in 0..1000 {
+        let now = Moment::ZERO + HALF_LIFE * 9 / 10 * turn;
+        assert!(
+            !offences.handle_offence(PEER, None, OFFENCE_LIMIT / 10, now),
+            "banned by a tenth of the limit in each half-life, the time {turn}"
+        );
+    }
+}
+
+#[test]
 fn the_number_of_remembered_offenders_is_bounded() {
     let mut offences = offences();
     for number in 0..OFFENDERS_MAX + 10 {
