@@ -1,6 +1,7 @@
 use super::*;
 use crate::amount::Dgc;
-use crate::id::Role;
+use crate::id::{Role, ServiceId};
+use crate::registry::RegistryEvent;
 use crate::registry::testing::{Enrolment, registry_of};
 use crate::time::UnixSeconds;
 
@@ -26,6 +27,65 @@ fn who_answers_is_asked_again_later_and_who_does_not_sooner() {
     directory.handle_timeout(at);
     assert_eq!(asked(&mut directory), [peer(3)]);
     directory.handle_timeout(start() + REFRESH_INTERVAL);
+    assert_eq!(asked(&mut directory), [peer(2)]);
+}
+
+#[test]
+fn endpoints_that_never_answer_do_not_keep_others_from_being_asked() {
+    let others = 3 * LOOKUPS_MAX as u8;
+    let silent = |peer: &Address| peer.0[0] <= 2 * LOOKUPS_MAX as u8;
+    let mut directory = directory(1 + others);
+    // Whoever is asked and does not answer is given up after five seconds.
+    let mut open: VecDeque<(Moment, Address)> = VecDeque::new();
+    let mut answered: BTreeMap<Address, usize> = BTreeMap::new();
+    let (mut now, end) = (start(), start() + REFRESH_INTERVAL * 10);
+    while now < end {
+        for peer in asked(&mut directory) {
+            match silent(&peer) {
+                true => open.push_back((now + Duration::from_secs(5), peer)),
+                false => {
+                    *answered.entry(peer).or_default() += 1;
+                    tell(&mut directory, peer, true, now);
+                }
+            }
+        }
+        now = now + Duration::from_secs(1);
+        while let Some((at, peer)) = open.front().copied()
+            && at <= now
+        {
+            open.pop_front();
+            tell(&mut directory, peer, false, now);
+        }
+        directory.handle_timeout(now);
+    }
+    let honest = (1..=1 + others).map(peer).filter(|peer| !silent(peer));
+    for peer in honest {
+        let times = answered.get(&peer).copied().unwrap_or(0);
+        assert!(
+            times >= 9,
+            "{peer} was asked {times} times in ten intervals"
+        );
+    }
+}
+
+#[test]
+fn a_changed_endpoint_is_asked_at_once() {
+    let mut directory = directory(2);
+    assert_eq!(asked(&mut directory), [peer(2)]);
+    for _ in 0..5 {
+        tell(&mut directory, peer(2), false, start());
+        let (at, _) = directory.deadline().unwrap();
+        directory.handle_timeout(at);
+        assert_eq!(asked(&mut directory), [peer(2)]);
+    }
+    tell(&mut directory, peer(2), false, start());
+    let mut moved = registry(2);
+    moved.apply(&RegistryEvent::EndpointChanged {
+        role: Role::Content,
+        id: ServiceId(2),
+        endpoint: "https://moved.example".to_owned(),
+    });
+    directory.handle(Input::Registry(Arc::new(moved)), start());
     assert_eq!(asked(&mut directory), [peer(2)]);
 }
 
