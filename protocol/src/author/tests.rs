@@ -101,6 +101,27 @@ fn one_relayer_does_not_keep_an_action_away_and_two_do() {
 }
 
 #[test]
+fn one_relayer_says_nothing_for_those_that_are_busy_or_silent() {
+    for lone in [Relayer::Refuses, Relayer::Fails] {
+        let mut world = World::new(3);
+        let action = published(2, 1);
+        world.relayers_are(&action, &[lone, Relayer::Busy, Relayer::Silent]);
+        let id = world.publish(&action, 1).unwrap();
+        world.pass(Duration::from_secs(120));
+        assert_eq!(world.told(id), ["durable"], "{lone:?}");
+        world.relayers.clear();
+        world.run();
+        assert_eq!(world.told(id), ["durable", "accepted", "confirmed"]);
+    }
+    // Of one relayer there is no second word.
+    let mut world = World::new(1);
+    let action = action(1);
+    world.relayers_are(&action, &[Relayer::Refuses]);
+    let told = world.relay(&action);
+    assert!(matches!(told, Err(RelayError::Refused(_))), "{told:?}");
+}
+
+#[test]
 fn a_refusal_that_passes_is_told_and_a_publication_waits_for_its_end() {
     let mut world = World::new(7);
     let plain = action(1);

@@ -18,6 +18,8 @@ pub(super) struct Walk {
     /// The first word that is meant for all, and how many gave one.
     last_word: Option<Verdict>,
     last_words: usize,
+    /// How many such words end it.
+    final_min: usize,
 }
 
 /// What a pass led to.
@@ -45,6 +47,7 @@ pub(super) enum Verdict {
 impl Walk {
     /// A pass that begins with the relayer after `turn` others.
     pub(super) fn new(mut ranked: Vec<Address>, turn: usize) -> Self {
+        let final_min = FINAL_MIN.min(ranked.len());
         if let Some(start) = turn.checked_rem(ranked.len()) {
             ranked.rotate_left(start);
         }
@@ -54,6 +57,7 @@ impl Walk {
             passing: None,
             last_word: None,
             last_words: 0,
+            final_min,
         }
     }
 
@@ -103,13 +107,15 @@ impl Walk {
     /// What the pass led to, once it is over.
     pub(super) fn end(&mut self) -> Option<Outcome> {
         let is_out = self.asked.is_none() && self.peers.is_empty();
-        if self.last_words < FINAL_MIN && !is_out {
+        let is_final = self.last_words >= self.final_min;
+        if !is_final && !is_out {
             return None;
         }
         let outcome = match (self.last_word.take(), self.passing.take()) {
-            (Some(verdict), _) => Outcome::Rejected(verdict),
-            (None, Some(refusal)) => Outcome::Refused(refusal),
-            (None, None) => Outcome::Nobody,
+            (Some(verdict), _) if is_final => Outcome::Rejected(verdict),
+            // One alone said no: the others are asked again.
+            (Some(Verdict::Refused(refusal)), _) | (_, Some(refusal)) => Outcome::Refused(refusal),
+            (_, None) => Outcome::Nobody,
         };
         Some(outcome)
     }
@@ -120,8 +126,9 @@ impl Walk {
     }
 }
 
-/// Relayers that have to say that an action will never be on chain: one that lies
-/// does not keep a user's action away, a second one costs a round trip.
+/// Relayers that have to say that an action will never be on chain, where there are
+/// as many: one that lies does not keep a user's action away, a second one costs a
+/// round trip.
 const FINAL_MIN: usize = 2;
 
 impl std::fmt::Display for Verdict {

@@ -62,6 +62,8 @@ pub(super) enum Relayer {
     Silent,
     Busy,
     Refuses,
+    /// Took it and failed.
+    Fails,
     /// Accepts and does nothing.
     Keeps,
     /// Says that it is on chain.
@@ -466,6 +468,9 @@ impl World {
                 block_number: 1,
                 block_hash: PROOF,
             }),
+            Some(Relayer::Fails) => Status::Failed {
+                reason: "it reverted".to_owned(),
+            },
             Some(Relayer::Keeps) => Status::Pending,
             None => match request {
                 Request::Submit { action, .. } => {
