@@ -250,7 +250,7 @@ impl Vault {
         entry.check(&self.domain)?;
         let sets = self.placed(&entry.record.lookup_key);
         let burial = entry.burial.clone();
-        let write = Write::new(entry, &sets, now);
+        let write = Write::new(self.domain, entry, &sets, now);
         self.begin(request, &sets, Quorum::Write { write, burial }, now);
         Ok(())
     }

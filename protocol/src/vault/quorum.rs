@@ -25,6 +25,7 @@ pub struct Transmit {
 /// Brings one record onto a majority of its replicas.
 #[derive(Debug)]
 pub struct Write {
+    domain: Domain,
     entry: Entry,
     asked: Asked,
     refusals: BTreeMap<Address, Refusal>,
@@ -94,9 +95,10 @@ struct Asked {
 impl Write {
     /// Starts to write `entry` to each of the placed `sets`, one or two.
     #[must_use]
-    pub fn new(entry: Entry, sets: &[Vec<Address>], now: Moment) -> Self {
+    pub fn new(domain: Domain, entry: Entry, sets: &[Vec<Address>], now: Moment) -> Self {
         let request = Request::Put(Box::new(entry.clone()));
         let mut write = Self {
+            domain,
             entry,
             asked: Asked::new(sets, request, now),
             refusals: BTreeMap::new(),
@@ -173,12 +175,14 @@ impl Write {
         self.events.pop_front()
     }
 
-    /// A claim counts when the winner's fields could win; the read that follows
-    /// checks its signature.
+    /// True when the wallet itself signed something newer: one replica can show it,
+    /// and none can make it up.
     fn is_newer(&self, entry: &Entry) -> bool {
         entry.record.lookup_key == self.entry.record.lookup_key
             && entry.record.wallet == self.entry.record.wallet
             && entry.record.wins(&self.entry.record)
+            && entry.signature.is_some()
+            && entry.check(&self.domain).is_ok()
     }
 
     fn judge(&mut self) {
@@ -319,27 +323,40 @@ impl Read {
         self.events.push_back(ReadEvent::Found { entries });
     }
 
-    /// The winning entry of each wallet, the earliest first.
+    /// The winning entry of each wallet, the earliest first. When a wallet's was
+    /// received nobody signs: the median of the answers counts, and what most of
+    /// them are without comes last.
     fn winners(&self, now: UnixSeconds) -> Vec<Entry> {
-        let mut winners: BTreeMap<Address, Entry> = BTreeMap::new();
-        for entry in self.answers.values().flatten() {
-            if entry.is_over(now) {
-                continue;
+        let mut winners: BTreeMap<Address, (Entry, Vec<UnixSeconds>)> = BTreeMap::new();
+        for answer in self.answers.values() {
+            let mut heard = BTreeSet::new();
+            for entry in answer.iter().filter(|entry| !entry.is_over(now)) {
+                let wallet = entry.record.wallet;
+                let (known, received) = winners
+                    .entry(wallet)
+                    .or_insert_with(|| (entry.clone(), Vec::new()));
+                if heard.insert(wallet) {
+                    received.push(entry.received);
+                }
+                if entry.record.wins(&known.record)
+                    || (entry.record == known.record && known.burial.is_none())
+                {
+                    *known = entry.clone();
+                }
             }
-            let Some(known) = winners.get_mut(&entry.record.wallet) else {
-                winners.insert(entry.record.wallet, entry.clone());
-                continue;
-            };
-            let received = known.received.min(entry.received);
-            if entry.record.wins(&known.record)
-                || (entry.record == known.record && known.burial.is_none())
-            {
-                *known = entry.clone();
-            }
-            known.received = received;
         }
-        let mut winners: Vec<Entry> = winners.into_values().collect();
-        winners.sort_by_key(|entry| (entry.received, entry.record.wallet));
+        let middle = self.answers.len() / 2;
+        let mut ranked: Vec<(bool, Entry)> = winners
+            .into_values()
+            .map(|(mut entry, mut received)| {
+                received.sort_unstable();
+                let is_rare = received.len() <= middle;
+                entry.received = received[middle.min(received.len() - 1)];
+                (is_rare, entry)
+            })
+            .collect();
+        ranked.sort_by_key(|(is_rare, entry)| (*is_rare, entry.received, entry.record.wallet));
+        let mut winners: Vec<Entry> = ranked.into_iter().map(|(_, entry)| entry).collect();
         let mut signed = 0;
         winners.retain(|entry| {
             signed += usize::from(entry.signature.is_some());

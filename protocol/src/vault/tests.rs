@@ -235,7 +235,7 @@ fn without_a_majority_nothing_is_promised() {
     let mut net = Net::new(1);
     assert_eq!(net.write(record(1, 1)), WriteEvent::Stored);
     assert_eq!(net.read().found().len(), 1);
-    let mut write = Write::new(record(1, 1), &[Vec::new()], start());
+    let mut write = Write::new(DOMAIN, record(1, 1), &[Vec::new()], start());
     assert!(matches!(
         write.poll_event(),
         Some(WriteEvent::Failed { .. })
@@ -273,6 +273,25 @@ fn an_older_version_is_told_of_the_newer() {
         panic!("outdated")
     };
     assert_eq!(entry.record, vault(1, 2));
+}
+
+#[test]
+fn one_replica_cannot_make_up_a_newer_version() {
+    let mut net = Net::new(5);
+    net.dreamers = [replica(1)].into();
+    assert_eq!(net.write(record(1, 1)), WriteEvent::Stored);
+    assert_eq!(net.read().found(), [vault(1, 1)]);
+}
+
+#[test]
+fn one_replica_does_not_put_a_strangers_record_before_the_owners() {
+    let mut net = Net::new(5);
+    net.write(record(1, 1));
+    net.now = net.now + Duration::from_secs(60);
+    net.write(record(2, 1));
+    // It has the stranger's alone, and says that it came long before.
+    net.backdaters = [replica(1)].into();
+    assert_eq!(net.read().found(), [vault(1, 1), vault(2, 1)]);
 }
 
 #[test]
@@ -417,6 +436,10 @@ struct Net {
     sets: Vec<Vec<Address>>,
     away: BTreeSet<Address>,
     liars: BTreeSet<Address>,
+    /// They say that they have something newer.
+    dreamers: BTreeSet<Address>,
+    /// They hide the first owner's record and date back all others.
+    backdaters: BTreeSet<Address>,
     now: Moment,
 }
 
@@ -439,12 +462,14 @@ impl Net {
             sets: vec![all],
             away: BTreeSet::new(),
             liars: BTreeSet::new(),
+            dreamers: BTreeSet::new(),
+            backdaters: BTreeSet::new(),
             now: start(),
         }
     }
 
     fn write(&mut self, entry: Entry) -> WriteEvent {
-        let mut write = Write::new(entry, &self.sets, self.now);
+        let mut write = Write::new(DOMAIN, entry, &self.sets, self.now);
         let mut event = None;
         loop {
             while let Some(transmit) = write.poll_transmit() {
@@ -495,6 +520,20 @@ impl Net {
             let mut forged = record(1, 99);
             forged.record.version += 1;
             return Some(Response::Entries(vec![forged]));
+        }
+        if self.dreamers.contains(&transmit.to) {
+            let mut dreamt = record(1, u64::MAX);
+            dreamt.signature = record(1, 1).signature;
+            return Some(Response::Outdated(Box::new(dreamt)));
+        }
+        if self.backdaters.contains(&transmit.to)
+            && let Response::Entries(mut entries) = answer
+        {
+            entries.retain(|entry| entry.record.wallet != wallet(1));
+            for entry in &mut entries {
+                entry.received = UnixSeconds(0);
+            }
+            return Some(Response::Entries(entries));
         }
         Some(answer)
     }
