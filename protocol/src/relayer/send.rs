@@ -55,7 +55,7 @@ impl Relayer {
         let looked = self
             .wallets
             .handle_nonces(address, nonces, is_funded, self.block);
-        for (slot, digest) in looked.consumed {
+        for (slot, digest) in looked.consumed.into_iter().chain(looked.beyond) {
             self.look_again(&digest, &slot);
         }
         for (slot, digest) in looked.given_back {

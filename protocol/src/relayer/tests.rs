@@ -418,6 +418,39 @@ fn a_hole_is_used_before_a_new_nonce_and_else_filled_again_and_again() {
 }
 
 #[test]
+fn a_wrong_count_of_an_endpoint_costs_nothing_once_it_is_over() {
+    for is_restarted in [false, true] {
+        let mut world = World::new();
+        world.look(1_000_000_000, 7);
+        let first = world.accept(follow(1));
+        assert_eq!(world.nonces, [1_000_000_000]);
+        world.look(7, 7);
+        if is_restarted {
+            world.restart();
+        }
+        world.simulated(&first, 1);
+        world.settle();
+        let second = world.accept(follow(2));
+        for _ in 0..10 {
+            world.advance(world.config.bump_after_blocks);
+            world.look(7, 7);
+            world.settle();
+        }
+        let sent: BTreeSet<u64> = world.nonces[1..].iter().copied().collect();
+        assert_eq!(sent, [7, 8].into(), "neither fillers nor far nonces");
+        for digest in [first, second] {
+            assert_eq!(world.relayer.status(&digest), Some(Status::Pending));
+        }
+    }
+    // Counted wrongly while nothing is on its way, the wallet stays of use.
+    let mut world = World::new();
+    world.look(1_000, 7);
+    world.look(7, 7);
+    world.accept(follow(1));
+    assert_eq!(world.nonces, [7]);
+}
+
+#[test]
 fn a_late_answer_about_another_slot_changes_nothing() {
     let mut world = World::new();
     let digest = world.accept(follow(1));

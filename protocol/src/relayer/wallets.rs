@@ -72,6 +72,8 @@ pub(super) struct Looked {
     pub(super) consumed: Vec<(Slot, Hash32)>,
     /// Actions whose slots the newest block had consumed and gave back.
     pub(super) given_back: Vec<(Slot, Hash32)>,
+    /// Actions whose slots are taken back: they lay beyond what the chain counts.
+    pub(super) beyond: Vec<(Slot, Hash32)>,
 }
 
 impl Wallets {
@@ -84,6 +86,7 @@ impl Wallets {
         block: u64,
     ) -> Looked {
         let latest = nonces.latest.max(nonces.settled);
+        let beyond = self.take_back_beyond(address, latest);
         let behind = self.slots.range(all_of(address)).next_back();
         let behind = behind.map_or(0, |(slot, _)| slot.nonce + 1);
         let wallet = self.wallets.entry(address).or_insert(Wallet {
@@ -94,9 +97,13 @@ impl Wallets {
         });
         let before = std::mem::replace(&mut wallet.latest, latest);
         wallet.is_funded = is_funded;
-        wallet.next_nonce = wallet.next_nonce.max(latest).max(behind);
+        // What an endpoint counted once is forgotten with its next count.
+        wallet.next_nonce = latest.max(behind);
         let next_nonce = wallet.next_nonce;
-        let mut looked = Looked::default();
+        let mut looked = Looked {
+            beyond,
+            ..Looked::default()
+        };
         let waiting = Slot::new(address, latest)..Slot::new(address, before.max(latest));
         for (slot, filling) in self.slots.range_mut(waiting) {
             filling.since = block;
@@ -116,6 +123,36 @@ impl Wallets {
             self.slots.remove(&slot);
         }
         looked
+    }
+
+    /// Takes slots back that more nonces come before than a wallet can have left
+    /// out: an endpoint counted wrongly when they were given out, and filling up to
+    /// them would cost a transaction each. Returns the actions in them.
+    fn take_back_beyond(&mut self, wallet: Address, latest: u64) -> Vec<(Slot, Hash32)> {
+        let mut next = latest;
+        let mut missing = 0_u64;
+        let waiting = Slot::new(wallet, latest)..=Slot::new(wallet, u64::MAX);
+        let beyond: Vec<(Slot, Content)> = self
+            .slots
+            .range(waiting)
+            .map(|(slot, filling)| (*slot, filling.content))
+            .skip_while(|(slot, content)| {
+                let is_hole = u64::from(*content == Content::Hole);
+                missing += slot.nonce.saturating_sub(next) + is_hole;
+                next = slot.nonce.saturating_add(1);
+                missing <= HOLES_MAX as u64
+            })
+            .collect();
+        for (slot, _) in &beyond {
+            self.slots.remove(slot);
+        }
+        beyond
+            .into_iter()
+            .filter_map(|(slot, content)| match content {
+                Content::Action(digest) => Some((slot, digest)),
+                Content::Filler { .. } | Content::Hole => None,
+            })
+            .collect()
     }
 
     /// Slots that nobody knows anything of are holes.
@@ -214,7 +251,9 @@ impl Wallets {
     fn outstanding(&self, address: &Address) -> usize {
         let latest = self.wallets.get(address).map_or(0, |wallet| wallet.latest);
         let open = Slot::new(*address, latest)..=Slot::new(*address, u64::MAX);
-        self.slots.range(open).count()
+        let open = self.slots.range(open);
+        open.filter(|(_, filling)| filling.content != Content::Hole)
+            .count()
     }
 }
 
@@ -228,6 +267,7 @@ fn all_of(address: Address) -> std::ops::RangeInclusive<Slot> {
     Slot::new(address, 0)..=Slot::new(address, u64::MAX)
 }
 
-/// Unknown slots that are noted at one look: more than a wallet has under way,
-/// so that one look is enough but for a wallet that somebody else uses too.
+/// Unknown slots that are noted at one look, and that may come before one that was
+/// given out: more than a wallet has under way, so that one look is enough but for a
+/// wallet that somebody else uses too.
 const HOLES_MAX: usize = 64;
