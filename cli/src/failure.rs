@@ -2,9 +2,7 @@
 
 use node::backup::BackupError;
 use node::builder::StartError;
-use node::chain::RpcError;
 use node::chain::deploy::DeployError;
-use node::chain::transact::TransactError;
 use node::client::ClientError;
 use node::client::keystore::KeystoreError;
 use node::config::Problems;
@@ -14,6 +12,7 @@ use node::operate::governance::WordsError;
 use node::store::StoreError;
 use protocol::action::ActionError;
 use protocol::payment::SplitError;
+use rpc::{RpcError, TransactError};
 
 use crate::reasons;
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use node::chain::transact::{Estimate, Progress, transact};
-use node::chain::{Client as RpcClient, Contracts, Receipt, RpcError, Wallet};
 use node::client::{Client, ClientError};
 use node::operate::{Call, Deployment, Pace};
 use protocol::amount::{Dgc, U256};
+use protocol::chain::Contracts;
 use protocol::id::Address;
 use protocol::signing::SigningKey;
+use rpc::{Client as RpcClient, Estimate, Progress, Receipt, RpcError, Wallet, transact};
 use serde_json::{Value, json};
 
 use crate::commands::Context;

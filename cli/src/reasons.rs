@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use node::chain::transact::TransactError;
-use node::chain::{Revert, RpcError};
 use node::operate::OperateError;
+use protocol::chain::Revert;
+use rpc::{RpcError, TransactError};
 
 /// The revert that an error is about.
 pub(crate) fn revert_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Revert> {

@@ -15,11 +15,11 @@ use std::sync::Arc;
 use protocol::entry::sha256;
 use protocol::id::Address;
 use protocol::signing::SigningKey;
+use rpc::Clock;
 use serde::{Deserialize, Serialize};
 use storage::backend::FileBackend;
 use storage::tables::{Restoration, Tables, TablesError};
 
-use crate::clock::Clock;
 use crate::home::{self, HomeError};
 
 /// What was written.

@@ -12,11 +12,11 @@ use std::time::Duration;
 use protocol::entry::sha256;
 use protocol::id::{Address, Role};
 use protocol::signing::SigningKey;
+use rpc::{Clock, RpcError};
 use storage::blocks::BlockStoreConfig;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{ChainConfig, ChainHandle, REGISTRY_FILE, RpcError};
-use crate::clock::Clock;
+use crate::chain::{ChainConfig, ChainHandle, REGISTRY_FILE};
 use crate::config::Config;
 use crate::context::Context;
 use crate::home::{self, HomeError};

@@ -5,12 +5,8 @@
 
 pub mod deploy;
 mod endpoints;
-pub mod fees;
 mod kept;
-pub mod rpc;
 mod sender;
-pub mod transact;
-pub mod wallet;
 mod watch;
 
 use std::path::PathBuf;
@@ -18,24 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::amount::U256;
-pub use protocol::chain::ChainEvent;
-pub use protocol::chain::follower::{REORG_BLOCKS_MAX, TooDeep};
-pub use protocol::chain::{BlockHeader, Contracts, Cursor, Log, Revert};
+use protocol::chain::follower::REORG_BLOCKS_MAX;
+use protocol::chain::{ChainEvent, Contracts, Cursor};
 use protocol::id::{Address, Hash32};
 use protocol::registry::{BlockRef, Registry};
 use protocol::time::UnixSeconds;
+use rpc::{CallRequest, Client, ClientConfig, Clock, Receipt, RpcError, Wallet};
 use tokio::sync::{mpsc, watch as tokio_watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::clock::Clock;
 use crate::metrics::Metrics;
-pub use rpc::{
-    CallRequest, Client, ClientConfig, EndpointStatus, Receipt, RpcError, TransactionKind,
-};
-pub use transact::{
-    Estimate, Progress, TransactConfig, TransactError, estimate, transact, transact_with,
-};
-pub use wallet::Wallet;
 
 /// How the chain is reached and followed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

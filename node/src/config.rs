@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use libp2p::Multiaddr;
+use protocol::chain::Contracts;
 use protocol::id::{Address, Role};
 use toml_edit::{Item, Value};
-
-use crate::chain::Contracts;
 
 mod fields;
 mod value;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use protocol::chain::Contracts;
 use protocol::id::Address;
 use protocol::signing::SigningKey;
+use rpc::Clock;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::{ChainHandle, Contracts};
-use crate::clock::Clock;
+use crate::chain::ChainHandle;
 use crate::config::Config;
 use crate::index::IndexHandle;
 use crate::metrics::Metrics;

@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use protocol::amount::{Dgc, U256};
+use protocol::chain::Contracts;
 use protocol::entry::sha256;
 use protocol::id::{Role, Zone};
 use protocol::signing::SigningKey;
 use protocol::staking::Periods;
+use rpc::{Client, Clock, RpcError, Wallet};
 use serde::{Deserialize, Serialize};
 
 use crate::builder::{Node, StartError};
 use crate::chain::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol};
-use crate::chain::{Client, Contracts, RpcError, Wallet};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::home::{self, HomeError};
 use devchain::{DevChain, DevChainConfig, DevChainError, Mining};
@@ -181,13 +181,14 @@ impl Devnet {
         let lock = config.lock()?;
         let mut plan = config.plan()?;
         tell("starting the chain");
+        let clock = Clock::system();
         let chain = DevChain::spawn(DevChainConfig {
             chain_id: plan.chain_id,
             listen: loopback(plan.chain_port),
             data: Some(config.data.join("chain")),
             mining: Mining::Instant,
             funded: config.funded(),
-            clock: Clock::system().into(),
+            clock: devchain::Clock::new(move || clock.now()),
         })
         .await?;
         let client = Client::new(&[chain.url()], Some(plan.chain_id))?;

@@ -8,7 +8,6 @@ pub mod backup;
 pub mod builder;
 pub mod chain;
 pub mod client;
-pub mod clock;
 pub mod config;
 pub mod content;
 pub mod context;

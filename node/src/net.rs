@@ -16,9 +16,9 @@ use protocol::id::Address;
 use protocol::offences::OFFENCE_LIMIT;
 use protocol::registry::Registry;
 use protocol::signing::SigningKey;
+use rpc::Clock;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 pub use config::NetConfig;

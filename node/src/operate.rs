@@ -3,7 +3,7 @@
 //! A [`Deployment`] is spoken to over JSON-RPC, without a peer in between: an
 //! operator's wallet need not be where its peers run. Reading answers with
 //! plain data in tokens and blocks; sending starts with a [`Call`] that says
-//! what it does, and ends in [`crate::chain::transact()`].
+//! what it does, and ends in [`rpc::transact()`].
 
 use std::time::Duration;
 
@@ -12,10 +12,7 @@ use protocol::amount::{Dgc, U256};
 use protocol::chain::calls::{self, address};
 use protocol::chain::{BlockHeader, ContractKind, Contracts, artifact};
 use protocol::id::Address;
-
-use crate::chain::transact::Estimate;
-use crate::chain::transact::estimate;
-use crate::chain::{CallRequest, Client, RpcError};
+use rpc::{CallRequest, Client, Estimate, RpcError, estimate};
 
 mod answer;
 pub mod claims;

@@ -25,10 +25,9 @@ use std::future::{Future, pending};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use protocol::machine::Machine;
+use rpc::Clock;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-
-use crate::clock::Clock;
 
 /// The hands of one role: what its machine's facts and wishes are in this process.
 pub trait Driver<M: Machine>: Send + 'static {

@@ -6,20 +6,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::action::{Action, SignedAction};
 use protocol::amount::{Dgc, U256};
+use protocol::chain::Contracts;
 use protocol::entity::build::{Builder, UserFields};
 use protocol::entry::{Entry, Position};
 use protocol::id::{Address, Hash32, Role, ServiceId, UserId, Zone};
 use protocol::registry::Registry;
 use protocol::signing::SigningKey;
 use protocol::time::UnixSeconds;
+use rpc::{Client, Clock, Wallet};
 use storage::backend::MemoryBackend;
 use storage::blocks::BlockStoreConfig;
 use storage::index::{Block, BlockEntry};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
-use crate::chain::{ChainConfig, ChainHandle, Client, Contracts, Wallet};
-use crate::clock::Clock;
+use crate::chain::{ChainConfig, ChainHandle};
 use crate::config::Config;
 use crate::context::Context;
 use crate::index::IndexHandle;
@@ -56,13 +57,14 @@ impl TestChain {
             .chain(100..150)
             .map(|seed| (key(seed).address(), U256::exp10(24)))
             .collect();
+        let clock = Clock::system();
         let chain = DevChain::spawn(DevChainConfig {
             chain_id: CHAIN_ID,
             listen: ([127, 0, 0, 1], 0).into(),
             data: None,
             mining: Mining::Instant,
             funded,
-            clock: Clock::system().into(),
+            clock: devchain::Clock::new(move || clock.now()),
         })
         .await
         .unwrap();

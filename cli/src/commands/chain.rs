@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use node::chain::deploy::{self, DeployConfig, Deployment as Deploying, transfer, transfer_ether};
-use node::chain::{Client as RpcClient, Wallet};
 use node::devnet::treasury_key;
 use node::home;
 use node::operate::Deployment;
 use protocol::amount::Dgc;
 use protocol::id::Address;
+use rpc::{Client as RpcClient, Wallet};
 use serde_json::json;
 
 use super::Context;

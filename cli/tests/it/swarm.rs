@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use devchain::{DevChain, DevChainConfig, Mining};
 use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
-use node::chain::{Client, Contracts, Wallet};
-use node::clock::Clock;
 use node::config::Config;
 use node::home;
 use protocol::amount::{Dgc, U256};
+use protocol::chain::Contracts;
 use protocol::id::{Role, Zone};
 use protocol::signing::SigningKey;
+use rpc::{Client, Clock, Wallet};
 
 use crate::bench::{Bench, Peer, eventually, noise, write};
 
@@ -39,6 +39,7 @@ impl Swarm {
         let treasury = Wallet::new(home::random_key());
         let funded = keys.iter().map(SigningKey::address);
         let funded = funded.chain(operators.iter().map(Wallet::address));
+        let clock = Clock::system();
         let chain = DevChain::spawn(DevChainConfig {
             chain_id: CHAIN_ID,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -48,7 +49,7 @@ impl Swarm {
                 .chain([treasury.address()])
                 .map(|address| (address, U256::exp10(22)))
                 .collect(),
-            clock: Clock::system().into(),
+            clock: devchain::Clock::new(move || clock.now()),
         })
         .await
         .unwrap();

@@ -12,15 +12,13 @@ use protocol::chain::Contracts;
 use protocol::chain::calls::AnswerError;
 use protocol::id::Address;
 use protocol::staking::{BlockTimeError, Periods};
+use rpc::{Client, Fees, RpcError, Wallet};
 use serde::{Deserialize, Serialize};
 
 pub use self::operator::{ServiceConfig, enrol, stake_and_confirm, transfer, transfer_ether};
 use self::plan::{Origin, Plan};
 use self::sender::{Call, Sender, StepName, at};
 pub use self::verify::verify;
-use super::fees::Fees;
-use super::rpc::{Client, RpcError};
-use super::wallet::Wallet;
 
 /// What is fixed at deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,9 +5,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use protocol::chain::endpoints::EndpointState;
+use rpc::{Client, EndpointStatus};
 
 use super::ChainHandle;
-use super::rpc::{Client, EndpointStatus};
 use crate::client::api::{EndpointHealth, Timestamp};
 
 /// Reads the client when metrics are asked for.

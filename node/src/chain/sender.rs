@@ -10,14 +10,12 @@ use std::time::Duration;
 use protocol::amount::U256;
 use protocol::chain::BlockHeader;
 use protocol::id::{Address, Hash32};
+use rpc::{CallRequest, Client, Fees, RawTransaction, RpcError, Transaction, Wallet, gas_limit};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::SendError;
-use super::fees::{self, Fees, gas_limit};
-use super::rpc::{CallRequest, Client, RpcError};
-use super::wallet::{RawTransaction, Transaction, Wallet};
 
 /// What the task is asked to do.
 #[derive(Debug)]
@@ -214,7 +212,7 @@ impl Actor {
         match known {
             Some(head) => {
                 let base = head.base_fee.unwrap_or_default();
-                Ok(Fees::new(base.into(), fees::tip(&self.client).await?))
+                Ok(Fees::new(base.into(), rpc::tip(&self.client).await?))
             }
             None => Fees::suggested(&self.client).await,
         }

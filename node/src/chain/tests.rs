@@ -14,9 +14,9 @@ use protocol::records::{
 };
 use protocol::signing::{Record, Signature};
 use protocol::time::Epoch;
+use rpc::{Progress, TransactConfig, Transaction, estimate, transact, transact_with};
 
 use super::deploy::ServiceConfig;
-use super::wallet::Transaction;
 use super::*;
 use crate::testing::{CHAIN_ID, TestChain, key, peer_key, within};
 

@@ -13,14 +13,13 @@ use protocol::chain::{
 use protocol::id::Address;
 use protocol::registry::{BlockRef, Registry, RegistryEvent};
 use protocol::time::UnixSeconds;
+use rpc::{Client, Clock, RpcError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::ChainStatus;
 use super::kept::RegistryFile;
-use super::rpc::{Client, RpcError};
-use crate::clock::Clock;
 
 /// What every task that follows the chain needs.
 #[derive(Debug, Clone)]

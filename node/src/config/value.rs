@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use libp2p::Multiaddr;
+use protocol::chain::Contracts;
 use protocol::id::{Address, Role};
 use toml_edit::{Array, InlineTable, Value};
 
 use super::GatewayFetch;
-use crate::chain::Contracts;
 
 /// A type that a setting can have.
 pub(super) trait Setting: Sized {

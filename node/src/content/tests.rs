@@ -10,6 +10,7 @@ use protocol::exchange::{Answer, Request, Response};
 use protocol::id::{EntityId, Role};
 use protocol::records::Page;
 use protocol::signing::Signed;
+use rpc::Clock;
 use storage::backend::MemoryBackend;
 use storage::blocks::{Holding, Owner};
 use storage::tables::LEASES_BY_HOLDER;
@@ -18,7 +19,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::author::{self, AuthorHandle};
 use crate::client::api::Imported;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};
 use crate::testing::{

@@ -4,9 +4,9 @@ use std::time::Duration;
 use protocol::chain::calls;
 use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, UserId};
+use rpc::Transaction;
 
 use super::*;
-use crate::chain::wallet::Transaction;
 
 mod answers;
 

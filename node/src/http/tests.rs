@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use http_body_util::BodyExt;
 use protocol::action::{Action, SignedAction};
+use protocol::chain::Contracts;
 use protocol::entity::build::{
     Builder, CommentFields, ContentFields, Items, ListFields, UserFields,
 };
@@ -18,6 +19,7 @@ use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::signing::{Signature, SigningKey};
 use protocol::time::UnixSeconds;
 use protocol::unixfs::{self, Directory, Importer, Profile};
+use rpc::Clock;
 use serde_json::Value;
 use storage::index::{Block, BlockEntry};
 use tokio_util::sync::CancellationToken;
@@ -25,8 +27,7 @@ use tower::ServiceExt;
 
 use super::conformance::Contract;
 use super::*;
-use crate::chain::{ChainConfig, ChainHandle, Contracts};
-use crate::clock::Clock;
+use crate::chain::{ChainConfig, ChainHandle};
 use crate::config::Config;
 use crate::index::IndexHandle;
 use crate::metrics::Metrics;

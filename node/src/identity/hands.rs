@@ -15,12 +15,13 @@ use protocol::placement::Placement;
 use protocol::registry::Registry;
 use protocol::relayer::{Account, Nonces, Receipt, Response, Slot};
 use protocol::signing::Signed;
+use rpc::{RpcError, Wallet};
 use storage::index::{Pending, Snapshot};
 use storage::tables::RELAYS;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::trial;
-use crate::chain::{ChainHandle, ChainStatus, RpcError, SendError, Wallet};
+use crate::chain::{ChainHandle, ChainStatus, SendError};
 use crate::context::Context;
 use crate::index::{Height, IndexHandle, IndexTaskError};
 use crate::net::{Inbound, Responder, Topic};

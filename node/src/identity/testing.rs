@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use protocol::amount::Dgc;
 use protocol::author::{RelayState, RelayStatus};
+use protocol::chain::Contracts;
 use protocol::entity::build::{Builder, UserFields};
 use protocol::id::{Hash32, Role, UserId, Zone};
 use protocol::origin::Origin;
 use protocol::relayer::{Request, Response, Status};
 use protocol::signing::SigningKey;
+use rpc::{Client, Clock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::author::{self, AuthorHandle};
 use crate::chain::deploy::ServiceConfig;
-use crate::chain::{ChainConfig, ChainHandle, Client, Contracts};
-use crate::clock::Clock;
+use crate::chain::{ChainConfig, ChainHandle};
 use crate::config::Config;
 use crate::context::Context;
 use crate::index::IndexHandle;

@@ -5,9 +5,9 @@ use protocol::chain::calls;
 use protocol::entity::Rejection;
 use protocol::id::{Address, Hash32};
 use protocol::identity::Trial;
+use rpc::{CallRequest, RpcError};
 
 use super::hands::receipt;
-use crate::chain::{CallRequest, RpcError};
 use crate::context::Context;
 use crate::index::IndexTaskError;
 use crate::relay::FreshActions;

@@ -17,6 +17,7 @@ use protocol::id::Address;
 use protocol::neighbours::{self, Neighbours, Transmit};
 use protocol::offences::{self, Offences};
 use protocol::signing::SigningKey;
+use rpc::Clock;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::message::{Answer, Gossip, Inbound, Judged, LocalPeer, NetEvent};
@@ -25,7 +26,6 @@ use super::{
     Command, NetConfig, NetError, NetHandle, Protocol, RequestError, StartError, Topic, address_of,
     identity, multiaddr,
 };
-use crate::clock::Clock;
 use crate::metrics::Metrics;
 use gossiping::Counters;
 use peers::PeerState;

@@ -7,16 +7,15 @@ use ethers_core::types::transaction::eip2930::{AccessList, AccessListItem};
 use ethers_core::types::{Eip2930TransactionRequest, H256, TransactionRequest};
 use ethers_signers::{LocalWallet, Signer};
 use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol, transfer};
-use node::chain::wallet::Transaction;
-use node::chain::{Client, Contracts, Receipt, Wallet};
 use protocol::action::Action;
 use protocol::amount::{Dgc, U256};
-use protocol::chain::ContractKind;
 use protocol::chain::calls::{self, address, number, text};
+use protocol::chain::{ContractKind, Contracts};
 use protocol::id::{Address, EntityId, Hash32, Role, UserId, Zone};
 use protocol::payment::{Percent, split};
 use protocol::signing::SigningKey;
 use protocol::staking::Periods;
+use rpc::{CallRequest, Client, Receipt, Transaction, Wallet};
 
 /// Keys that have ether in the first block.
 pub(crate) const FUNDED: [u8; 6] = [1, 2, 3, 4, 5, 6];
@@ -269,7 +268,7 @@ impl<'a> Life<'a> {
 
     async fn staked(&self) -> U256 {
         let call = calls::total_staked_for(self.bob.address());
-        let view = node::chain::CallRequest::view(self.contracts.staking, call);
+        let view = CallRequest::view(self.contracts.staking, call);
         calls::decode_uint(&self.client.call(&view).await.unwrap()).unwrap()
     }
 
@@ -291,9 +290,9 @@ impl<'a> Life<'a> {
 
     async fn succeed(&self, wallet: &Wallet, to: Address, data: Vec<u8>) {
         // Said by name what a receipt does not say.
-        let request = node::chain::CallRequest {
+        let request = CallRequest {
             from: Some(wallet.address()),
-            ..node::chain::CallRequest::view(to, data.clone())
+            ..CallRequest::view(to, data.clone())
         };
         self.client.call(&request).await.unwrap();
         let receipt = self.send(wallet, to, data, GAS).await;

@@ -7,11 +7,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use devchain::{DevChain, DevChainConfig, Mining};
-use node::chain::wallet::Transaction;
-use node::clock::Clock;
 use protocol::amount::U256;
 use protocol::chain::calls;
 use protocol::id::Address;
+use rpc::{Clock, Transaction};
 use serde_json::{Value, json};
 
 use crate::life::{FUNDED, Life, wallet};
@@ -83,13 +82,14 @@ async fn a_life_of_the_contracts_is_the_same_on_anvil() {
 async fn dev_chain() -> DevChain {
     let balance = U256::exp10(21);
     let funded = FUNDED.map(|seed| (wallet(seed).address(), balance));
+    let clock = Clock::system();
     DevChain::spawn(DevChainConfig {
         chain_id: CHAIN_ID,
         listen: ([127, 0, 0, 1], 0).into(),
         data: None,
         mining: Mining::Instant,
         funded: funded.to_vec(),
-        clock: Clock::system().into(),
+        clock: devchain::Clock::new(move || clock.now()),
     })
     .await
     .unwrap()

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use devchain::{DevChain, DevChainConfig, Mining};
-use node::clock::Clock;
 use node::devnet::{Devnet, DevnetConfig};
 use protocol::amount::U256;
 use protocol::signing::SigningKey;
+use rpc::Clock;
 
 use crate::npm;
 
@@ -20,6 +20,7 @@ async fn check(program: &'static str) {
         return;
     };
     let ether = U256::exp10(18);
+    let clock = Clock::system();
     let chain = DevChain::spawn(DevChainConfig {
         chain_id: CHAIN_ID,
         listen: ([127, 0, 0, 1], 0).into(),
@@ -34,7 +35,7 @@ async fn check(program: &'static str) {
                 )
             })
             .collect(),
-        clock: Clock::system().into(),
+        clock: devchain::Clock::new(move || clock.now()),
     })
     .await
     .unwrap();

@@ -6,11 +6,10 @@ use protocol::id::{Address, Role, ServiceId, Zone};
 use protocol::records::Confirm;
 use protocol::registry::RegistryEvent;
 use protocol::signing::{Record, SigningKey};
+use rpc::{CallRequest, Client, Receipt, Wallet};
 
 use super::DeployError;
 use super::sender::{Call, Sender, at};
-use crate::chain::rpc::{CallRequest, Client, Receipt};
-use crate::chain::wallet::Wallet;
 
 /// What an operator registers for one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use protocol::amount::U256;
 use protocol::id::{Address, Hash32};
+use rpc::{CallRequest, Client, Fees, Receipt, RpcError, Transaction, Wallet, gas_limit};
 
 use super::DeployError;
-use crate::chain::fees::{Fees, gas_limit};
-use crate::chain::rpc::{CallRequest, Client, Receipt, RpcError};
-use crate::chain::wallet::{Transaction, Wallet};
 
 /// A wallet that nobody else sends from meanwhile.
 pub(super) struct Sender<'a> {

@@ -1,8 +1,8 @@
 use protocol::chain::{ContractKind, calls};
+use rpc::CallRequest;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::chain::rpc::CallRequest;
 use crate::testing::{TestChain, key, treasury, within};
 
 fn config() -> DeployConfig {

@@ -2,11 +2,11 @@
 
 use protocol::chain::{Contracts, calls};
 use protocol::id::Address;
+use rpc::{CallRequest, Client};
 
 use super::DeployError;
 use super::plan::wires;
 use super::sender::at;
-use crate::chain::rpc::{CallRequest, Client};
 
 /// Asks the chain whether contracts are wired up, named in `Registry` and in
 /// the hands of `Governance`.

@@ -1,12 +1,13 @@
 //! Reorganisations under load leave every node as a fresh replay would be.
 
+use protocol::chain::Log;
 use protocol::chain::entries_from_logs;
 use protocol::entity::build::{Builder, UserFields};
+use rpc::RawTransaction;
 use storage::backend::MemoryBackend;
 use storage::blocks::BlockStoreConfig;
 
 use super::*;
-use crate::chain::wallet::RawTransaction;
 use crate::config::Config;
 use crate::context::Context;
 use crate::discovery;

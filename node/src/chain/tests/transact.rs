@@ -1,5 +1,6 @@
+use rpc::TransactError;
+
 use super::*;
-use crate::chain::transact::{TransactConfig, TransactError};
 
 fn config(confirmations: u64) -> TransactConfig {
     TransactConfig {

@@ -17,13 +17,13 @@ use protocol::publish::{Offer, RefusalCode, Request, Response};
 use protocol::records::Lease;
 use protocol::signing::Signed;
 use protocol::time::{Epoch, Moment};
+use rpc::Clock;
 use storage::backend::MemoryBackend;
 use storage::blocks::Holding;
 use storage::index::{Block, BlockEntry};
 
 use crate::author::{self, AuthorHandle};
 use crate::client::api::Imported;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::net::Protocol;

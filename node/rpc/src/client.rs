@@ -214,7 +214,7 @@ impl Client {
     }
 
     /// Asks endpoints that nobody asked for a while how they are doing.
-    pub(super) async fn probe(&self) {
+    pub async fn probe(&self) {
         loop {
             let due = self.inner.endpoints().poll_probe(self.inner.clock.now());
             let Some(idx) = due else {

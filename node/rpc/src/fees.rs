@@ -2,7 +2,7 @@
 
 use protocol::amount::U256;
 
-use super::rpc::{Client, RpcError};
+use crate::client::{Client, RpcError};
 
 /// Prices of an EIP-1559 transaction in wei per gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +61,11 @@ impl Fees {
 }
 
 /// The tip that the endpoint suggests; some endpoints do not have the method.
-pub(super) async fn tip(client: &Client) -> Result<U256, RpcError> {
+///
+/// # Errors
+///
+/// [`RpcError`] when nobody answers.
+pub async fn tip(client: &Client) -> Result<U256, RpcError> {
     match client.max_priority_fee().await {
         Ok(tip) => Ok(tip.into()),
         Err(RpcError::Rejected { .. }) => Ok(TIP_DEFAULT.into()),
@@ -70,7 +74,8 @@ pub(super) async fn tip(client: &Client) -> Result<U256, RpcError> {
 }
 
 /// The gas limit for an estimate: what it needs may grow until it is mined.
-pub(super) const fn gas_limit(gas: u64) -> u64 {
+#[must_use]
+pub const fn gas_limit(gas: u64) -> u64 {
     gas.saturating_add(gas / GAS_MARGIN_DIVISOR)
         .saturating_add(GAS_MARGIN)
 }

@@ -1,10 +1,7 @@
 //! The real clock: the wall clock read once, then the monotonic clock.
 
-#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(test)]
-use std::time::Duration;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::time::Moment;
 
@@ -13,8 +10,7 @@ use protocol::time::Moment;
 pub struct Clock {
     anchor: Moment,
     started: Instant,
-    /// Seconds by which a test has set it forward.
-    #[cfg(test)]
+    /// Seconds by which somebody has set it forward.
     forward: Option<&'static AtomicU64>,
 }
 
@@ -28,23 +24,23 @@ impl Clock {
         Self {
             anchor: Moment::ZERO + wall,
             started: Instant::now(),
-            #[cfg(test)]
             forward: None,
         }
     }
 
     /// Begins at another moment, from which time goes on as it does.
-    #[cfg(test)]
-    pub(crate) fn at(anchor: Moment) -> Self {
+    #[must_use]
+    pub fn at(anchor: Moment) -> Self {
         Self {
             anchor,
             ..Self::system()
         }
     }
 
-    /// Is ahead by the seconds that `forward` holds, at each moment.
-    #[cfg(test)]
-    pub(crate) fn set_by(self, forward: &'static AtomicU64) -> Self {
+    /// Is ahead by the seconds that `forward` holds, at each moment: what takes
+    /// days can be seen to happen.
+    #[must_use]
+    pub const fn set_by(self, forward: &'static AtomicU64) -> Self {
         Self {
             forward: Some(forward),
             ..self
@@ -54,13 +50,9 @@ impl Clock {
     /// The present moment; never goes back.
     #[must_use]
     pub fn now(&self) -> Moment {
-        let now = self.anchor + self.started.elapsed();
-        #[cfg(test)]
-        let now = now + self.forward();
-        now
+        self.anchor + self.started.elapsed() + self.forward()
     }
 
-    #[cfg(test)]
     fn forward(&self) -> Duration {
         let seconds = self.forward.map(|seconds| seconds.load(Ordering::SeqCst));
         Duration::from_secs(seconds.unwrap_or(0))
@@ -78,12 +70,5 @@ impl Clock {
             }
             None => std::future::pending().await,
         }
-    }
-}
-
-#[cfg(feature = "devchain")]
-impl From<Clock> for devchain::Clock {
-    fn from(clock: Clock) -> Self {
-        Self::new(move || clock.now())
     }
 }

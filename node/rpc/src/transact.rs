@@ -2,22 +2,21 @@
 //!
 //! [`transact`] is for whoever waits for the outcome: commands, deployments,
 //! tests. A peer's relayer, which has many transactions under way, sends
-//! through [`super::ChainHandle`] with the same fees.
+//! through a queue of its own with the same fees.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::amount::U256;
 use protocol::chain::Revert;
-use protocol::chain::inclusion::{Action, Event, Inclusion, InclusionConfig, Look};
-pub use protocol::chain::inclusion::{Failure, Mined};
+use protocol::chain::inclusion::{Action, Event, Failure, Inclusion, InclusionConfig, Look, Mined};
 use protocol::id::{Address, Hash32};
 use protocol::registry::BlockRef;
 
-use super::fees::{Fees, gas_limit};
-use super::rpc::{CallRequest, Client, Receipt, RpcError};
-use super::wallet::{RawTransaction, Transaction, Wallet};
+use crate::client::{CallRequest, Client, Receipt, RpcError};
 use crate::clock::Clock;
+use crate::fees::{Fees, gas_limit};
+use crate::wallet::{RawTransaction, Transaction, Wallet};
 
 /// How patiently a transaction is sent and waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
