@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use node::client::Client;
-use node::client::api::{NodeInfo, Publication, RelayState, Relayed};
-use node::client::keystore::UserWallet;
-use node::home;
+use client::api::{NodeInfo, Publication, RelayState, Relayed};
+use client::keystore::UserWallet;
+use client::{Client, home};
 use protocol::action::Action;
 use protocol::hashid;
 use protocol::id::{Hash32, UserId};
@@ -87,7 +86,7 @@ impl<'a> Actor<'a> {
 
     /// Makes an action of the user.
     pub(crate) fn builder(&self) -> protocol::entity::build::Builder {
-        node::client::builder(self.user)
+        client::builder(self.user)
     }
 
     /// Signs and sends an action, and waits for it.

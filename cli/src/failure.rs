@@ -1,14 +1,14 @@
 //! Failures as people and programs read them.
 
+use client::ClientError;
+use client::deploy::DeployError;
+use client::keystore::KeystoreError;
+use client::operate::OperateError;
+use client::operate::governance::WordsError;
 use node::backup::BackupError;
 use node::builder::StartError;
-use node::chain::deploy::DeployError;
-use node::client::ClientError;
-use node::client::keystore::KeystoreError;
 use node::config::Problems;
 use node::devnet::DevnetError;
-use node::operate::OperateError;
-use node::operate::governance::WordsError;
 use node::store::StoreError;
 use protocol::action::ActionError;
 use protocol::payment::SplitError;

@@ -1,6 +1,6 @@
 //! The `coliving` command: the hand on a Coliving peer.
 //!
-//! Commands speak to a peer over HTTP through `node::client`; only `devnet` and
+//! Commands speak to a peer over HTTP through `client`; only `devnet` and
 //! `run` are peers themselves. Data goes to stdout, everything else to stderr.
 
 mod acting;

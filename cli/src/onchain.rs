@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use node::client::{Client, ClientError};
-use node::operate::{Call, Deployment, Pace};
+use client::operate::{Call, Deployment, Pace};
+use client::{Client, ClientError};
 use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
 use protocol::id::Address;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use node::operate::OperateError;
+use client::operate::OperateError;
 use protocol::chain::Revert;
 use rpc::{RpcError, TransactError};
 

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use client::keystore::{self, UserWallet, WalletFile};
+use client::{Client, home};
 use node::builder::{Node, StartError};
-use node::client::Client;
-use node::client::keystore::{self, UserWallet, WalletFile};
 use node::config::Config;
-use node::home;
 
 use crate::args::Global;
 use crate::commands::peer::{BEHIND, CATCH_UP_MAX, LIGHT_FOLDER, NETWORK_FILE};
@@ -55,7 +54,7 @@ impl Session {
             let Err(error) = client.node().await else {
                 return Ok(session(client, None));
             };
-            let is_gone = matches!(error, node::client::ClientError::Away { .. });
+            let is_gone = matches!(error, client::ClientError::Away { .. });
             if !is_gone || !knows_network()? {
                 return Err(error.into());
             }

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use client::home::{self, HomeError};
 use protocol::entry::sha256;
 use protocol::id::Address;
 use protocol::signing::SigningKey;
@@ -19,8 +20,6 @@ use rpc::Clock;
 use serde::{Deserialize, Serialize};
 use storage::backend::FileBackend;
 use storage::tables::{Restoration, Tables, TablesError};
-
-use crate::home::{self, HomeError};
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::home::{self, HomeError};
 use protocol::entry::sha256;
 use protocol::id::{Address, Role};
 use protocol::signing::SigningKey;
@@ -19,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::{ChainConfig, ChainHandle, REGISTRY_FILE};
 use crate::config::Config;
 use crate::context::Context;
-use crate::home::{self, HomeError};
 use crate::index::{IndexHandle, IndexTaskError};
 use crate::light::LightError;
 use crate::metrics::Metrics;

@@ -3,7 +3,6 @@
 //! [`ChainHandle`] is the door. While the endpoints are away its status says
 //! so, nothing ends, and following goes on where it was when they are back.
 
-pub mod deploy;
 mod endpoints;
 mod kept;
 mod sender;

@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use client::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol};
+use client::home::{self, HomeError};
 use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
 use protocol::entry::sha256;
@@ -22,9 +24,7 @@ use rpc::{Client, Clock, RpcError, Wallet};
 use serde::{Deserialize, Serialize};
 
 use crate::builder::{Node, StartError};
-use crate::chain::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol};
 use crate::config::Config;
-use crate::home::{self, HomeError};
 use devchain::{DevChain, DevChainConfig, DevChainError, Mining};
 
 /// What to start.

@@ -5,38 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::api::WellKnown;
+use client::well_known;
 use protocol::directory::{Directory, Input, LookUp};
-use protocol::id::Address;
 use protocol::records::Endpoint;
 use protocol::registry::Registry;
-use protocol::signing::{Domain, Signed};
+use protocol::signing::Signed;
 use tokio::sync::watch;
 
-use crate::client::api::WellKnown;
 use crate::context::Context;
-use crate::net::Multiaddr;
 use crate::shell::{self, Driver, Work};
-
-/// Why a `/.well-known/coliving` was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// Nobody answers, or not with JSON.
-    #[error("`{url}` does not answer: {reason}")]
-    Unreachable {
-        /// What was asked.
-        url: String,
-        /// What the client said.
-        reason: String,
-    },
-    /// Somebody else answers there.
-    #[error("`{url}` is not signed by {peer}")]
-    Signature {
-        /// What was asked.
-        url: String,
-        /// Who registered it.
-        peer: Address,
-    },
-}
 
 /// Starts to look registered peers up.
 pub fn spawn(context: &Context) {
@@ -88,57 +66,6 @@ pub fn addresses(context: &Context) -> Vec<String> {
     addresses
 }
 
-/// Asks an endpoint who it is and checks the signature.
-///
-/// # Errors
-///
-/// [`DirectoryError`] names the URL and what is wrong.
-pub async fn fetch_well_known(
-    client: &reqwest::Client,
-    url: &str,
-    peer: Address,
-    domain: &Domain,
-) -> Result<Vec<Multiaddr>, DirectoryError> {
-    let target = format!("{}/.well-known/coliving", url.trim_end_matches('/'));
-    let unreachable = |reason: String| DirectoryError::Unreachable {
-        url: target.clone(),
-        reason,
-    };
-    let response = client
-        .get(&target)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(|error| unreachable(error.to_string()))?;
-    let body = read_limited(response).await.map_err(unreachable)?;
-    let found: WellKnown =
-        serde_json::from_slice(&body).map_err(|error| unreachable(error.to_string()))?;
-    let signed = Signed::<Endpoint>::from(found);
-    if signed.verify(domain, peer).is_err() || signed.record.peer != peer {
-        return Err(DirectoryError::Signature { url: target, peer });
-    }
-    Ok(signed
-        .record
-        .addresses
-        .iter()
-        .take(ADDRESSES_MAX)
-        .filter_map(|address| address.parse().ok())
-        .collect())
-}
-
-/// Reads a body of at most [`BODY_BYTES_MAX`].
-pub(crate) async fn read_limited(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES_MAX => body.extend(chunk),
-            Ok(Some(_)) => return Err(format!("the answer is over {BODY_BYTES_MAX} bytes")),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(error.to_string()),
-        }
-    }
-}
-
 struct Hands {
     context: Context,
     client: reqwest::Client,
@@ -164,10 +91,14 @@ impl Driver<Directory> for Hands {
         let (client, context) = (self.client.clone(), self.context.clone());
         work.beside(async move {
             let domain = context.contracts.domain();
-            let found = fetch_well_known(&client, &endpoint, peer, &domain).await;
+            let found = well_known::fetch(&client, &endpoint, peer, &domain).await;
             let is_found = found.is_ok();
             match found {
-                Ok(addresses) => context.net.set_addresses(peer, addresses).await,
+                Ok(record) => {
+                    let addresses = record.addresses.iter().take(ADDRESSES_MAX);
+                    let addresses = addresses.filter_map(|address| address.parse().ok());
+                    context.net.set_addresses(peer, addresses.collect()).await;
+                }
                 Err(error) => tracing::debug!(%peer, %error, "peer not looked up"),
             }
             Some(Input::LookedUp { peer, is_found })
@@ -180,6 +111,3 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Addresses of one peer: as many as the address book keeps.
 const ADDRESSES_MAX: usize = 16;
-
-/// Longest answer in bytes. Chosen: many times sixteen addresses and a signature.
-const BODY_BYTES_MAX: usize = 64 * 1024;

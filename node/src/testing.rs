@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
 use protocol::action::{Action, SignedAction};
 use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
@@ -19,7 +20,6 @@ use storage::blocks::BlockStoreConfig;
 use storage::index::{Block, BlockEntry};
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
 use crate::chain::{ChainConfig, ChainHandle};
 use crate::config::Config;
 use crate::context::Context;

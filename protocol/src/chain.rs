@@ -1,7 +1,7 @@
 //! The chains as peers see them: contracts, logs, entries, and how a chain is
 //! followed through reorganisations.
 //!
-//! Everything here is pure; the driver that speaks JSON-RPC is `node::chain`.
+//! Everything here is pure; the driver that speaks JSON-RPC is `rpc`.
 
 pub mod artifacts;
 pub mod calls;

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use node::chain::deploy::{self, DeployConfig, Deployment as Deploying, transfer, transfer_ether};
+use client::deploy::{self, DeployConfig, Deployment as Deploying, transfer, transfer_ether};
+use client::home;
+use client::operate::Deployment;
 use node::devnet::treasury_key;
-use node::home;
-use node::operate::Deployment;
 use protocol::amount::Dgc;
 use protocol::id::Address;
 use rpc::{Client as RpcClient, Wallet};
@@ -464,8 +464,8 @@ async fn send(
 
 /// Blocks are made up and coins given away on development chains only.
 async fn refuse_real(client: &RpcClient) -> anyhow::Result<()> {
-    let version = node::operate::client_version(client).await?;
-    if node::operate::is_development(&version) {
+    let version = client::operate::client_version(client).await?;
+    if client::operate::is_development(&version) {
         return Ok(());
     }
     fail(

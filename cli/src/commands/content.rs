@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cid::Cid;
+use client::api::{Imported, PublicId, Publication, PublicationRoot, PublishState};
+use client::{Client, ClientError, Download, DownloadConfig, Progress, draw_id};
 use indicatif::ProgressBar;
-use node::client::api::{Imported, PublicId, Publication, PublicationRoot, PublishState};
-use node::client::{Client, ClientError, Download, DownloadConfig, Progress, draw_id};
 use protocol::action::SignedAction;
 use protocol::entity::build::ContentFields;
 use protocol::entity::{

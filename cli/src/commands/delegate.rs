@@ -1,6 +1,6 @@
 //! `coliving delegate`, `undelegate` and `claim`: what holders lend, and what it brings.
 
-use node::operate::delegation::PendingUndelegation;
+use client::operate::delegation::PendingUndelegation;
 use protocol::amount::Dgc;
 use protocol::id::Address;
 use serde_json::{Value, json};

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use client::home;
 use node::builder::Node;
 use node::devnet::{Devnet, DevnetConfig, Ports, write_home};
-use node::home;
 use serde_json::{Value, json};
 
 use super::Context;

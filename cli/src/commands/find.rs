@@ -1,10 +1,8 @@
 //! Search, listings, and what one thing is.
 
 use cid::Cid;
-use node::client::api::{
-    ContentList, DigitalContent, FeedItem, Item, PublicId, SearchResults, User,
-};
-use node::client::{Client, Page};
+use client::api::{ContentList, DigitalContent, FeedItem, Item, PublicId, SearchResults, User};
+use client::{Client, Page};
 use protocol::entity::{EntityType, Target};
 use protocol::hashid;
 use protocol::id::EntityId;

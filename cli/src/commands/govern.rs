@@ -1,7 +1,9 @@
 //! `coliving govern`: what stakers decide.
 
 use clap::Subcommand;
-use node::operate::governance::{Draft, FunctionCall, Outcome, Proposal, Vote, VotingRules, slash};
+use client::operate::governance::{
+    Draft, FunctionCall, Outcome, Proposal, Vote, VotingRules, slash,
+};
 use protocol::amount::Dgc;
 use protocol::chain::ContractKind;
 use serde_json::{Value, json};

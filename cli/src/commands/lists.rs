@@ -1,8 +1,8 @@
 //! `coliving list`: albums and playlists.
 
 use clap::Subcommand;
-use node::client::api::{ContentList, DigitalContent, PublicId};
-use node::client::draw_id;
+use client::api::{ContentList, DigitalContent, PublicId};
+use client::draw_id;
 use protocol::entity::build::{Items, ListFields};
 use protocol::entity::{EntityType, ListItem};
 use protocol::hashid;

@@ -1,7 +1,7 @@
 //! The peer, its neighbours, its roots and the chain.
 
 use clap::Subcommand;
-use node::client::api::{PeerRow, RepairHealth, Root, RootRow};
+use client::api::{PeerRow, RepairHealth, Root, RootRow};
 use protocol::id::{Address, Hash32, Role};
 use serde::Serialize;
 

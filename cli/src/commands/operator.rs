@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Subcommand;
-use node::client::keystore;
-use node::operate::operator::Service;
+use client::keystore;
+use client::operate::operator::Service;
 use protocol::amount::{Dgc, ParseAmountError};
 use protocol::id::{Address, Role};
 use serde_json::json;
@@ -197,7 +197,7 @@ impl KeyArgs {
                 "give the folder that `data` in the peer's config.toml names; a peer makes its key when it first runs",
             );
         }
-        Ok(Some(node::home::read_peer_key(&path)?))
+        Ok(Some(client::home::read_peer_key(&path)?))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use node::client::Client;
-use node::operate::payments::Payment;
+use client::Client;
+use client::operate::payments::Payment;
 use protocol::amount::Dgc;
 use protocol::id::{Address, UserId};
 use protocol::payment::{Percent, TipMemo, split};

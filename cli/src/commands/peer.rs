@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
+use client::{Client, home};
 use node::backup;
 use node::builder::Node;
-use node::client::Client;
 use node::config::Config;
 use node::devnet::write_home;
-use node::home;
 use node::net::Multiaddr;
 use protocol::id::Role;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Follows, saves, reposts and comments.
 
-use node::client::api::{Comment, PublicId};
-use node::client::{Page, draw_id};
+use client::api::{Comment, PublicId};
+use client::{Page, draw_id};
 use protocol::entity::build::CommentFields;
 use protocol::entity::{EntityType, Relation, Target};
 use protocol::hashid;

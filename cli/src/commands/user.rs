@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use node::client::api::PublicId;
-use node::client::draw_id;
+use client::api::PublicId;
+use client::draw_id;
 use protocol::entity::build::UserFields;
 use protocol::entity::{EntityType, check_handle};
 use protocol::id::{Address, UserId};

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use node::client::api::VaultFields;
-use node::client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
-use node::home;
+use client::api::VaultFields;
+use client::home;
+use client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
 use protocol::id::Hash32;
 use protocol::records::{Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::signing::Signed;

@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use client::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
+use client::home;
 use devchain::{DevChain, DevChainConfig, Mining};
-use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol};
 use node::config::Config;
-use node::home;
 use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
 use protocol::id::{Role, Zone};

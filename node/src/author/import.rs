@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use bytes::{Buf, Bytes};
 use cid::Cid;
+use client::api::Imported;
 use futures::{Stream, StreamExt};
 use protocol::author::HOLD;
 use protocol::unixfs::{self, ProofError};
@@ -13,7 +14,6 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::AuthorHandle;
-use crate::client::api::Imported;
 use crate::store::{StoreError, StoreHandle};
 
 /// Why a file was not imported.

@@ -1,5 +1,6 @@
 //! Every RPC endpoint's state for clients and for Prometheus.
 
+use client::api::{EndpointHealth, Timestamp};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -8,7 +9,6 @@ use protocol::chain::endpoints::EndpointState;
 use rpc::{Client, EndpointStatus};
 
 use super::ChainHandle;
-use crate::client::api::{EndpointHealth, Timestamp};
 
 /// Reads the client when metrics are asked for.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use client::deploy::ServiceConfig;
 use ethers_core::abi::Token;
 use ethers_core::types::transaction::eip2718::TypedTransaction;
 use ethers_core::utils::rlp::Rlp;
@@ -16,7 +17,6 @@ use protocol::signing::{Record, Signature};
 use protocol::time::Epoch;
 use rpc::{Progress, TransactConfig, Transaction, estimate, transact, transact_with};
 
-use super::deploy::ServiceConfig;
 use super::*;
 use crate::testing::{CHAIN_ID, TestChain, key, peer_key, within};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
+use client::api::Imported;
 use protocol::action::{Action, SignedAction};
 use protocol::entity::build::ContentFields;
 use protocol::exchange::{Answer, Request, Response};
@@ -18,7 +19,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::author::{self, AuthorHandle};
-use crate::client::api::Imported;
 use crate::config::Config;
 use crate::exchange::{self, FetchOptions};
 use crate::testing::{

@@ -10,6 +10,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use bytesize::ByteSize;
 use cid::Cid;
+use client::api::{
+    ChainAccess, Data, HoldReason, Imported, LeaseRow, PeerRow, Publication, PublishAccepted,
+    PublishBody, Root, RootRow, Stopping,
+};
 use futures::{StreamExt, TryStreamExt};
 use protocol::author::{PublishError, PublishRoot};
 use protocol::exchange::Surveyed;
@@ -28,10 +32,6 @@ use super::extract::{Path, Query};
 use super::reads::{self, Pairs};
 use super::relay;
 use crate::author::{AuthorHandle, ImportError, check_signer};
-use crate::client::api::{
-    ChainAccess, Data, HoldReason, Imported, LeaseRow, PeerRow, Publication, PublishAccepted,
-    PublishBody, Root, RootRow, Stopping,
-};
 use crate::context::Context;
 use crate::store::StoreError;
 use crate::survey::ask_holders;

@@ -4,8 +4,7 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-
-use crate::client::api::{ErrorBody, ErrorFields};
+use client::api::{ErrorBody, ErrorFields};
 
 /// An error as clients see it. Internals go to the log, not into it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use client::api::ErrorBody;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{Schema, SchemaGenerator};
@@ -14,7 +15,6 @@ use serde_json::{Map, Value, json};
 use super::parameters::{self, Parameter};
 use super::routes::{self, Access, Body, Route};
 use super::{App, status};
-use crate::client::api::ErrorBody;
 
 /// `GET /v1/openapi.json`
 pub(super) async fn answer(State(app): State<Arc<App>>) -> Json<Value> {

@@ -10,6 +10,10 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use client::api::{
+    Comment, ContentList, Data, DigitalContent, Favorite, FeedItem, Item, PublicId, Repost,
+    SearchResults, Timestamp, User,
+};
 use protocol::entity::{EntityType, Relation, Target};
 use protocol::entry::block_of;
 use protocol::hashid;
@@ -24,10 +28,6 @@ use super::App;
 use super::access::{CHAIN_BLOCK, INDEXED_BLOCK};
 use super::error::ApiError;
 use super::extract::{Path, Query};
-use crate::client::api::{
-    Comment, ContentList, Data, DigitalContent, Favorite, FeedItem, Item, PublicId, Repost,
-    SearchResults, Timestamp, User,
-};
 
 mod shape;
 

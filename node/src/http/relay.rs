@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
+use client::api::{ActionBody, Number, RelayAnswer, Relayed};
 use protocol::action::{Action, ActionDomain, SignedAction};
 use protocol::author::{RelayError, RelayStatus, SPELLING, needs_proof, wrong_spelling};
 use protocol::hashid;
@@ -19,7 +20,6 @@ use protocol::signing::Signature;
 use super::error::ApiError;
 use super::extract::Path;
 use crate::author::{self, AuthorHandle};
-use crate::client::api::{ActionBody, Number, RelayAnswer, Relayed};
 
 /// The public routes: a relayer answers everybody; another peer passes on what
 /// comes from its own machine.

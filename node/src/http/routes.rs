@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::routing::{self, MethodRouter};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-
-use super::parameters::{self as parameter, Parameter};
-use super::{App, control, gateway, openapi, reads, status};
-use crate::client::api::{
+use client::api::{
     ActionBody, ChainAccess, Comment, ContentList, Data, DigitalContent, Favorite, FeedItem,
     Health, Imported, NodeInfo, PeerRow, Publication, PublishAccepted, PublishBody, RelayAnswer,
     Relayed, Repost, Root, RootRow, SearchResults, SignedVaultFields, Stopping, User,
     VaultAccepted, VaultFields, WellKnown,
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::parameters::{self as parameter, Parameter};
+use super::{App, control, gateway, openapi, reads, status};
 
 /// One route of the server.
 pub(super) struct Route {

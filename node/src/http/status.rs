@@ -7,16 +7,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use client::api::{
+    ActionFormat, ChainHealth, ContentHealth, Health, IndexHealth, NodeInfo, RepairHealth,
+    ReturningHealth, StorageHealth, WellKnown,
+};
 use protocol::amount::Dgc;
 use protocol::content::{Returning, Status};
 use protocol::id::Role;
 use protocol::time::Moment;
 
 use super::App;
-use crate::client::api::{
-    ActionFormat, ChainHealth, ContentHealth, Health, IndexHealth, NodeInfo, RepairHealth,
-    ReturningHealth, StorageHealth, WellKnown,
-};
 use crate::{directory, metrics};
 
 /// `GET /health`

@@ -524,7 +524,7 @@ async fn a_peer_says_who_and_how_it_is() {
     assert_eq!(health["chain"]["chain_id"], 1337);
     let node = server.get("/v1/node").await.json();
     assert_eq!(node["url"], "https://peer.example:8443");
-    let known: crate::client::api::WellKnown =
+    let known: client::api::WellKnown =
         serde_json::from_slice(&server.get("/.well-known/coliving").await.body).unwrap();
     assert_eq!(known.peer, server.context.peer);
     let metrics = server.get("/metrics").await;

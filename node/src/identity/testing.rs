@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::deploy::ServiceConfig;
 use protocol::amount::Dgc;
 use protocol::author::{RelayState, RelayStatus};
 use protocol::chain::Contracts;
@@ -19,7 +20,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::author::{self, AuthorHandle};
-use crate::chain::deploy::ServiceConfig;
 use crate::chain::{ChainConfig, ChainHandle};
 use crate::config::Config;
 use crate::context::Context;

@@ -9,6 +9,7 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use client::api::{Data, SignedVaultFields, VaultAccepted, VaultFields};
 use protocol::id::{Address, Hash32};
 use protocol::origin::Origin;
 use protocol::signing::{Signature, Signed};
@@ -17,7 +18,6 @@ use protocol::vault::{Entry, HedgehogRecord, Refusal, VaultError};
 use serde::Deserialize;
 
 use super::VaultHandle;
-use crate::client::api::{Data, SignedVaultFields, VaultAccepted, VaultFields};
 use crate::http::error::ApiError;
 use crate::http::extract::Query;
 use crate::http::relay::ip_of;

@@ -1,5 +1,6 @@
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
+use client::api::VaultFields;
 use http_body_util::BodyExt;
 use protocol::id::Hash32;
 use protocol::records::{Iv, SignedVault, VaultRecord};
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::routes;
-use crate::client::api::VaultFields;
 use crate::identity::testing::{TestNet, key};
 
 const LOOKUP_KEY: &str = "18c6f07f7b891bc5f2c79a20bd39f7971a499f3e7ada02cb2382d40e44661b92";

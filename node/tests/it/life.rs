@@ -1,12 +1,12 @@
 //! One life of the contracts: from their deployment to a payment with splits.
 
+use client::deploy::{DeployConfig, ServiceConfig, deploy, enrol, transfer};
 use devchain::DevChain;
 use ethers_core::abi::{Token, encode};
 use ethers_core::types::transaction::eip2718::TypedTransaction;
 use ethers_core::types::transaction::eip2930::{AccessList, AccessListItem};
 use ethers_core::types::{Eip2930TransactionRequest, H256, TransactionRequest};
 use ethers_signers::{LocalWallet, Signer};
-use node::chain::deploy::{DeployConfig, ServiceConfig, deploy, enrol, transfer};
 use protocol::action::Action;
 use protocol::amount::{Dgc, U256};
 use protocol::chain::calls::{self, address, number, text};

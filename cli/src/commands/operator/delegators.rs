@@ -1,6 +1,6 @@
 //! An operator's delegators.
 
-use node::operate::delegation::Removal;
+use client::operate::delegation::Removal;
 use protocol::amount::Dgc;
 use protocol::id::Address;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Registering peers, their consent, and moving them.
 
-use node::operate::endpoint::{self, Expected, Fault, Report};
-use node::operate::operator::{Registration, Service, shares};
+use client::operate::endpoint::{self, Expected, Fault, Report};
+use client::operate::operator::{Registration, Service, shares};
 use protocol::amount::Dgc;
 use protocol::id::{Address, Role, Zone};
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Everything about an operator, and whether its endpoints work.
 
-use node::operate::endpoint::{self, Expected, Report};
-use node::operate::operator::Service;
-use node::operate::state::OperatorState;
+use client::operate::endpoint::{self, Expected, Report};
+use client::operate::operator::Service;
+use client::operate::state::OperatorState;
 use protocol::amount::Dgc;
 use protocol::id::{Address, Role};
 use serde_json::{Value, json};

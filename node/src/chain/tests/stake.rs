@@ -1,7 +1,7 @@
+use client::deploy::DeployConfig;
 use protocol::staking::Periods;
 
 use super::*;
-use crate::chain::deploy::DeployConfig;
 use crate::testing::treasury;
 
 /// Lock-ups that a test can mine through.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cid::Cid;
 use cid::multihash::Multihash;
+use client::api::Imported;
 use protocol::action::SignedAction;
 use protocol::content::listing;
 use protocol::entity::build::{Builder, ContentFields, UserFields};
@@ -23,7 +24,6 @@ use storage::blocks::Holding;
 use storage::index::{Block, BlockEntry};
 
 use crate::author::{self, AuthorHandle};
-use crate::client::api::Imported;
 use crate::config::Config;
 use crate::context::Context;
 use crate::net::Protocol;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use client::api::{ActionBody, Data, Imported, PublishBody, Root, RootBody, User};
 use protocol::entity::build::{CommentFields, ContentFields, Items, ListFields};
 use protocol::entity::{Relation, Target};
 use protocol::id::EntityId;
@@ -11,7 +12,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::client::api::{ActionBody, Data, Imported, PublishBody, Root, RootBody, User};
 use crate::http::conformance::Contract;
 
 /// Asks one peer with its owner's token.

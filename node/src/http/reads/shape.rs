@@ -1,13 +1,12 @@
 //! Rows of the index in the shape that existing clients read.
 
-use protocol::id::EntityId;
-use protocol::time::UnixSeconds;
-use storage::index::{CommentView, ContentView, ListView, UserView};
-
-use crate::client::api::{
+use client::api::{
     Comment, ContentList, DigitalContent, ListItem, ParentTrack, Picture, PublicId, RemixOf,
     StemOf, Timestamp, User, WidePicture,
 };
+use protocol::id::EntityId;
+use protocol::time::UnixSeconds;
+use storage::index::{CommentView, ContentView, ListView, UserView};
 
 /// A user, as clients know it.
 pub(super) fn user(view: &UserView) -> User {

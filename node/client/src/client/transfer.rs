@@ -7,8 +7,8 @@ use futures::StreamExt as _;
 use reqwest::{Body, Method};
 use tokio_util::io::ReaderStream;
 
-use super::api::Imported;
 use super::{Client, ClientError, escape};
+use crate::api::Imported;
 
 /// How far a transfer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -75,7 +75,7 @@ fn vault_records_have_the_names_that_hedgehog_clients_know() {
 
 #[test]
 fn the_types_know_nothing_of_how_a_peer_works() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/api");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api");
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();

@@ -402,5 +402,4 @@ const ATTESTATIONS_MIN: u64 = 3;
 const FUNDING_ROUND_WEI: u128 = 1_342_465_753_420_000_000_000_000;
 
 #[cfg(test)]
-#[cfg(feature = "devchain")]
 mod tests;

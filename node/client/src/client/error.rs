@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use protocol::unixfs::{BlockError, DagError};
 use reqwest::StatusCode;
 
-use super::api::ErrorBody;
+use crate::api::ErrorBody;
 
 /// Why something that was asked of a peer did not happen.
 #[derive(Debug, thiserror::Error)]

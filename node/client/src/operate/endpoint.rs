@@ -12,8 +12,8 @@ use reqwest::{StatusCode, Url};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::client::api::WellKnown;
-use crate::directory::read_limited;
+use crate::api::WellKnown;
+use crate::well_known::read_limited;
 
 /// What is expected at an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -22,17 +22,15 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub mod api;
 mod download;
 mod error;
-pub mod keystore;
 mod transfer;
 
 pub use download::{Download, DownloadConfig};
 pub use error::ClientError;
 pub use transfer::Progress;
 
-use api::{
+use crate::api::{
     ActionBody, ChainAccess, ContentList, Data, DigitalContent, Health, Imported, NodeInfo,
     PeerRow, Publication, PublishAccepted, PublishBody, RelayAnswer, Relayed, Root, RootBody,
     RootRow, SearchResults, Stopping, User, VaultFields,
