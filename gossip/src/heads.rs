@@ -41,23 +41,47 @@ pub struct FinalBlock {
 /// Counts signatures under heads until a majority of operators stands behind one.
 ///
 /// Memory is bounded per signer, so that one who lies cannot push out the
-/// signatures of others.
+/// signatures of others. The heads themselves and their signatures are kept only
+/// while they can still come to count, and for the newest one that does.
 #[derive(Debug, Default)]
 pub struct HeadCounter {
     limits: Limits,
-    tallies: BTreeMap<(u64, Hash32), Tally>,
-    /// What each signer's newest heads say, by number.
-    signed: BTreeMap<Address, BTreeMap<u64, Hash32>>,
+    electorate: Electorate,
+    /// What is said about each block, by its number.
+    tallies: BTreeMap<u64, Vec<Tally>>,
+    /// Which of the tallies each signer's newest heads are in, by number.
+    signed: BTreeMap<Address, BTreeMap<u64, u32>>,
     /// Signers of two heads of one number, as told already.
     contradicted: BTreeSet<Address>,
     newest_counted: Option<Head>,
 }
 
+/// Who stands behind one head. Without signers it is a free place: signers know
+/// tallies by their places.
 #[derive(Debug)]
 struct Tally {
+    /// Struct hash of the head.
+    hash: Hash32,
+    signers: u32,
+    /// `None` once the head counts, unless it is the newest that does.
+    support: Option<Box<Support>>,
+}
+
+#[derive(Debug)]
+struct Support {
     head: Head,
-    signatures: BTreeMap<Address, Signature>,
+    /// In the order of their signers.
+    signatures: Vec<(Address, Signature)>,
     is_counted: bool,
+}
+
+/// The operators whose discovery peers sign heads, with what each one counts for.
+#[derive(Debug, Default)]
+struct Electorate {
+    /// Confirmed discovery peers with the places of their operators, in order.
+    peers: Vec<(Address, u32)>,
+    /// What each operator counts for, capped.
+    weights: Vec<u64>,
 }
 
 /// A head that counts, with the signatures that make it so.
@@ -78,8 +102,9 @@ pub enum Counted {
     More,
     /// The signature made the head count.
     Now(CountedHead),
-    /// The newest head that counts already has one more signature.
-    Grown(CountedHead),
+    /// The newest head that counts already has one more signature; see
+    /// [`HeadCounter::newest_signed`].
+    Grown,
     /// The signer signed two heads of one number: evidence.
     Contradiction {
         /// The peer that signed both.
@@ -129,45 +154,36 @@ impl HeadCounter {
         }
     }
 
-    /// Takes a head whose signature was checked to be by `signer`, a confirmed
-    /// discovery peer of `registry`.
-    pub fn handle_head(
-        &mut self,
-        signed: &SignedHead,
-        signer: Address,
-        registry: &Registry,
-    ) -> Counted {
-        let head = signed.record;
-        if head.block_number < self.oldest() {
+    /// Takes a head with its struct hash, whose signature was checked to be by
+    /// `signer`, a confirmed discovery peer of the registry.
+    pub fn handle_head(&mut self, signed: &SignedHead, hash: Hash32, signer: Address) -> Counted {
+        let number = signed.record.block_number;
+        if number < self.oldest() {
             return Counted::Nothing;
         }
-        let hash = head.struct_hash();
         let heads = self.signed.entry(signer).or_default();
-        match heads.get(&head.block_number) {
-            Some(known) if *known == hash => return Counted::Nothing,
-            Some(_) if !self.contradicted.insert(signer) => return Counted::Nothing,
-            Some(_) => {
-                return Counted::Contradiction {
-                    signer,
-                    block_number: head.block_number,
-                };
+        let tallies = self.tallies.entry(number).or_default();
+        if let Some(place) = heads.get(&number) {
+            let is_known = tally(tallies, *place).is_some_and(|known| known.hash == hash);
+            if is_known || !self.contradicted.insert(signer) {
+                return Counted::Nothing;
             }
-            None => {}
+            return Counted::Contradiction {
+                signer,
+                block_number: number,
+            };
         }
-        heads.insert(head.block_number, hash);
+        let place = Tally::place(tallies, &signed.record, hash);
+        heads.insert(number, place);
         let surplus = (heads.len() > self.limits.signer_heads_max)
             .then(|| heads.pop_first())
             .flatten();
-        let key = (head.block_number, hash);
-        let tally = self.tallies.entry(key).or_insert_with(|| Tally {
-            head,
-            signatures: BTreeMap::new(),
-            is_counted: false,
-        });
-        tally.signatures.insert(signer, signed.signature);
-        let counted = self.count(key, registry);
-        if let Some(key) = surplus {
-            self.withdraw(signer, key);
+        if let Some(tally) = tally(tallies, place) {
+            tally.add(signer, signed.signature);
+        }
+        let counted = self.count(number, place);
+        if let Some((number, place)) = surplus {
+            self.withdraw(signer, number, place);
         }
         counted
     }
@@ -175,6 +191,7 @@ impl HeadCounter {
     /// Counts again after a change of the registry; returns the heads that a
     /// majority stands behind by it.
     pub fn handle_registry(&mut self, registry: &Registry) -> Vec<CountedHead> {
+        self.electorate = Electorate::new(registry);
         let left: Vec<Address> = self
             .signed
             .keys()
@@ -183,19 +200,21 @@ impl HeadCounter {
             .collect();
         for signer in left {
             self.contradicted.remove(&signer);
-            for key in self.signed.remove(&signer).unwrap_or_default() {
-                self.withdraw(signer, key);
+            for (number, place) in self.signed.remove(&signer).unwrap_or_default() {
+                self.withdraw(signer, number, place);
             }
         }
-        let open: Vec<(u64, Hash32)> = self
+        let open: Vec<(u64, u32)> = self
             .tallies
             .iter()
-            .filter(|(_, tally)| !tally.is_counted)
-            .map(|(key, _)| *key)
+            .flat_map(|(number, tallies)| {
+                let open = (0..).zip(tallies).filter(|(_, tally)| tally.is_open());
+                open.map(|(place, _)| (*number, place))
+            })
             .collect();
         let mut heads = Vec::new();
-        for key in open {
-            if let Counted::Now(counted) = self.count(key, registry) {
+        for (number, place) in open {
+            if let Counted::Now(counted) = self.count(number, place) {
                 heads.push(counted);
             }
         }
@@ -208,27 +227,50 @@ impl HeadCounter {
         self.newest_counted.as_ref()
     }
 
-    fn count(&mut self, key: (u64, Hash32), registry: &Registry) -> Counted {
-        let Some(tally) = self.tallies.get_mut(&key) else {
+    /// The same with its signatures, unless all who signed it left.
+    #[must_use]
+    pub fn newest_signed(&self) -> Option<CountedHead> {
+        let newest = self.newest_counted.as_ref()?;
+        let mut tallies = self.tallies.get(&newest.block_number)?.iter();
+        let support = tallies.find_map(|tally| {
+            let support = tally.support.as_ref()?;
+            (support.head == *newest).then_some(support)
+        });
+        support.map(|support| support.counted())
+    }
+
+    /// True when the signers' operators hold more than half of the weight.
+    #[must_use]
+    pub fn is_majority<'a>(&self, signers: impl IntoIterator<Item = &'a Address>) -> bool {
+        self.electorate.is_majority(signers)
+    }
+
+    fn count(&mut self, number: u64, place: u32) -> Counted {
+        let tallies = self.tallies.get_mut(&number);
+        let Some(tally) = tallies.and_then(|tallies| tally(tallies, place)) else {
             return Counted::Nothing;
         };
-        if tally.is_counted {
-            return match self.newest_counted {
-                Some(newest) if newest == tally.head => Counted::Grown(tally.counted()),
-                _ => Counted::More,
-            };
+        let Some(support) = &mut tally.support else {
+            return Counted::More;
+        };
+        if support.is_counted {
+            return Counted::Grown;
         }
-        if !is_majority(tally.signatures.keys(), registry) {
+        let signers = support.signatures.iter().map(|(signer, _)| signer);
+        if !self.electorate.is_majority(signers) {
             return Counted::More;
         }
-        tally.is_counted = true;
-        let counted = tally.counted();
-        if self
-            .newest_counted
-            .is_none_or(|newest| newest.block_number < counted.head.block_number)
-        {
+        support.is_counted = true;
+        let counted = support.counted();
+        let newest = self.newest_counted;
+        if newest.is_none_or(|newest| newest.block_number < number) {
             self.newest_counted = Some(counted.head);
+            if let Some(before) = newest {
+                self.let_go(before.block_number);
+            }
             self.forget_old();
+        } else if newest != Some(counted.head) {
+            tally.support = None;
         }
         Counted::Now(counted)
     }
@@ -241,31 +283,144 @@ impl HeadCounter {
         })
     }
 
+    /// Drops the signatures of what counts.
+    fn let_go(&mut self, number: u64) {
+        for tally in self.tallies.get_mut(&number).into_iter().flatten() {
+            tally.support.take_if(|support| support.is_counted);
+        }
+    }
+
     fn forget_old(&mut self) {
         let oldest = self.oldest();
-        self.tallies = self.tallies.split_off(&(oldest, Hash32::ZERO));
+        self.tallies = self.tallies.split_off(&oldest);
         for heads in self.signed.values_mut() {
             *heads = heads.split_off(&oldest);
         }
     }
 
-    fn withdraw(&mut self, signer: Address, key: (u64, Hash32)) {
-        if let Some(tally) = self.tallies.get_mut(&key) {
-            tally.signatures.remove(&signer);
-            if tally.signatures.is_empty() {
-                self.tallies.remove(&key);
-            }
+    fn withdraw(&mut self, signer: Address, number: u64, place: u32) {
+        let Some(tallies) = self.tallies.get_mut(&number) else {
+            return;
+        };
+        if let Some(tally) = tally(tallies, place) {
+            tally.remove(&signer);
+        }
+        if tallies.iter().all(|tally| tally.signers == 0) {
+            self.tallies.remove(&number);
         }
     }
 }
 
 impl Tally {
-    fn counted(&self) -> CountedHead {
-        CountedHead {
-            head: self.head,
-            signatures: self.signatures.values().copied().collect(),
+    /// The place of a head among the tallies of its number.
+    fn place(tallies: &mut Vec<Self>, head: &Head, hash: Hash32) -> u32 {
+        let known = |tally: &Self| tally.signers > 0 && tally.hash == hash;
+        let idx = match tallies.iter().position(known) {
+            Some(idx) => idx,
+            None => {
+                let fresh = Self {
+                    hash,
+                    signers: 0,
+                    support: Some(Box::new(Support {
+                        head: *head,
+                        signatures: Vec::new(),
+                        is_counted: false,
+                    })),
+                };
+                // Free places are taken first, or one signer could make many.
+                match tallies.iter().position(|tally| tally.signers == 0) {
+                    Some(idx) => {
+                        tallies[idx] = fresh;
+                        idx
+                    }
+                    None => {
+                        // As a rule a number has one.
+                        tallies.reserve_exact(1);
+                        tallies.push(fresh);
+                        tallies.len() - 1
+                    }
+                }
+            }
+        };
+        u32::try_from(idx).expect("fewer tallies than signers")
+    }
+
+    fn is_open(&self) -> bool {
+        let support = self.support.as_ref();
+        self.signers > 0 && support.is_some_and(|support| !support.is_counted)
+    }
+
+    fn add(&mut self, signer: Address, signature: Signature) {
+        self.signers += 1;
+        if let Some(support) = &mut self.support {
+            let signatures = &mut support.signatures;
+            let place = signatures.partition_point(|(known, _)| *known < signer);
+            signatures.insert(place, (signer, signature));
         }
     }
+
+    fn remove(&mut self, signer: &Address) {
+        self.signers -= 1;
+        if self.signers == 0 {
+            self.support = None;
+        }
+        if let Some(support) = &mut self.support {
+            support.signatures.retain(|(known, _)| known != signer);
+        }
+    }
+}
+
+impl Support {
+    fn counted(&self) -> CountedHead {
+        let signatures = self.signatures.iter();
+        CountedHead {
+            head: self.head,
+            signatures: signatures.map(|(_, signature)| *signature).collect(),
+        }
+    }
+}
+
+impl Electorate {
+    /// The operators of a registry that have a confirmed discovery peer.
+    fn new(registry: &Registry) -> Self {
+        let mut operators: BTreeMap<Address, u32> = BTreeMap::new();
+        let mut weights = Vec::new();
+        let mut peers = Vec::new();
+        for service in registry.confirmed(Role::Discovery) {
+            let place = *operators.entry(service.operator).or_insert_with(|| {
+                weights.push(registry.weight(&service.operator));
+                u32::try_from(weights.len() - 1).expect("fewer than 2^32 operators")
+            });
+            peers.push((service.wallet, place));
+        }
+        peers.sort_unstable();
+        let cap = match weights.len() >= CAP_OPERATORS_MIN {
+            true => weights.iter().sum::<u64>() / 10,
+            false => u64::MAX,
+        };
+        for weight in &mut weights {
+            *weight = (*weight).min(cap);
+        }
+        Self { peers, weights }
+    }
+
+    fn is_majority<'a>(&self, signers: impl IntoIterator<Item = &'a Address>) -> bool {
+        let mut signed = Vec::new();
+        for signer in signers {
+            let start = self.peers.partition_point(|(peer, _)| peer < signer);
+            let own = self.peers[start..].iter();
+            let own = own.take_while(|(peer, _)| peer == signer);
+            signed.extend(own.map(|(_, place)| *place));
+        }
+        signed.sort_unstable();
+        signed.dedup();
+        let behind = signed.iter().map(|place| self.weights[*place as usize]);
+        behind.sum::<u64>() * 2 > self.weights.iter().sum()
+    }
+}
+
+fn tally(tallies: &mut [Tally], place: u32) -> Option<&mut Tally> {
+    tallies.get_mut(place as usize)
 }
 
 /// True when the signers' operators hold more than half of the capped weight of
@@ -275,29 +430,7 @@ pub fn is_majority<'a>(
     signers: impl IntoIterator<Item = &'a Address>,
     registry: &Registry,
 ) -> bool {
-    let signers: BTreeSet<&Address> = signers.into_iter().collect();
-    let mut weights: BTreeMap<Address, u64> = BTreeMap::new();
-    let mut signed: BTreeSet<Address> = BTreeSet::new();
-    for service in registry.confirmed(Role::Discovery) {
-        weights.insert(service.operator, registry.weight(&service.operator));
-        if signers.contains(&service.wallet) {
-            signed.insert(service.operator);
-        }
-    }
-    let total: u64 = weights.values().sum();
-    let cap = if weights.len() >= CAP_OPERATORS_MIN {
-        total / 10
-    } else {
-        u64::MAX
-    };
-    let capped = |weight: &u64| (*weight).min(cap);
-    let all: u64 = weights.values().map(capped).sum();
-    let behind: u64 = signed
-        .iter()
-        .filter_map(|operator| weights.get(operator))
-        .map(capped)
-        .sum();
-    behind * 2 > all
+    Electorate::new(registry).is_majority(signers)
 }
 
 /// From this many operators on, one counts for a tenth at most; with fewer the

@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::entry::{Entry, EntryBatch};
+use protocol::entry::{Entry, EntryBatch, ReceivedBatch};
 use protocol::id::{Address, Hash32};
 pub use protocol::machine::{Token, Verdict};
 use protocol::merkle::Peaks;
 use protocol::placement::{Placement, Purpose};
-use protocol::records::{Head, RecordError, SignedHead, check_head};
+use protocol::records::{CheckedHead, Head, RecordError, SignedHead, check_head};
 use protocol::registry::Registry;
-use protocol::signing::Domain;
+use protocol::signing::{Domain, Record};
 use protocol::time::{Moment, UnixSeconds};
 
 use crate::heads::{Counted, CountedHead, HeadCounter};
@@ -31,7 +31,8 @@ use follower::Follower;
 pub struct Spread {
     config: Config,
     registry: Arc<Registry>,
-    placement: Placement,
+    /// Who publishes first; worked out when it is asked.
+    placement: Option<Placement>,
     counter: HeadCounter,
     /// Ids of the batches of recent final blocks; `None` without a chain.
     chain: Option<ChainView>,
@@ -113,7 +114,8 @@ pub struct Transmit {
 /// What the driver should do or tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A majority stands behind the head; told again when it has more signatures.
+    /// A majority stands behind the head; told again when it has more signatures
+    /// to those who follow the chain, who hand them on.
     Counted(CountedHead),
     /// The next entries, verified against a counted head. Only without a chain.
     Entries {
@@ -198,8 +200,7 @@ type BatchKey = (u64, Hash32, u64);
 
 #[derive(Debug)]
 struct Held {
-    batch: EntryBatch,
-    id: Hash32,
+    batch: Arc<ReceivedBatch>,
     token: Token,
 }
 
@@ -218,7 +219,7 @@ impl Spread {
         Self {
             chain: config.follows_chain.then(ChainView::default),
             registry: Arc::default(),
-            placement: Placement::default(),
+            placement: None,
             counter: HeadCounter::new(config.limits),
             follower: Follower::new(held, config.limits, now),
             held: BTreeMap::new(),
@@ -234,7 +235,7 @@ impl Spread {
 
     /// Takes the registry to judge signers by.
     pub fn handle_registry(&mut self, registry: Arc<Registry>, now: Moment) {
-        self.placement = Placement::new(&registry);
+        self.placement = None;
         self.registry = registry;
         for counted in self.counter.handle_registry(&self.registry) {
             self.note_counted(Counted::Now(counted), now);
@@ -288,8 +289,12 @@ impl Spread {
         self.judge_held(number);
     }
 
-    fn rank(&self, block: &Hash32) -> Option<usize> {
-        let ranked = self.placement.rank(Purpose::Entries, &block.0);
+    fn rank(&mut self, block: &Hash32) -> Option<usize> {
+        let registry = &self.registry;
+        let placement = self
+            .placement
+            .get_or_insert_with(|| Placement::new(registry));
+        let ranked = placement.rank(Purpose::Entries, &block.0);
         ranked.iter().position(|peer| *peer == self.config.peer)
     }
 
@@ -304,23 +309,25 @@ impl Spread {
 
     /// Takes a message of the entries topic.
     pub fn handle_batch(&mut self, data: &[u8], token: Token, now: Moment) {
-        let Ok(batch) = EntryBatch::from_bytes(data) else {
+        let Ok(received) = ReceivedBatch::from_bytes(data) else {
             self.verdicts.push_back((token, Verdict::Reject));
             return;
         };
-        let id = protocol::entry::sha256(data);
-        self.seen.insert(id);
-        self.scheduled.retain(|(_, scheduled), _| *scheduled != id);
+        if self.chain.is_some() {
+            self.seen.insert(received.id);
+            let is_other = |id: &Hash32| *id != received.id;
+            self.scheduled.retain(|(_, id), _| is_other(id));
+        }
         let done_until = match &self.chain {
             Some(chain) => chain.final_block,
             None => self.follower.block_number,
         };
-        if batch.block_number <= done_until {
-            let verdict = self.judge(&batch, &id);
+        if received.batch.block_number <= done_until {
+            let verdict = self.judge(&received);
             self.verdicts.push_back((token, verdict));
             return;
         }
-        self.hold(batch, id, token);
+        self.hold(received, token);
         self.advance(now);
     }
 
@@ -332,8 +339,12 @@ impl Spread {
 
     fn take_head(&mut self, data: &[u8], now: Moment) -> Verdict {
         match check_head(data, &self.registry, &self.config.domain) {
-            Ok((head, signer)) => {
-                let counted = self.counter.handle_head(&head, signer, &self.registry);
+            Ok(CheckedHead {
+                signed,
+                hash,
+                signer,
+            }) => {
+                let counted = self.counter.handle_head(&signed, hash, signer);
                 let is_news = counted != Counted::Nothing;
                 self.note_counted(counted, now);
                 match is_news {
@@ -354,9 +365,8 @@ impl Spread {
 
     /// Takes a head that this peer signed itself.
     pub fn handle_own_head(&mut self, head: &SignedHead, now: Moment) {
-        let counted = self
-            .counter
-            .handle_head(head, self.config.peer, &self.registry);
+        let hash = head.record.struct_hash();
+        let counted = self.counter.handle_head(head, hash, self.config.peer);
         self.note_counted(counted, now);
     }
 
@@ -430,7 +440,10 @@ impl Spread {
                 self.events.push_back(Event::Counted(counted));
                 self.advance(now);
             }
-            Counted::Grown(counted) => self.events.push_back(Event::Counted(counted)),
+            Counted::Grown if self.chain.is_some() => {
+                let counted = self.counter.newest_signed();
+                self.events.extend(counted.map(Event::Counted));
+            }
             Counted::Contradiction {
                 signer,
                 block_number,
@@ -438,15 +451,16 @@ impl Spread {
                 signer,
                 block_number,
             }),
-            Counted::Nothing | Counted::More => {}
+            Counted::Nothing | Counted::More | Counted::Grown => {}
         }
     }
 
     /// The verdict on a batch of a block that is final here.
-    fn judge(&self, batch: &EntryBatch, id: &Hash32) -> Verdict {
+    fn judge(&self, received: &ReceivedBatch) -> Verdict {
         let Some(chain) = &self.chain else {
             return Verdict::Ignore;
         };
+        let ReceivedBatch { batch, id, .. } = received;
         let number = batch.block_number;
         let oldest = chain.batches.first_key_value().map(|(number, _)| *number);
         match chain.batches.get(&number) {
@@ -462,14 +476,21 @@ impl Spread {
         let later = self.held.split_off(&(final_block + 1, Hash32::ZERO, 0));
         let due = std::mem::replace(&mut self.held, later);
         for (_, held) in due {
-            let verdict = self.judge(&held.batch, &held.id);
+            let verdict = self.judge(&held.batch);
             self.verdicts.push_back((held.token, verdict));
         }
     }
 
-    fn hold(&mut self, batch: EntryBatch, id: Hash32, token: Token) {
-        let key = (batch.block_number, batch.block_hash, batch.index);
-        let held = Held { batch, id, token };
+    fn hold(&mut self, received: Arc<ReceivedBatch>, token: Token) {
+        let EntryBatch {
+            block_number,
+            block_hash,
+            index,
+            ..
+        } = received.batch;
+        let key = (block_number, block_hash, index);
+        let batch = received;
+        let held = Held { batch, token };
         if let Some(rival) = self.held.insert(key, held) {
             self.verdicts.push_back((rival.token, Verdict::Ignore));
         }

@@ -5,6 +5,7 @@
 //! whoever makes it makes the same bytes.
 
 use std::ops::RangeInclusive;
+use std::sync::{Arc, OnceLock};
 
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::SignedAction;
 use crate::codec::{self, DecodeError};
 use crate::id::Hash32;
+use crate::memo;
 use crate::time::UnixSeconds;
 
 /// An action plus its position in the chain.
@@ -63,6 +65,25 @@ pub struct EntryBatch {
     pub entries: Vec<Entry>,
 }
 
+/// A batch as it arrived, with what its bytes say.
+#[derive(Debug)]
+pub struct ReceivedBatch {
+    /// What the bytes decode to.
+    pub batch: EntryBatch,
+    /// SHA-256 of the bytes; the gossip message id.
+    pub id: Hash32,
+    measures: OnceLock<Vec<Measure>>,
+}
+
+/// What an entry's DAG-CBOR says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    /// SHA-256 of the bytes.
+    pub id: EntryId,
+    /// How many bytes they are.
+    pub bytes: usize,
+}
+
 /// Why a batch was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
@@ -93,7 +114,17 @@ impl Entry {
     /// The entry's identity.
     #[must_use]
     pub fn id(&self) -> EntryId {
-        EntryId(sha256(&codec::to_bytes(self)))
+        self.measure().id
+    }
+
+    /// The entry's identity and size.
+    #[must_use]
+    pub fn measure(&self) -> Measure {
+        let data = codec::to_bytes(self);
+        Measure {
+            id: EntryId(sha256(&data)),
+            bytes: data.len(),
+        }
     }
 }
 
@@ -121,15 +152,9 @@ impl EntryBatch {
     #[must_use]
     pub fn cut(entries: Vec<Entry>) -> Vec<Self> {
         let mut batches: Vec<Self> = Vec::new();
-        let mut size = 0;
+        let mut room = Room::default();
         for entry in entries {
-            let entry_size = codec::to_bytes(&entry).len();
-            let is_full = batches.last().is_none_or(|batch| {
-                batch.entries.len() == BATCH_ENTRIES_MAX
-                    || size + entry_size > BATCH_BYTES_MAX - BATCH_HEADER_BYTES
-            });
-            if is_full {
-                size = 0;
+            if room.take(codec::to_bytes(&entry).len()) {
                 batches.push(Self {
                     block_number: entry.position.block_number,
                     block_hash: entry.position.block_hash,
@@ -137,10 +162,9 @@ impl EntryBatch {
                     entries: Vec::new(),
                 });
             }
-            size += entry_size;
             batches
                 .last_mut()
-                .expect("a batch was pushed when there was none with room")
+                .expect("the first entry begins a batch")
                 .entries
                 .push(entry);
         }
@@ -185,6 +209,75 @@ impl EntryBatch {
     pub fn id(&self) -> Hash32 {
         sha256(&self.to_bytes())
     }
+}
+
+impl ReceivedBatch {
+    /// Decodes a batch as [`EntryBatch::from_bytes`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError`] names what is wrong; all of them are offences.
+    pub fn from_bytes(data: &[u8]) -> Result<Arc<Self>, BatchError> {
+        struct Opened(Result<Arc<ReceivedBatch>, BatchError>);
+        let opened = memo::of_bytes(data, || {
+            Opened(EntryBatch::from_bytes(data).map(|batch| {
+                Arc::new(Self {
+                    batch,
+                    id: sha256(data),
+                    measures: OnceLock::new(),
+                })
+            }))
+        });
+        opened.0.clone()
+    }
+
+    /// The identities and sizes of its entries.
+    #[must_use]
+    pub fn measures(&self) -> &[Measure] {
+        self.measures.get_or_init(|| {
+            let entries = self.batch.entries.iter();
+            entries.map(Entry::measure).collect()
+        })
+    }
+}
+
+/// How full the batch is that is being filled.
+#[derive(Debug, Default)]
+struct Room {
+    entries: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Makes room for an entry; true when it begins a batch.
+    fn take(&mut self, bytes: usize) -> bool {
+        let is_new = self.entries == 0
+            || self.entries == BATCH_ENTRIES_MAX
+            || self.bytes + bytes > BATCH_BYTES_MAX - BATCH_HEADER_BYTES;
+        if is_new {
+            *self = Self::default();
+        }
+        self.entries += 1;
+        self.bytes += bytes;
+        is_new
+    }
+}
+
+/// How many entries the batches of a block hold, as [`EntryBatch::cut`] makes
+/// them of entries of these sizes.
+#[must_use]
+pub fn batch_lengths(sizes: impl IntoIterator<Item = usize>) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    let mut room = Room::default();
+    for bytes in sizes {
+        if room.take(bytes) {
+            lengths.push(0);
+        }
+        if let Some(last) = lengths.last_mut() {
+            *last += 1;
+        }
+    }
+    lengths
 }
 
 /// The block's number in a sequence.

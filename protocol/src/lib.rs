@@ -18,6 +18,7 @@ pub mod hashid;
 pub mod id;
 pub mod identity;
 pub mod machine;
+pub mod memo;
 pub mod merkle;
 pub mod neighbours;
 pub mod offences;

@@ -25,7 +25,7 @@ mod vault;
 pub use attestation::Attestation;
 pub use confirm::Confirm;
 pub use endpoint::Endpoint;
-pub use head::{Head, SignedHead, check_head};
+pub use head::{CheckedHead, Head, SignedHead, check_head};
 pub use lease::{LEASE_EPOCHS_MAX, Lease, SignedLease};
 pub use page::{PAGE_EPOCHS_MAX, Page, SignedPage, check_page};
 pub use pending_action::{ENVELOPE_SKEW_SECONDS_MAX, Envelope, PendingAction, check_envelope};

@@ -12,9 +12,9 @@ use secp256k1::{Message, PublicKey, SECP256K1, SecretKey};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, Hash32, hex_id};
+use crate::memo;
 
 mod constants;
-pub mod memo;
 
 /// The EIP-712 domain {"Coliving", "1"} of one deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -289,8 +289,14 @@ pub fn domain_separator(
 ///
 /// [`SignatureError`] for a malformed or a high-s signature.
 pub fn recover(digest: &Hash32, signature: &Signature) -> Result<Address, SignatureError> {
-    memo::recover(digest, signature, recover_anew)
+    let mut key = [0; 97];
+    key[..32].copy_from_slice(&digest.0);
+    key[32..].copy_from_slice(&signature.0);
+    memo::of_bytes(&key, || Recovered(recover_anew(digest, signature))).0
 }
+
+/// What [`recover`] remembers.
+struct Recovered(Result<Address, SignatureError>);
 
 fn recover_anew(digest: &Hash32, signature: &Signature) -> Result<Address, SignatureError> {
     let bytes = &signature.0;

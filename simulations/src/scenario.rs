@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use protocol::signing::memo;
+use protocol::memo;
 use serde::{Deserialize, Serialize};
 
 use crate::net::{NetworkConfig, Sessions};

@@ -47,22 +47,17 @@ fn a_head_counts_once_and_carries_its_signatures() {
     let head = HeadBuilder::default()
         .handle_final_block(&block(1, 1, false))
         .unwrap();
-    let mut counter = HeadCounter::default();
-    let mut handle = |idx: usize| {
-        counter.handle_head(
-            &Signed::new(head, &DOMAIN, &key(idx)),
-            key(idx).address(),
-            &registry,
-        )
-    };
+    let mut counter = counter(&registry);
+    let mut handle = |idx: usize| take(&mut counter, head, idx);
     assert_eq!(handle(0), Counted::More);
     assert_eq!(handle(0), Counted::Nothing);
     let Counted::Now(counted) = handle(1) else {
         panic!("two of three operators are a majority")
     };
     assert_eq!((counted.head, counted.signatures.len()), (head, 2));
-    assert!(matches!(handle(2), Counted::Grown(grown) if grown.signatures.len() == 3));
+    assert_eq!(handle(2), Counted::Grown);
     assert_eq!(counter.newest(), Some(&head));
+    assert_eq!(counter.newest_signed().unwrap().signatures.len(), 3);
 }
 
 #[test]
@@ -75,7 +70,7 @@ fn two_heads_of_one_number_are_evidence() {
         entry_count: 7,
         ..head
     };
-    let mut counter = HeadCounter::default();
+    let mut counter = counter(&registry);
     for (head, expected) in [
         (head, Counted::More),
         (
@@ -86,23 +81,15 @@ fn two_heads_of_one_number_are_evidence() {
             },
         ),
     ] {
-        let signed = Signed::new(head, &DOMAIN, &key(0));
-        assert_eq!(
-            counter.handle_head(&signed, key(0).address(), &registry),
-            expected
-        );
+        assert_eq!(take(&mut counter, head, 0), expected);
     }
 }
 
 #[test]
 fn a_contradiction_is_told_once() {
-    let registry = registry(&[200, 200, 200]);
-    let mut counter = HeadCounter::default();
+    let mut counter = counter(&registry(&[200, 200, 200]));
     let told = (0..10)
-        .map(|hash| {
-            let signed = Signed::new(invented(7, hash), &DOMAIN, &key(0));
-            counter.handle_head(&signed, key(0).address(), &registry)
-        })
+        .map(|hash| take(&mut counter, invented(7, hash), 0))
         .filter(|counted| matches!(counted, Counted::Contradiction { .. }))
         .count();
     assert_eq!(told, 1);
@@ -110,22 +97,21 @@ fn a_contradiction_is_told_once() {
 
 #[test]
 fn a_liar_does_not_keep_honest_heads_from_counting() {
-    let registry = registry(&[200, 200, 200]);
-    let mut counter = HeadCounter::default();
+    let mut counter = counter(&registry(&[200, 200, 200]));
     let lies = (1..5000).chain([u64::MAX]);
     for number in lies {
         let signed = SignedHead {
             record: invented(number, 1),
             signature: Signature::default(),
         };
-        counter.handle_head(&signed, key(0).address(), &registry);
+        let hash = signed.record.struct_hash();
+        counter.handle_head(&signed, hash, key(0).address());
     }
     assert_eq!(counter.tallies.len(), Limits::DEFAULT.signer_heads_max);
     let head = invented(10_000, 2);
     let mut counted = Vec::new();
     for idx in [1, 2] {
-        let signed = Signed::new(head, &DOMAIN, &key(idx));
-        counted.push(counter.handle_head(&signed, key(idx).address(), &registry));
+        counted.push(take(&mut counter, head, idx));
     }
     assert!(matches!(counted[1], Counted::Now(_)), "{counted:?}");
 }
@@ -133,11 +119,10 @@ fn a_liar_does_not_keep_honest_heads_from_counting() {
 #[test]
 fn a_new_registry_counts_what_was_signed_before() {
     let before = registry(&[200, 200, 200, 200, 200]);
-    let mut counter = HeadCounter::default();
+    let mut counter = counter(&before);
     let head = invented(3, 1);
     for idx in [0, 1] {
-        let signed = Signed::new(head, &DOMAIN, &key(idx));
-        counter.handle_head(&signed, key(idx).address(), &before);
+        take(&mut counter, head, idx);
     }
     assert_eq!(counter.handle_registry(&before), []);
     let heads = counter.handle_registry(&registry(&[200, 200, 200]));
@@ -147,11 +132,61 @@ fn a_new_registry_counts_what_was_signed_before() {
 
 #[test]
 fn who_left_the_registry_is_forgotten() {
-    let mut counter = HeadCounter::default();
-    let signed = Signed::new(invented(3, 1), &DOMAIN, &key(2));
-    counter.handle_head(&signed, key(2).address(), &registry(&[200, 200, 200]));
+    let mut counter = counter(&registry(&[200, 200, 200]));
+    take(&mut counter, invented(3, 1), 2);
     counter.handle_registry(&registry(&[200, 200]));
     assert!(counter.tallies.is_empty() && counter.signed.is_empty());
+}
+
+#[test]
+fn only_the_newest_counted_head_keeps_its_signatures() {
+    let mut counter = counter(&registry(&[200, 200, 200]));
+    for number in [3, 5, 4] {
+        for idx in [0, 1] {
+            take(&mut counter, invented(number, 1), idx);
+        }
+    }
+    let supported = counter
+        .tallies
+        .iter()
+        .filter(|(_, tallies)| tallies.iter().any(|tally| tally.support.is_some()));
+    let supported: Vec<u64> = supported.map(|(number, _)| *number).collect();
+    assert_eq!(supported, [5]);
+    // Those that count already are known all the same.
+    assert_eq!(take(&mut counter, invented(4, 1), 0), Counted::Nothing);
+    assert_eq!(take(&mut counter, invented(4, 1), 2), Counted::More);
+    assert!(matches!(
+        take(&mut counter, invented(3, 2), 0),
+        Counted::Contradiction {
+            block_number: 3,
+            ..
+        }
+    ));
+}
+
+#[test]
+fn who_signs_ever_lower_numbers_makes_no_more_tallies() {
+    let mut counter = counter(&registry(&[200, 200, 200]));
+    // Somebody else's head holds the number.
+    take(&mut counter, invented(1, 0), 1);
+    for number in 2..2 + Limits::DEFAULT.signer_heads_max as u64 {
+        take(&mut counter, invented(number, 1), 0);
+    }
+    for hash in 1..200 {
+        take(&mut counter, invented(1, hash), 0);
+    }
+    assert_eq!(counter.tallies[&1].len(), 2);
+}
+
+fn counter(registry: &Registry) -> HeadCounter {
+    let mut counter = HeadCounter::default();
+    counter.handle_registry(registry);
+    counter
+}
+
+fn take(counter: &mut HeadCounter, head: Head, idx: usize) -> Counted {
+    let signed = Signed::new(head, &DOMAIN, &key(idx));
+    counter.handle_head(&signed, head.struct_hash(), key(idx).address())
 }
 
 fn invented(block_number: u64, hash: u8) -> Head {

@@ -8,9 +8,10 @@
 //! against its edge.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::entry::{Entry, EntryBatch};
+use protocol::entry::{Entry, Measure, ReceivedBatch, batch_lengths};
 use protocol::id::{Address, Hash32, Role};
 use protocol::merkle::Peaks;
 use protocol::records::Head;
@@ -18,7 +19,6 @@ use protocol::signing::{Record, Signature, recover};
 use protocol::time::Moment;
 
 use super::{AnswerError, Event, HeldEntries, Spread, Verdict};
-use crate::heads::is_majority;
 use crate::limits::Limits;
 use crate::message::{EntriesAnswer, SIGNATURES_MAX};
 
@@ -67,6 +67,49 @@ struct Survey {
 struct Mark {
     peaks: Peaks,
     block_number: u64,
+}
+
+/// Entries that follow those that are here.
+#[derive(Debug)]
+struct Verified {
+    entries: Vec<Entry>,
+    /// Of each of them.
+    measures: Vec<Measure>,
+    /// The tree's right edge after them.
+    peaks: Peaks,
+}
+
+impl Verified {
+    /// What entries lead to; to be compared with what a majority signed.
+    fn after(peaks: &Peaks, entries: Vec<Entry>) -> Self {
+        let mut peaks = peaks.clone();
+        let measures: Vec<Measure> = entries.iter().map(Entry::measure).collect();
+        measures
+            .iter()
+            .for_each(|measure| peaks.push(&measure.id.0));
+        Self {
+            entries,
+            measures,
+            peaks,
+        }
+    }
+
+    /// A block's entries as they are cut into batches.
+    fn cut(&self, block_hash: &Hash32) -> Vec<&[Measure]> {
+        let is_own = |entry: &Entry| entry.position.block_hash == *block_hash;
+        let start = self.entries.iter().position(is_own);
+        let start = start.unwrap_or(self.entries.len());
+        let own = self.entries[start..].iter();
+        let len = own.take_while(|entry| is_own(entry)).count();
+        let mut rest = &self.measures[start..start + len];
+        let lengths = batch_lengths(rest.iter().map(|measure| measure.bytes));
+        let next = |length| {
+            let (batch, others) = rest.split_at(length);
+            rest = others;
+            batch
+        };
+        lengths.into_iter().map(next).collect()
+    }
 }
 
 impl Follower {
@@ -258,7 +301,8 @@ impl Spread {
             .disputing
             .retain(|peer, _| registry.has_role(peer, Role::Discovery));
         let newest = follower.heads.values().next_back().copied();
-        if follower.peaks.count == 0 || !is_majority(follower.disputing.keys(), registry) {
+        let is_majority = self.counter.is_majority(follower.disputing.keys());
+        if follower.peaks.count == 0 || !is_majority {
             return;
         }
         if let Some(head) = newest {
@@ -282,8 +326,8 @@ impl Spread {
             return self.diverge(head);
         }
         // A head of an abandoned fork may lie among them and never fit.
-        while let Some((head, entries, peaks)) = self.applicable() {
-            self.commit(entries, head, head.block_number, peaks);
+        while let Some((head, verified)) = self.applicable() {
+            self.commit(verified, head, head.block_number);
             if let Some(head) = self.follower.contradiction() {
                 return self.diverge(head);
             }
@@ -297,15 +341,13 @@ impl Spread {
         self.fetch_if_due(now);
     }
 
-    fn applicable(&self) -> Option<(Head, Vec<Entry>, Peaks)> {
-        self.follower.heads.values().find_map(|head| {
-            let (entries, peaks) = self.entries_under(head)?;
-            Some((*head, entries, peaks))
-        })
+    fn applicable(&self) -> Option<(Head, Verified)> {
+        let mut heads = self.follower.heads.values();
+        heads.find_map(|head| Some((*head, self.entries_under(head)?)))
     }
 
     /// The entries of held batches of the head's block, when they lead to it.
-    fn entries_under(&self, head: &Head) -> Option<(Vec<Entry>, Peaks)> {
+    fn entries_under(&self, head: &Head) -> Option<Verified> {
         let mut count = self.follower.peaks.count;
         let mut held = Vec::new();
         for idx in 0.. {
@@ -313,24 +355,35 @@ impl Spread {
                 break;
             }
             let key = (head.block_number, head.block_hash, idx);
-            let batch = &self.held.get(&key)?.batch;
-            count += batch.entries.len() as u64;
-            held.push(batch);
+            let received = &self.held.get(&key)?.batch;
+            count += received.batch.entries.len() as u64;
+            held.push(received);
         }
         if count != head.entry_count {
             return None;
         }
-        let entries: Vec<Entry> = held
-            .into_iter()
-            .flat_map(|batch| batch.entries.iter().cloned())
-            .collect();
         let mut peaks = self.follower.peaks.clone();
-        entries.iter().for_each(|entry| peaks.push(&entry.id().0));
-        (peaks.root() == head.entries_root).then_some((entries, peaks))
+        let measures = held.iter().flat_map(|received| received.measures());
+        measures.for_each(|measure| peaks.push(&measure.id.0));
+        if peaks.root() != head.entries_root {
+            return None;
+        }
+        let entries = held.iter().flat_map(|received| &received.batch.entries);
+        Some(Verified {
+            entries: entries.cloned().collect(),
+            measures: held
+                .iter()
+                .flat_map(|received| received.measures())
+                .copied()
+                .collect(),
+            peaks,
+        })
     }
 
     /// Takes entries that were verified up to the end of block `number`.
-    fn commit(&mut self, entries: Vec<Entry>, head: Head, number: u64, peaks: Peaks) {
+    fn commit(&mut self, verified: Verified, head: Head, number: u64) {
+        self.settle_held(&verified, number);
+        let Verified { entries, peaks, .. } = verified;
         let follower = &mut self.follower;
         follower.peaks = peaks.clone();
         if let Some(last) = entries.last() {
@@ -347,7 +400,6 @@ impl Spread {
                 self.events.push_back(Event::Liar { peer });
             }
         }
-        self.settle_held(&entries, number);
         self.events.push_back(Event::Entries {
             entries,
             head,
@@ -356,17 +408,15 @@ impl Spread {
     }
 
     /// Gives verdicts on the held batches up to block `number`, whose entries
-    /// are among `entries`.
-    fn settle_held(&mut self, entries: &[Entry], number: u64) {
+    /// were verified.
+    fn settle_held(&mut self, verified: &Verified, number: u64) {
         let later = self.held.split_off(&(number + 1, Hash32::ZERO, 0));
         let due = std::mem::replace(&mut self.held, later);
-        let mut known: BTreeMap<Hash32, BTreeSet<Hash32>> = BTreeMap::new();
+        let mut cut: BTreeMap<Hash32, Vec<&[Measure]>> = BTreeMap::new();
         for (_, held) in due {
-            let hash = held.batch.block_hash;
-            let ids = known
-                .entry(hash)
-                .or_insert_with(|| batch_ids(entries, &hash));
-            let verdict = match ids.contains(&held.id) {
+            let hash = held.batch.batch.block_hash;
+            let cut = cut.entry(hash).or_insert_with(|| verified.cut(&hash));
+            let verdict = match is_among(&held.batch, cut) {
                 true => Verdict::Accept,
                 false => Verdict::Ignore,
             };
@@ -431,7 +481,7 @@ impl Spread {
             .take(SIGNATURES_MAX)
             .filter_map(|signature| recover(&digest, signature).ok())
             .collect();
-        if is_majority(&signers, &self.registry) {
+        if self.counter.is_majority(&signers) {
             return Ok(());
         }
         Err(AnswerError::NotCounted {
@@ -457,14 +507,13 @@ impl Spread {
     /// All entries up to the head are here.
     fn finish(&mut self, head: Head, now: Moment) -> Result<(), AnswerError> {
         let entries = std::mem::take(&mut self.follower.unverified);
-        let mut peaks = self.follower.peaks.clone();
-        entries.iter().for_each(|entry| peaks.push(&entry.id().0));
-        if peaks.root() != head.entries_root {
+        let next = Verified::after(&self.follower.peaks, entries);
+        if next.peaks.root() != head.entries_root {
             return Err(AnswerError::Root);
         }
         self.follower.source = None;
-        if !entries.is_empty() || head.block_number > self.follower.block_number {
-            self.commit(entries, head, head.block_number, peaks);
+        if !next.entries.is_empty() || head.block_number > self.follower.block_number {
+            self.commit(next, head, head.block_number);
         }
         self.advance(now);
         Ok(())
@@ -502,14 +551,13 @@ impl Spread {
                 break;
             }
             let rest = entries.split_off(missing);
-            let mut peaks = self.follower.peaks.clone();
-            entries.iter().for_each(|entry| peaks.push(&entry.id().0));
-            if peaks != mark.peaks {
+            let part = std::mem::replace(&mut entries, rest);
+            let next = Verified::after(&self.follower.peaks, part);
+            if next.peaks != mark.peaks {
                 return Err(AnswerError::Root);
             }
             let head = self.follower.proven_head.expect("set with the marks");
-            let part = std::mem::replace(&mut entries, rest);
-            self.commit(part, head, mark.block_number, peaks);
+            self.commit(next, head, mark.block_number);
         }
         let follower = &mut self.follower;
         follower.source = (!entries.is_empty()).then_some(peer);
@@ -546,17 +594,11 @@ impl Spread {
     }
 }
 
-/// The ids of a block's batches, when its entries are among `entries`.
-fn batch_ids(entries: &[Entry], block_hash: &Hash32) -> BTreeSet<Hash32> {
-    let of_block = entries
-        .iter()
-        .filter(|entry| entry.position.block_hash == *block_hash)
-        .cloned()
-        .collect();
-    EntryBatch::cut(of_block)
-        .iter()
-        .map(EntryBatch::id)
-        .collect()
+/// True when a batch is one of those that its block's entries are cut into.
+fn is_among(received: &Arc<ReceivedBatch>, cut: &[&[Measure]]) -> bool {
+    let index = usize::try_from(received.batch.index).ok();
+    let own = index.and_then(|index| cut.get(index));
+    own.is_some_and(|own| *own == received.measures())
 }
 
 /// Bytes that may wait for the head that covers them, before they are hashed: four

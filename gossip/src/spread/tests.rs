@@ -105,6 +105,29 @@ fn without_a_chain_entries_wait_for_a_majority() {
 }
 
 #[test]
+fn true_entries_in_batches_of_a_strangers_cut_are_taken_and_not_forwarded() {
+    let mut chain = Chain::default();
+    let mut light = light_peer();
+    let (head, entries) = chain.block(1, 3);
+    let whole = EntryBatch::cut(entries.clone()).remove(0);
+    for (index, part) in entries.chunks(2).enumerate() {
+        let batch = EntryBatch {
+            index: index as u64,
+            entries: part.to_vec(),
+            ..whole.clone()
+        };
+        light.handle_batch(&batch.to_bytes(), Token(index as u64), start());
+    }
+    for idx in 0..3 {
+        light.handle_head(&signed(head, idx), Token(10), start());
+    }
+    assert_eq!(light.entry_count(), 3);
+    let batches = std::iter::from_fn(|| light.poll_verdict()).filter(|(token, _)| token.0 < 2);
+    let verdicts: Vec<Verdict> = batches.map(|(_, verdict)| verdict).collect();
+    assert_eq!(verdicts, [Verdict::Ignore; 2]);
+}
+
+#[test]
 fn a_gap_is_fetched_and_checked() {
     let mut chain = Chain::default();
     let mut light = light_peer();

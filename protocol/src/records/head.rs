@@ -3,11 +3,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use std::sync::OnceLock;
+
 use super::{RecordError, require_role};
-use crate::codec;
+use crate::codec::{self, DecodeError};
 use crate::id::{Address, Hash32, Role};
+use crate::memo;
 use crate::registry::Registry;
-use crate::signing::{Domain, Record, Signed, StructEncoder};
+use crate::signing::{
+    Domain, Record, SignatureError, Signed, StructEncoder, recover, typed_data_digest,
+};
 use crate::wire::Topic;
 
 /// What the network agrees on at one final block.
@@ -48,7 +53,49 @@ impl Record for Head {
     }
 }
 
-/// Decodes and checks a gossiped head; returns it with its signer.
+/// A head whose signature is that of a confirmed discovery peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedHead {
+    /// As it arrived.
+    pub signed: SignedHead,
+    /// Its struct hash.
+    pub hash: Hash32,
+    /// Who signed it.
+    pub signer: Address,
+}
+
+/// A decoded head.
+struct Opened {
+    signed: SignedHead,
+    hash: Hash32,
+    /// Who signed it where heads are signed in this domain.
+    signer: OnceLock<(Domain, Result<Address, SignatureError>)>,
+}
+
+impl Opened {
+    fn new(data: &[u8]) -> Result<Self, DecodeError> {
+        let limit = Topic::Heads.message_bytes_max();
+        let signed: SignedHead = codec::from_bytes("head", data, limit)?;
+        Ok(Self {
+            hash: signed.record.struct_hash(),
+            signed,
+            signer: OnceLock::new(),
+        })
+    }
+
+    fn signer(&self, domain: &Domain) -> Result<Address, SignatureError> {
+        let anew = || {
+            let digest = typed_data_digest(&domain.separator(), &self.hash);
+            recover(&digest, &self.signed.signature)
+        };
+        match self.signer.get_or_init(|| (*domain, anew())) {
+            (known, signer) if known == domain => *signer,
+            _ => anew(),
+        }
+    }
+}
+
+/// Decodes and checks a gossiped head.
 ///
 /// # Errors
 ///
@@ -57,9 +104,14 @@ pub fn check_head(
     data: &[u8],
     registry: &Registry,
     domain: &Domain,
-) -> Result<(SignedHead, Address), RecordError> {
-    let head: SignedHead = codec::from_bytes("head", data, Topic::Heads.message_bytes_max())?;
-    let signer = head.signer(domain)?;
+) -> Result<CheckedHead, RecordError> {
+    let opened = memo::of_bytes(data, || Opened::new(data));
+    let opened = opened.as_ref().as_ref().map_err(DecodeError::clone)?;
+    let signer = opened.signer(domain)?;
     require_role(registry, signer, Role::Discovery)?;
-    Ok((head, signer))
+    Ok(CheckedHead {
+        signed: opened.signed.clone(),
+        hash: opened.hash,
+        signer,
+    })
 }

@@ -2,11 +2,14 @@
 
 use proptest::prelude::*;
 use protocol::action::ActionDomain;
-use protocol::codec::DecodeError;
-use protocol::id::Address;
-use protocol::records::{RecordError, check_envelope, check_head, check_page, check_presence};
+use protocol::codec::{self, DecodeError};
+use protocol::id::{Address, Hash32};
+use protocol::memo;
+use protocol::records::{
+    Head, RecordError, check_envelope, check_head, check_page, check_presence,
+};
 use protocol::registry::Registry;
-use protocol::signing::Domain;
+use protocol::signing::{Domain, Signed, SigningKey};
 use protocol::time::Moment;
 use protocol::wire::Topic;
 
@@ -42,6 +45,35 @@ fn what_is_longer_than_its_limit_is_refused_by_its_length() {
     });
     check_limit(Topic::Actions.message_bytes_max(), |bytes| {
         check_envelope(bytes, &registry, &domain, &ACTIONS, now).err()
+    });
+}
+
+#[test]
+fn a_remembered_head_has_another_signer_in_another_domain() {
+    let (registry, domain, _) = surroundings();
+    let other = Domain {
+        chain_id: 2,
+        ..domain
+    };
+    let key = SigningKey::from_bytes(&[7; 32]).unwrap();
+    let head = Head {
+        block_number: 3,
+        block_hash: Hash32([3; 32]),
+        previous_head: Hash32::ZERO,
+        entries_root: Hash32::ZERO,
+        entry_count: 0,
+        state_root: Hash32::ZERO,
+        registry_root: Hash32::ZERO,
+    };
+    let bytes = codec::to_bytes(&Signed::new(head, &domain, &key));
+    memo::scope(|| {
+        for (asked, is_signer) in [(domain, true), (other, false), (domain, true)] {
+            let error = check_head(&bytes, &registry, &asked).unwrap_err();
+            let RecordError::NotConfirmed { peer, .. } = error else {
+                panic!("nobody is confirmed here: {error}")
+            };
+            assert_eq!(peer == key.address(), is_signer);
+        }
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::entry::{Entry, EntryBatch};
+use protocol::entry::{Entry, ReceivedBatch};
 use protocol::id::{Address, Hash32};
 use protocol::records::{Head, SignedHead};
 use protocol::signing::Record;
@@ -59,7 +59,8 @@ impl Checkers {
 
     /// Notes a batch that an honest peer forwarded.
     pub fn note_forwarded(&mut self, data: &[u8], follows: bool, chain: &Chain, now: Moment) {
-        let is_true = EntryBatch::from_bytes(data).is_ok_and(|batch| {
+        let is_true = ReceivedBatch::from_bytes(data).is_ok_and(|received| {
+            let batch = &received.batch;
             chain.block(batch.block_number).is_some_and(|block| {
                 block.hash == batch.block_hash
                     && batch
