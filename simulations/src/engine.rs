@@ -5,10 +5,12 @@
 
 mod queue;
 mod rng;
+mod seen;
 mod trace;
 
 pub use queue::Queue;
 pub use rng::Rng;
+pub use seen::Seen;
 pub use trace::{TraceHash, TraceRecord, digest64};
 
 #[cfg(test)]

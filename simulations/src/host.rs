@@ -4,7 +4,7 @@
 //! machines, network, disk and chain as `node` does, with a disk and a chain
 //! that a crash and a seed can reach.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,8 +73,6 @@ pub struct Host {
     adversary: Option<Adversary>,
     /// Roots that the content role releases after checked reads.
     released: BTreeSet<Cid>,
-    /// Gossiped messages by their hash, and when each was seen first.
-    seen: HashMap<u64, Moment>,
     tokens: BTreeMap<Token, Gossiped>,
     next_token: u64,
     pending: BTreeMap<u64, Pending>,
@@ -153,7 +151,6 @@ impl Host {
             registry,
             adversary: character.adversary.map(Adversary::new),
             released: BTreeSet::new(),
-            seen: HashMap::new(),
             tokens: BTreeMap::new(),
             next_token: 0,
             pending: BTreeMap::new(),
@@ -203,7 +200,7 @@ impl Host {
         self.is_up = false;
         ctx.up[self.idx as usize] = false;
         self.life += 1;
-        self.seen.clear();
+        ctx.seen.forget(self.idx);
         self.tokens.clear();
         self.pending.clear();
         self.wake_at = None;
@@ -229,10 +226,6 @@ impl Host {
     /// Takes a message from another peer.
     pub fn handle_message(&mut self, from: u32, message: Message, ctx: &mut Ctx) {
         match message {
-            Message::Gossip { id, .. } if self.has_seen(id, ctx.now) => {
-                ctx.metrics.duplicates += 1;
-                return;
-            }
             Message::Gossip { topic, id, data } => self.handle_gossip(from, topic, id, data, ctx),
             Message::Request { id, protocol, data } => {
                 self.handle_request(from, id, protocol, &data, ctx);
@@ -267,7 +260,7 @@ impl Host {
                 self.tell_author(author::Input::Connected, ctx);
                 self.note_discovery_connected(ctx);
             }
-            Local::Impatient(root) => self.lose_patience(root, ctx),
+            Local::Impatient(root) => self.lose_patience(*root, ctx),
             Local::Scrub(root) => self.scrub(&root, ctx),
             Local::Publish => self.publish(ctx),
             Local::Act => self.act(ctx),
@@ -329,7 +322,7 @@ impl Host {
     }
 
     fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {
-        self.seen.insert(id, ctx.now);
+        ctx.seen.note(self.idx, id, ctx.now);
         self.overhear(topic, &data);
         ctx.metrics.gossip_deliveries += 1;
         let token = Token(self.next_token);
@@ -366,11 +359,6 @@ impl Host {
         }
     }
 
-    fn has_seen(&self, id: u64, now: Moment) -> bool {
-        let seen = self.seen.get(&id);
-        seen.is_some_and(|seen| now < *seen + SEEN_TIME)
-    }
-
     fn decide(&mut self, token: Token, verdict: Verdict, ctx: &mut Ctx) {
         let Some(gossiped) = self.tokens.remove(&token) else {
             return;
@@ -398,7 +386,7 @@ impl Host {
     /// Publishes on a topic.
     fn gossip(&mut self, topic: impl Into<Topic>, data: Vec<u8>, ctx: &mut Ctx) {
         let id = digest64(&data);
-        self.seen.insert(id, ctx.now);
+        ctx.seen.note(self.idx, id, ctx.now);
         self.forward(topic.into(), id, &Bytes::from(data), self.idx, ctx);
     }
 
@@ -555,9 +543,6 @@ fn is_due(deadline: Option<(Moment, &'static str)>, now: Moment) -> bool {
 
 /// A question without an answer for this long has failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A copy of a message is recognised for this long, as by the node's gossip.
-const SEEN_TIME: Duration = Duration::from_secs(300);
 
 /// A machine is not woken more often.
 const WAKE_STEP: Duration = Duration::from_millis(1);

@@ -22,7 +22,7 @@ use protocol::vault::ReplicaOutput;
 
 use crate::chain::{Chain, RegistryAt};
 use crate::checkers::Checkers;
-use crate::engine::{Queue, Rng, TraceHash, TraceRecord};
+use crate::engine::{Queue, Rng, Seen, TraceHash, TraceRecord};
 use crate::host::Host;
 use crate::index::Index;
 use crate::metrics::Metrics;
@@ -86,6 +86,8 @@ pub struct Ctx {
     pub up: Vec<bool>,
     /// Domains and intervals.
     pub params: Params,
+    /// Which messages they know.
+    pub seen: Seen,
     queue: Queue<Event>,
     net: Network,
     trace: TraceHash,
@@ -163,9 +165,9 @@ pub enum Local {
     /// Others came or went.
     Connected,
     /// Look for bad blocks of a root.
-    Scrub(Cid),
+    Scrub(Box<Cid>),
     /// The resident has no patience for a fetch any more.
-    Impatient(Cid),
+    Impatient(Box<Cid>),
     /// The resident publishes.
     Publish,
     /// The resident saves something.
@@ -389,9 +391,16 @@ impl World {
     }
 
     fn deliver(&mut self, from: u32, to: u32, message: Message) {
-        let host = &mut self.hosts[to as usize];
-        if host.is_up {
-            host.handle_message(from, message, &mut self.ctx);
+        let is_up = self.ctx.up[to as usize];
+        let ctx = &mut self.ctx;
+        // Most of what arrives are copies, so that the peer is not looked at for them.
+        if let Message::Gossip { id, .. } = message
+            && is_up
+            && ctx.seen.has(to, id, ctx.now)
+        {
+            ctx.metrics.duplicates += 1;
+        } else if is_up {
+            self.hosts[to as usize].handle_message(from, message, ctx);
         } else if let Message::Request { id, .. } = message {
             // The address answers that nobody listens.
             self.ctx

@@ -97,3 +97,43 @@ fn the_trace_hash_sees_every_field() {
         assert_ne!(hash(record), hash(other));
     }
 }
+
+#[test]
+fn the_trace_hash_is_that_of_all_records_in_a_row() {
+    let mut trace = TraceHash::default();
+    let mut all = Vec::new();
+    // Several times what is hashed at a time, and something over.
+    for number in 0..10_000 {
+        trace.record(TraceRecord {
+            at: Moment::from_nanos(number),
+            from: 1,
+            to: 2,
+            kind: 3,
+            payload: number ^ 4,
+        });
+        all.extend(number.to_le_bytes());
+        all.extend(1u32.to_le_bytes());
+        all.extend(2u32.to_le_bytes());
+        all.push(3);
+        all.extend((number ^ 4).to_le_bytes());
+    }
+    assert_eq!(trace.finish(), blake3::hash(&all).to_hex().to_string());
+    assert_eq!(trace.events(), 10_000);
+}
+
+#[test]
+fn a_message_is_known_for_five_minutes_to_who_saw_it() {
+    let minute = |number: u64| Moment::from_nanos(number * 60_000_000_000);
+    let mut seen = Seen::default();
+    seen.note(3, 77, minute(10));
+    let known = |seen: &Seen, now| [2, 3, 4].map(|peer| seen.has(peer, 77, minute(now)));
+    assert_eq!(known(&seen, 10), [false, true, false]);
+    assert_eq!(known(&seen, 14), [false, true, false]);
+    assert_eq!(known(&seen, 15), [false; 3]);
+    // What others saw later is not swept away with it.
+    seen.note(4, 77, minute(13));
+    seen.note(1, 78, minute(16));
+    assert_eq!(known(&seen, 16), [false, false, true]);
+    seen.forget(4);
+    assert_eq!(known(&seen, 16), [false; 3]);
+}

@@ -11,6 +11,9 @@ use protocol::time::Moment;
 #[derive(Debug, Clone, Default)]
 pub struct TraceHash {
     hasher: blake3::Hasher,
+    /// Records that are not hashed yet: long inputs are hashed several blocks at a
+    /// time.
+    pending: Vec<u8>,
     events: u64,
 }
 
@@ -32,13 +35,17 @@ pub struct TraceRecord {
 impl TraceHash {
     /// Adds an event.
     pub fn record(&mut self, record: TraceRecord) {
-        let mut bytes = [0; 25];
+        let mut bytes = [0; RECORD_BYTES];
         bytes[..8].copy_from_slice(&record.at.as_nanos().to_le_bytes());
         bytes[8..12].copy_from_slice(&record.from.to_le_bytes());
         bytes[12..16].copy_from_slice(&record.to.to_le_bytes());
         bytes[16] = record.kind;
         bytes[17..].copy_from_slice(&record.payload.to_le_bytes());
-        self.hasher.update(&bytes);
+        self.pending.extend_from_slice(&bytes);
+        if self.pending.len() >= PENDING_BYTES_MAX {
+            self.hasher.update(&self.pending);
+            self.pending.clear();
+        }
         self.events += 1;
     }
 
@@ -51,7 +58,9 @@ impl TraceHash {
     /// The hash so far as 64 hexadecimal digits.
     #[must_use]
     pub fn finish(&self) -> String {
-        self.hasher.finalize().to_hex().to_string()
+        let mut hasher = self.hasher.clone();
+        hasher.update(&self.pending);
+        hasher.finalize().to_hex().to_string()
     }
 }
 
@@ -69,3 +78,8 @@ pub fn digest64(bytes: &[u8]) -> u64 {
     first.copy_from_slice(&hash.as_bytes()[..8]);
     u64::from_le_bytes(first)
 }
+
+const RECORD_BYTES: usize = 25;
+
+/// Chosen: more than the hash takes at a time, and little beside a run's memory.
+const PENDING_BYTES_MAX: usize = 64 << 10;

@@ -424,7 +424,7 @@ impl Host {
         self.fetch(root, Goal::Own, options, ctx);
         if ctx.rng.chance(IMPATIENT_SHARE) {
             let patience = Duration::from_millis(ctx.rng.below(PATIENCE_MILLIS));
-            ctx.local(self, patience, Local::Impatient(root));
+            ctx.local(self, patience, Local::Impatient(Box::new(root)));
         }
     }
 

@@ -15,7 +15,7 @@ use protocol::time::{Moment, UnixSeconds};
 use super::{Ctx, Params, World, WorldEvent};
 use crate::chain::Chain;
 use crate::checkers::Checkers;
-use crate::engine::{Queue, Rng, TraceHash};
+use crate::engine::{Queue, Rng, Seen, TraceHash};
 use crate::host::{Character, Host, Kind};
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
@@ -96,6 +96,7 @@ impl World {
             rng: Rng::stream(seed, "peers"),
             up: vec![false; peers],
             params,
+            seen: Seen::default(),
             queue: Queue::new(),
             net: Network::new(scenario.network.clone(), peers, staked, seed),
             trace: TraceHash::default(),

@@ -394,7 +394,7 @@ impl World {
                 .faults
                 .duration(Duration::from_secs(1), Duration::from_secs(30));
             let host = &self.hosts[idx as usize];
-            self.ctx.local(host, after, Local::Scrub(root));
+            self.ctx.local(host, after, Local::Scrub(Box::new(root)));
         }
     }
 
@@ -459,7 +459,7 @@ impl World {
                 if self.hosts[idx].is_up && !self.hosts[idx].disk.rotten.is_empty() {
                     let host = &self.hosts[idx];
                     self.ctx
-                        .local(host, Duration::from_secs(1), Local::Scrub(root));
+                        .local(host, Duration::from_secs(1), Local::Scrub(Box::new(root)));
                 }
             }
         }
