@@ -22,6 +22,10 @@ use clap::error::ErrorKind;
 use crate::args::Args;
 use crate::output::Output;
 
+/// Machines make and drop many small values; `docs/decisions/0010`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -8,6 +8,10 @@ use std::process::ExitCode;
 
 use coliving_simulations::scenario::{Options, Scenario, run};
 
+/// Machines make and drop many small values; `docs/decisions/0010`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = std::env::args().skip(1);
     let name = args.next().unwrap_or_else(|| "churn".to_owned());
