@@ -92,8 +92,8 @@ pub struct Ctx {
     net: Network,
     trace: TraceHash,
     addresses: Vec<Address>,
-    /// The first so many peers may stake.
-    staked: usize,
+    /// Those that may stake, in the order of their addresses.
+    staked: Vec<(Address, u32)>,
     index: BTreeMap<Address, u32>,
     everybody: Arc<Mesh>,
     staked_only: Arc<Mesh>,
@@ -286,10 +286,11 @@ impl Ctx {
         }
     }
 
-    /// The staked peers that are up.
+    /// The staked peers that are up, by address.
     pub fn up_peers(&self) -> impl Iterator<Item = Address> {
-        let staked = self.addresses.iter().zip(&self.up).take(self.staked);
-        staked.filter(|(_, is_up)| **is_up).map(|(peer, _)| *peer)
+        let staked = self.staked.iter();
+        let up = staked.filter(|(_, idx)| self.up[*idx as usize]);
+        up.map(|(peer, _)| *peer)
     }
 
     /// The peer of an address.

@@ -67,6 +67,9 @@ impl Host {
 
     /// Whoever is up is connected to everybody who is.
     pub(super) fn note_connected(&mut self, ctx: &mut Ctx) {
+        if self.content.is_none() {
+            return;
+        }
         let peers = ctx.up_peers().filter(|peer| *peer != self.address);
         let connected = Input::Connected(peers.collect());
         self.tell_content(connected, ctx);

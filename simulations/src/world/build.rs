@@ -101,8 +101,8 @@ impl World {
             net: Network::new(scenario.network.clone(), peers, staked, seed),
             trace: TraceHash::default(),
             index: addresses.iter().copied().zip(0..).collect(),
+            staked: by_address(&addresses[..members.len()]),
             addresses,
-            staked: members.len(),
             everybody: Arc::new(Mesh::new(peers, &all, MESH_DEGREE, &mut mesh_rng)),
             staked_only: Arc::new(Mesh::new(peers, &listeners, MESH_DEGREE, &mut mesh_rng)),
             ids: 0,
@@ -343,6 +343,12 @@ fn draw_adversaries(
         .chain(replays.into_iter().map(|idx| (idx, Kind::Replays)))
         .chain(squats.map(|idx| (idx, Kind::Squats)))
         .collect()
+}
+
+fn by_address(peers: &[Address]) -> Vec<(Address, u32)> {
+    let mut staked: Vec<(Address, u32)> = peers.iter().copied().zip(0..).collect();
+    staked.sort_unstable();
+    staked
 }
 
 fn count(len: usize) -> u32 {

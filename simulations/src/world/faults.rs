@@ -158,8 +158,9 @@ impl World {
     }
 
     fn start(&mut self, idx: u32) {
-        if !self.killed.contains(&idx) {
-            self.hosts[idx as usize].start(&mut self.ctx);
+        let host = &mut self.hosts[idx as usize];
+        if !self.killed.contains(&idx) && !host.is_up {
+            host.start(&mut self.ctx);
             self.down.remove(&idx);
             self.tell_connections(idx);
         }
