@@ -11,8 +11,8 @@ use protocol::hashid;
 use protocol::id::{Hash32, UserId};
 use serde::Serialize;
 
-use crate::args::Global;
 use crate::failure::{Failure, fail};
+use crate::flags::Global;
 use crate::output::Output;
 use crate::session::{self, Session};
 

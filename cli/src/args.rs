@@ -1,13 +1,14 @@
-//! The tree of commands and the flags that all of them know.
+//! The tree of commands, and what each of them runs.
 
-use std::path::PathBuf;
-
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands::{
     chain, content, delegate, devnet, find, generate, govern, lists, network, operator, pay, peer,
     simulate, social, user, wallet,
 };
+use crate::context::Context;
+use crate::flags::Global;
+use crate::output::Output;
 
 /// Publish, find, stream and pay for digital content without a platform in between.
 #[derive(Debug, Parser)]
@@ -32,44 +33,6 @@ pub(crate) struct Args {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Flags of every command.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// URL of the peer to speak to [default: the running local peer]
-    #[arg(long, global = true, value_name = "URL", env = "COLIVING_NODE")]
-    pub(crate) node: Option<String>,
-    /// Token of the peer's owner [default: the file `token` in COLIVING_HOME]
-    #[arg(
-        long,
-        global = true,
-        value_name = "TOKEN",
-        env = "COLIVING_TOKEN",
-        hide_env_values = true
-    )]
-    pub(crate) token: Option<String>,
-    /// Wallet that signs [default: `default`, or the only one]
-    #[arg(long, global = true, value_name = "NAME", env = "COLIVING_WALLET")]
-    pub(crate) wallet: Option<String>,
-    /// File whose first line is the password [default: ask on the terminal]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "COLIVING_PASSWORD_FILE"
-    )]
-    pub(crate) password_file: Option<PathBuf>,
-    /// Print results and errors as JSON, one line each
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// No progress, no hints, no log lines below errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// More log lines; twice for still more
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
 }
 
 /// What can be done.
@@ -173,4 +136,55 @@ pub(crate) enum Command {
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write those of all commands
     Man(generate::ManArgs),
+}
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(args: Args, output: Output) -> anyhow::Result<()> {
+    let context = Context {
+        global: args.global,
+        output,
+    };
+    match args.command {
+        Command::Devnet(args) => devnet::run(&context, args).await,
+        Command::Init(args) => peer::init(&context, &args).await,
+        Command::Run(args) => peer::run(&context, args).await,
+        Command::Backup(args) => peer::backup(&context, &args),
+        Command::Restore(args) => peer::restore(&context, &args),
+        Command::Store(command) => peer::store(&context, command).await,
+        Command::Wallet(command) => wallet::run(&context, command).await,
+        Command::User(command) => user::run(&context, command).await,
+        Command::Publish(args) => content::publish(&context, args).await,
+        Command::Get(args) => content::get(&context, args).await,
+        Command::Play(args) => content::play(&context, args).await,
+        Command::Unpublish(args) => content::unpublish(&context, args).await,
+        Command::Search(args) => find::search(&context, args).await,
+        Command::Show(args) => find::show(&context, args).await,
+        Command::Feed(args) => find::feed(&context, args).await,
+        Command::Latest(args) => find::latest(&context, args).await,
+        Command::Follow(target) => social::follow(&context, target, true).await,
+        Command::Unfollow(target) => social::follow(&context, target, false).await,
+        Command::Save(target) => social::save(&context, target, true).await,
+        Command::Unsave(target) => social::save(&context, target, false).await,
+        Command::Repost(target) => social::repost(&context, target, true).await,
+        Command::Unrepost(target) => social::repost(&context, target, false).await,
+        Command::Comment(args) => social::comment(&context, args).await,
+        Command::List(command) => lists::run(&context, command).await,
+        Command::Status => network::status(&context).await,
+        Command::Peers => network::peers(&context).await,
+        Command::Roots => network::roots(&context).await,
+        Command::Root(args) => network::root(&context, args).await,
+        Command::Relay(command) => network::relay(&context, command).await,
+        Command::Operator(command) => operator::run(&context, command).await,
+        Command::Delegate(args) => delegate::delegate(&context, args).await,
+        Command::Undelegate(args) => delegate::undelegate(&context, args).await,
+        Command::Claim(args) => delegate::claim(&context, args).await,
+        Command::Govern(command) => govern::run(&context, command).await,
+        Command::Pay(args) => pay::pay(&context, args).await,
+        Command::Tip(args) => pay::tip(&context, args).await,
+        Command::Chain(command) => chain::run(&context, command).await,
+        Command::Stop => network::stop(&context).await,
+        Command::Simulate(args) => simulate::run(&context, args).await,
+        Command::Completions(args) => generate::completions(&context, &args, Args::command()),
+        Command::Man(args) => generate::man(&context, &args, Args::command()),
+    }
 }

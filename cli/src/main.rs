@@ -6,11 +6,15 @@
 mod acting;
 mod args;
 mod commands;
+mod context;
 mod failure;
+mod flags;
 mod media;
 mod onchain;
 mod output;
+mod paths;
 mod reasons;
+mod running;
 mod session;
 mod terminal;
 
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output.failure(&anyhow::Error::new(error)),
     };
-    let result = runtime.block_on(commands::run(args, output));
+    let result = runtime.block_on(args::run(args, output));
     // Nothing that still runs on a thread may hold the command up.
     runtime.shutdown_background();
     match result {

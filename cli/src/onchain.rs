@@ -14,7 +14,7 @@ use protocol::signing::SigningKey;
 use rpc::{Client as RpcClient, Estimate, Progress, Receipt, RpcError, Wallet, transact};
 use serde_json::{Value, json};
 
-use crate::commands::Context;
+use crate::context::Context;
 use crate::failure::{Failure, fail};
 use crate::output::{Output, fields, printable};
 use crate::session;

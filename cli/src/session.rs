@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use client::keystore::{self, UserWallet, WalletFile};
@@ -10,10 +11,10 @@ use client::{Client, home};
 use node::builder::{Node, StartError};
 use node::config::Config;
 
-use crate::args::Global;
-use crate::commands::peer::{BEHIND, CATCH_UP_MAX, LIGHT_FOLDER, NETWORK_FILE};
 use crate::failure::{Failure, fail};
+use crate::flags::Global;
 use crate::output::Output;
+use crate::paths::{CONFIG_FILE, LIGHT_FOLDER, NETWORK_FILE};
 use crate::terminal::ask_secret;
 
 /// A peer that answers, for the time of one command.
@@ -225,7 +226,7 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
 /// The file that says which network is meant.
 pub(crate) fn network_file() -> anyhow::Result<Option<PathBuf>> {
     let folder = home::folder()?;
-    let files = ["config.toml", NETWORK_FILE].map(|name| folder.join(name));
+    let files = [CONFIG_FILE, NETWORK_FILE].map(|name| folder.join(name));
     Ok(files.into_iter().find(|path| path.exists()))
 }
 
@@ -283,3 +284,9 @@ fn read_home(name: &str) -> Option<String> {
 }
 
 const DEFAULT_WALLET: &str = "default";
+
+/// How long a new light peer may take to learn what the network has.
+pub(crate) const CATCH_UP_MAX: Duration = Duration::from_secs(20);
+
+/// Said when it took longer.
+pub(crate) const BEHIND: &str = "the index is behind the network; answers may lack what is new";

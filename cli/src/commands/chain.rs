@@ -14,7 +14,7 @@ use protocol::id::Address;
 use rpc::{Client as RpcClient, Wallet};
 use serde_json::json;
 
-use super::Context;
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{ChainArgs, Door, Payer, ask, coin};
 use crate::output::{fields, text};

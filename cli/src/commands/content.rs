@@ -20,9 +20,9 @@ use protocol::id::{EntityId, Hash32};
 use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
-use super::Context;
 use super::find::{find_content, link, resolve_content};
 use crate::acting::{self, Actor, Done, Waiting};
+use crate::context::Context;
 use crate::failure::{USAGE, fail};
 use crate::media::{HEAD_BYTES, mime_of};
 use crate::output::fields;

@@ -5,8 +5,8 @@ use protocol::amount::Dgc;
 use protocol::id::Address;
 use serde_json::{Value, json};
 
-use super::Context;
 use super::operator::{Amount, Ending, Whom, refuse_early, require_claimed};
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{Door, Payer, Plan, SendArgs};
 use crate::output::{fields, table};

@@ -1,15 +1,14 @@
 //! `coliving devnet`: a whole network in one process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use client::home;
-use node::builder::Node;
 use node::devnet::{Devnet, DevnetConfig, Ports, write_home};
 use serde_json::{Value, json};
 
-use super::Context;
-use super::peer::{p2p_addresses, stop_signal};
-use crate::output::{self, table};
+use crate::context::Context;
+use crate::output::table;
+use crate::running::{forget_home, p2p_addresses, peer_id, roles, stop_signal};
 
 /// Arguments of `coliving devnet`.
 #[derive(Debug, clap::Args)]
@@ -115,16 +114,6 @@ pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<(
     Ok(())
 }
 
-/// Takes the URL of a peer that stops out of the folder of the owner.
-pub(crate) fn forget_home(home: &Path, url: &str) {
-    let path = home.join("node");
-    let is_ours = std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == url);
-    if is_ours {
-        // A file that stays is found to be stale by the next command.
-        let _ = std::fs::remove_file(path);
-    }
-}
-
 fn show(context: &Context, devnet: &Devnet) -> anyhow::Result<()> {
     let light = devnet.light();
     let rows = devnet.peers().iter().map(|peer| {
@@ -200,24 +189,4 @@ fn ready_event(devnet: &Devnet) -> Value {
             "p2p": p2p_addresses(devnet.light()),
         },
     })
-}
-
-/// The libp2p name of a peer of this process.
-pub(crate) fn peer_id(node: &Node) -> String {
-    node.context().net.local().peer_id.to_string()
-}
-
-/// What a peer of this process does.
-pub(crate) fn roles(node: &Node) -> Vec<String> {
-    let roles = &node.context().config.roles;
-    roles.iter().map(ToString::to_string).collect()
-}
-
-/// Prints the line that says that a peer is ready.
-pub(crate) fn print_ready(context: &Context, event: &Value, text: String) -> anyhow::Result<()> {
-    if context.output.is_json() {
-        output::line(&event.to_string())
-    } else {
-        output::line(&text)
-    }
 }

@@ -8,9 +8,9 @@ use protocol::hashid;
 use protocol::id::EntityId;
 use serde::Serialize;
 
-use super::Context;
 use super::network;
 use crate::acting::Actor;
+use crate::context::Context;
 use crate::failure::fail;
 use crate::output::{fields, size, table};
 

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, ValueEnum as _};
+use clap::ValueEnum as _;
 use serde_json::json;
 
-use super::Context;
-use crate::args::Args;
+use crate::context::Context;
 
 /// Arguments of `coliving completions`.
 #[derive(Debug, clap::Args)]
@@ -34,17 +33,20 @@ pub(crate) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(crate) fn completions(context: &Context, args: &CompletionsArgs) -> anyhow::Result<()> {
+pub(crate) fn completions(
+    context: &Context,
+    args: &CompletionsArgs,
+    mut command: clap::Command,
+) -> anyhow::Result<()> {
     debug_assert!(clap_complete::Shell::value_variants().contains(&args.shell));
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "coliving", &mut text);
+    clap_complete::generate(args.shell, &mut command, "coliving", &mut text);
     let text = String::from_utf8_lossy(&text).into_owned();
     let value = json!({ "shell": args.shell.to_string(), "script": text });
     context.output.result(&value, || text)
 }
 
-pub(crate) fn man(context: &Context, args: &ManArgs) -> anyhow::Result<()> {
-    let command = Args::command();
+pub(crate) fn man(context: &Context, args: &ManArgs, command: clap::Command) -> anyhow::Result<()> {
     let Some(folder) = &args.dir else {
         let page = page(command)?;
         return context

@@ -8,8 +8,8 @@ use protocol::amount::Dgc;
 use protocol::chain::ContractKind;
 use serde_json::{Value, json};
 
-use super::Context;
 use super::operator::Whom;
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{ChainArgs, Door, Payer, Plan, SendArgs};
 use crate::output::{fields, printable, table};

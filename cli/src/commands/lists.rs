@@ -10,9 +10,9 @@ use protocol::id::EntityId;
 use protocol::time::UnixSeconds;
 use serde::Serialize;
 
-use super::Context;
 use super::find::{print_list, resolve_content, resolve_list};
 use crate::acting::{Actor, Done, Waiting};
+use crate::context::Context;
 use crate::failure::{USAGE, fail};
 use crate::output::fields;
 

@@ -5,7 +5,7 @@ use client::api::{PeerRow, RepairHealth, Root, RootRow};
 use protocol::id::{Address, Hash32, Role};
 use serde::Serialize;
 
-use super::Context;
+use crate::context::Context;
 use crate::failure::{Failure, fail};
 use crate::output::{fields, size, table};
 

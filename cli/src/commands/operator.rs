@@ -10,7 +10,7 @@ use protocol::amount::{Dgc, ParseAmountError};
 use protocol::id::{Address, Role};
 use serde_json::json;
 
-use super::Context;
+use crate::context::Context;
 use crate::failure::{Failure, fail};
 use crate::onchain::{ChainArgs, Door, Payer, Plan, SendArgs};
 use crate::session;

@@ -10,8 +10,8 @@ use protocol::id::{Address, UserId};
 use protocol::payment::{Percent, TipMemo, split};
 use serde_json::json;
 
-use super::Context;
 use super::find::resolve_user;
+use crate::context::Context;
 use crate::failure::{Failure, fail};
 use crate::onchain::{Door, Plan, SendArgs};
 use crate::session;

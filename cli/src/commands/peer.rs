@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Subcommand;
 use client::{Client, home};
@@ -14,13 +13,14 @@ use node::net::Multiaddr;
 use protocol::id::Role;
 use serde_json::json;
 
-use super::Context;
-use super::devnet::{forget_home, peer_id, print_ready, roles};
 use super::operator::tidy;
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{ChainArgs, find_chain};
 use crate::output::{fields, size};
-use crate::session::read_config;
+use crate::paths::{CONFIG_FILE, LIGHT_FOLDER, NETWORK_FILE};
+use crate::running::{forget_home, p2p_addresses, peer_id, print_ready, roles, stop_signal};
+use crate::session::{BEHIND, CATCH_UP_MAX, read_config};
 
 /// Arguments of `coliving init`.
 #[derive(Debug, clap::Args)]
@@ -364,54 +364,3 @@ pub(crate) async fn store(context: &Context, command: StoreCommand) -> anyhow::R
         "a running peer drops them when it meets them and fetches them again",
     )
 }
-
-/// Where other peers reach a peer of this process, each with its peer id.
-pub(crate) fn p2p_addresses(node: &Node) -> Vec<String> {
-    let id = peer_id(node);
-    let listening = node.context().net.listen_addresses();
-    let external = node.context().net.external_addresses();
-    let mut addresses: Vec<String> = Vec::new();
-    for address in listening.borrow().iter().chain(external.borrow().iter()) {
-        let text = address.to_string();
-        let text = match text.contains("/p2p/") {
-            true => text,
-            false => format!("{text}/p2p/{id}"),
-        };
-        if !addresses.contains(&text) {
-            addresses.push(text);
-        }
-    }
-    addresses
-}
-
-/// Resolves at Ctrl-C, or when the system asks the process to end.
-pub(crate) async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    // Without a handler the process ends by itself.
-    let _ = interrupt.await;
-}
-
-/// How long a new light peer may take to learn what the network has.
-pub(crate) const CATCH_UP_MAX: Duration = Duration::from_secs(20);
-
-/// Said when it took longer.
-pub(crate) const BEHIND: &str = "the index is behind the network; answers may lack what is new";
-
-/// Below COLIVING_HOME: what the last peer that ran was part of.
-pub(crate) const NETWORK_FILE: &str = "network.toml";
-
-/// Below COLIVING_HOME: the light peer of commands.
-pub(crate) const LIGHT_FOLDER: &str = "light";
-
-const CONFIG_FILE: &str = "config.toml";

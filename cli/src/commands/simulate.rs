@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use simulations::scenario::{self, Options, Report, Scenario};
 
-use super::Context;
+use crate::context::Context;
 use crate::failure::{Failure, fail};
 use crate::output::{self, table};
 

@@ -8,9 +8,9 @@ use protocol::hashid;
 use protocol::id::{EntityId, UserId};
 use serde::Serialize;
 
-use super::Context;
 use super::find::{handle_of, resolve_content, resolve_item, resolve_user, target_of};
 use crate::acting::{Actor, Done, REFUSED, Waiting};
+use crate::context::Context;
 use crate::failure::{Failure, USAGE, fail};
 use crate::output::{fields, table};
 use crate::session::Session;

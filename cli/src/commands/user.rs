@@ -10,10 +10,10 @@ use protocol::entity::{EntityType, check_handle};
 use protocol::id::{Address, UserId};
 use serde::Serialize;
 
-use super::Context;
 use super::content::{import, replicate};
 use super::find::{print_user, resolve_user};
 use crate::acting::{Actor, Done, Standing, Waiting, is_confirmed};
+use crate::context::Context;
 use crate::failure::fail;
 use crate::output::fields;
 use crate::session::Session;

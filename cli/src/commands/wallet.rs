@@ -14,7 +14,7 @@ use protocol::signing::Signed;
 use protocol::vault;
 use serde_json::{Value, json};
 
-use super::Context;
+use crate::context::Context;
 use crate::failure::fail;
 use crate::output::{fields, table};
 use crate::session::{self, new_wallet_name, wallets};

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::super::Context;
 use super::{Ending, carry_out, open, refuse_early};
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{Plan, SendArgs};
 

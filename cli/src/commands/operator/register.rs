@@ -6,8 +6,8 @@ use protocol::amount::Dgc;
 use protocol::id::{Address, Role, Zone};
 use serde_json::json;
 
-use super::super::Context;
 use super::{KeyArgs, carry_out, open, own_services, role_names, tidy};
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{Door, Payer, Plan, SendArgs};
 

@@ -3,8 +3,8 @@
 use protocol::amount::Dgc;
 use serde_json::json;
 
-use super::super::Context;
 use super::{Amount, Ending, carry_out, open, refuse_early, require_claimed};
+use crate::context::Context;
 use crate::failure::fail;
 use crate::onchain::{Plan, SendArgs};
 

@@ -7,8 +7,8 @@ use protocol::amount::Dgc;
 use protocol::id::{Address, Role};
 use serde_json::{Value, json};
 
-use super::super::Context;
 use super::{Whom, role_names};
+use crate::context::Context;
 use crate::onchain::{ChainArgs, Door, Payer};
 use crate::output::{fields, table};
 
