@@ -23,8 +23,6 @@ use super::state::World;
 use super::transaction::Transaction;
 use super::view::{View, hash_key};
 
-pub(super) use mining::Draft;
-
 /// The development chain as a pure machine.
 ///
 /// A clone is cheap and independent, so a driver can take back a command.

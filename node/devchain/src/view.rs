@@ -15,10 +15,13 @@ use revm::{Context, ExecuteEvm, MainBuilder, MainContext};
 
 use super::block::{Block, GAS_LIMIT, Header, Included};
 use super::error::ChainError;
-use super::executor::Draft;
 use super::limits::{LOG_BLOCKS_MAX, LOGS_MAX};
 use super::state::{World, WorldAt};
 use super::transaction::Transaction;
+
+mod draft;
+
+pub(crate) use draft::Draft;
 
 /// The chain at one instant.
 #[derive(Debug, Clone)]
