@@ -9,6 +9,9 @@
 //!
 //! Format: `docs/formats/blocks.md`.
 
+use crate::unixfs::BLOCK_BYTES_MAX;
+use crate::wire::{CID_BYTES_MAX, Protocol};
+
 mod candidates;
 mod download;
 mod fetch;
@@ -42,6 +45,14 @@ pub const CIDS_MAX: usize = 64;
 
 /// Bytes of blocks in one response: two of the largest, as in a message of Bitswap.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
+
+// What a request and a response hold, against the limits of what carries them.
+const _: () = {
+    let limits = Protocol::Blocks.limits();
+    assert!(CIDS_MAX * CID_BYTES_MAX < limits.request_bytes_max);
+    assert!(PAYLOAD_BYTES_MAX + 16 * (CIDS_MAX + 1) <= limits.response_bytes_max);
+    assert!(BLOCK_BYTES_MAX <= PAYLOAD_BYTES_MAX);
+};
 
 #[cfg(test)]
 mod tests;

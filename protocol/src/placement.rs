@@ -10,7 +10,6 @@ use std::sync::Arc;
 use cid::Cid;
 use siphasher::sip::SipHasher24;
 
-use crate::content::repair::Placing;
 use crate::entry::sha256;
 use crate::id::{Address, OperatorNumber, Role, ServiceId, Zone};
 use crate::registry::Registry;
@@ -49,6 +48,18 @@ pub enum Purpose {
     Vault,
 }
 
+/// Who should hold a root; [`Placement`], or whoever remembers its answers.
+pub trait Placing: std::fmt::Debug + Send + Sync {
+    /// The wanted peers in rank order, those in `lost` left out.
+    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address>;
+
+    /// The operator of a confirmed peer; `None` for anybody else.
+    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber>;
+
+    /// Every confirmed content peer.
+    fn peers(&self) -> Vec<Address>;
+}
+
 /// A registry snapshot with the placement that follows from it, made once and
 /// handed round.
 #[derive(Debug)]
@@ -71,6 +82,20 @@ impl RegistryAt {
             place: Arc::clone(&placement) as _,
             placement,
         })
+    }
+}
+
+impl Placing for Placement {
+    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
+        self.place(root, target, lost)
+    }
+
+    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber> {
+        self.operator_of(peer)
+    }
+
+    fn peers(&self) -> Vec<Address> {
+        self.peers(Role::Content).collect()
     }
 }
 

@@ -12,13 +12,13 @@
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
-use crate::action::SignedAction;
+use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
 use crate::codec::{self, DecodeError};
 use crate::entity;
 use crate::id::{Address, Hash32};
 use crate::records::SignedLease;
 use crate::refusal;
-use crate::wire::Protocol;
+use crate::wire::{CID_BYTES_MAX, Protocol};
 
 /// What an author says to a staked peer over `/coliving/publish/1`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +183,12 @@ impl Response {
 
 /// Most sources that an offer names. Chosen: only larger than the replicas of a root.
 pub const SOURCES_MAX: usize = 16;
+
+// What an offer holds, against the limit of what carries it.
+const _: () = {
+    let offer = SIGNED_ACTION_BYTES_MAX + (SOURCES_MAX + 1) * CID_BYTES_MAX;
+    assert!(offer < Protocol::Publish.limits().request_bytes_max);
+};
 
 #[cfg(test)]
 mod tests;

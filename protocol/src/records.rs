@@ -32,7 +32,6 @@ pub use pending_action::{ENVELOPE_SKEW_SECONDS_MAX, Envelope, PendingAction, che
 pub use presence::{PRESENCE_SKEW_SECONDS_MAX, Presence, SignedPresence, check_presence};
 pub use reply::Reply;
 pub use vault::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
-pub(crate) use vault::{check_vault_shape, verify_vault};
 
 /// Why a record was refused.
 #[derive(Debug, thiserror::Error)]

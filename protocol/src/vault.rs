@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
 use crate::id::{Address, Hash32};
-use crate::records::{Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
-use crate::records::{check_vault_shape, verify_vault};
-use crate::signing::{Domain, Signature};
+use crate::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
+use crate::signing::{Domain, Record as _, Signature, recover};
 use crate::time::UnixSeconds;
 use crate::wire::Protocol;
 
@@ -134,7 +133,7 @@ impl Entry {
     /// [`Refusal`] names what is wrong.
     pub fn check(&self, domain: &Domain) -> Result<(), Refusal> {
         let record = &self.record;
-        check_vault_shape(record)?;
+        check_shape(record)?;
         let malformed = |field: &str| {
             Err(Refusal::Malformed {
                 field: field.to_owned(),
@@ -152,10 +151,10 @@ impl Entry {
                 Err(Refusal::Signature)
             };
         };
-        verify_vault(record, signature, domain)?;
+        verify(record, signature, domain)?;
         if let Some(burial) = &self.burial {
-            check_vault_shape(&burial.record)?;
-            verify_vault(&burial.record, burial.signature, domain)?;
+            check_shape(&burial.record)?;
+            verify(&burial.record, burial.signature, domain)?;
             let fits = burial.record.is_tombstone()
                 && burial.record.wallet == record.wallet
                 && burial.record.lookup_key == record.replaces
@@ -225,6 +224,30 @@ impl Response {
     }
 }
 
+/// Checks what needs no signature.
+fn check_shape(record: &VaultRecord) -> Result<(), Refusal> {
+    if record.scheme != SCHEME_HEDGEHOG {
+        return Err(Refusal::Scheme {
+            scheme: record.scheme,
+        });
+    }
+    if !record.is_tombstone() && record.cipher_text.len() != CIPHER_TEXT_BYTES {
+        return Err(Refusal::Malformed {
+            field: "cipherText".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Checks that the record's wallet signed.
+fn verify(record: &VaultRecord, signature: Signature, domain: &Domain) -> Result<(), Refusal> {
+    let digest = record.digest(domain);
+    match recover(&digest, &signature) {
+        Ok(signer) if signer == record.wallet && signer != Address::ZERO => Ok(()),
+        Ok(_) | Err(_) => Err(Refusal::Signature),
+    }
+}
+
 /// Wallets whose records one lookup key keeps. Chosen: the owner's and a few of those
 /// who guess its name; all of them fit one answer.
 pub const WALLETS_MAX: usize = 4;
@@ -235,6 +258,16 @@ pub const PROVISIONAL_SECONDS: u64 = 600;
 /// Replicas of a record, each of another operator: as of a root. Derived: a majority
 /// of three is reached while two are away.
 pub const REPLICAS_MAX: usize = 5;
+
+/// A record with its tombstone takes less.
+const ENTRY_BYTES_MAX: usize = 1024;
+
+// What messages hold, against the limits of what carries them.
+const _: () = {
+    let limits = Protocol::Vault.limits();
+    assert!(ENTRY_BYTES_MAX < limits.request_bytes_max);
+    assert!((WALLETS_MAX + 1) * ENTRY_BYTES_MAX < limits.response_bytes_max);
+};
 
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cid::Cid;
 use protocol::action::{ActionDomain, SignedAction};
 use protocol::chain::{BlockHeader, ChainBlock};
-use protocol::content::repair::Placing;
 use protocol::entry::{Entry, EntryId, Position, sha256};
 use protocol::id::{Address, Hash32, OperatorNumber, UserId};
 use protocol::merkle::Peaks;
 use protocol::placement::Placement;
+use protocol::placement::Placing;
 use protocol::registry::{BlockRef, Registry, RegistryEvent};
 use protocol::time::{Moment, UnixSeconds};
 

@@ -14,7 +14,7 @@ use crate::id::Address;
 use crate::records::{Lease, Page, SignedLease, SignedPage};
 use crate::signing::Signed;
 use crate::time::Epoch;
-use crate::wire::Protocol;
+use crate::wire::{CID_BYTES_MAX, LEASE_BYTES_MAX, Protocol};
 
 /// A question or a notice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -301,3 +301,9 @@ impl Response {
 /// Leaves in one response. Chosen: a list of a million is read in a thousand
 /// answers of less than a MiB.
 pub const LISTED_MAX: usize = 1024;
+
+// What a response holds, against the limit of what carries it.
+const _: () = {
+    let leaves = (LISTED_MAX + 2) * (LEASE_BYTES_MAX + CID_BYTES_MAX);
+    assert!(leaves <= Protocol::Leases.limits().response_bytes_max);
+};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use cid::Cid;
 
 use crate::id::{Address, Hash32, OperatorNumber};
-use crate::placement::{Placement, REPLICAS_TARGET};
+use crate::placement::{Placing, REPLICAS_TARGET};
 use crate::records::Lease;
 use crate::time::Moment;
 
@@ -90,18 +90,6 @@ pub struct Config {
     pub burst_bytes_max: u64,
     /// Before a failed root is tried again, times the failures so far.
     pub retry_interval: Duration,
-}
-
-/// Who should hold a root; [`Placement`] in the product.
-pub trait Placing: std::fmt::Debug + Send + Sync {
-    /// The wanted peers in rank order, those in `lost` left out.
-    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address>;
-
-    /// The operator of a confirmed peer; `None` for anybody else.
-    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber>;
-
-    /// Every confirmed content peer.
-    fn peers(&self) -> Vec<Address>;
 }
 
 /// What is known of a root besides its holders.
@@ -234,20 +222,6 @@ struct Work {
 struct Check {
     waiting: BTreeSet<Address>,
     is_refuted: bool,
-}
-
-impl Placing for Placement {
-    fn place(&self, root: &Cid, target: usize, lost: &BTreeSet<Address>) -> Vec<Address> {
-        self.place(root, target, lost)
-    }
-
-    fn operator_of(&self, peer: &Address) -> Option<OperatorNumber> {
-        self.operator_of(peer)
-    }
-
-    fn peers(&self) -> Vec<Address> {
-        self.peers(crate::id::Role::Content).collect()
-    }
 }
 
 impl Default for Config {

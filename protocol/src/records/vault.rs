@@ -5,8 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, Hash32, hex_id};
-use crate::signing::{Domain, Record, Signature, Signed, StructEncoder};
-use crate::vault::Refusal;
+use crate::signing::{Record, Signed, StructEncoder};
 
 /// One wallet's encrypted entropy under one lookup key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,34 +83,6 @@ impl Record for VaultRecord {
             .address(&self.wallet)
             .uint(self.version)
             .bytes32(&self.replaces);
-    }
-}
-
-/// Checks what needs no signature.
-pub(crate) fn check_vault_shape(record: &VaultRecord) -> Result<(), Refusal> {
-    if record.scheme != SCHEME_HEDGEHOG {
-        return Err(Refusal::Scheme {
-            scheme: record.scheme,
-        });
-    }
-    if !record.is_tombstone() && record.cipher_text.len() != CIPHER_TEXT_BYTES {
-        return Err(Refusal::Malformed {
-            field: "cipherText".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// Checks that the record's wallet signed.
-pub(crate) fn verify_vault(
-    record: &VaultRecord,
-    signature: Signature,
-    domain: &Domain,
-) -> Result<(), Refusal> {
-    let digest = record.digest(domain);
-    match crate::signing::recover(&digest, &signature) {
-        Ok(signer) if signer == record.wallet && signer != Address::ZERO => Ok(()),
-        Ok(_) | Err(_) => Err(Refusal::Signature),
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use cid::Cid;
 use protocol::content::Input;
-use protocol::content::repair::Placing;
 use protocol::exchange::{
     Answer, Around, Download, DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput,
     FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Order, Request, RequestId,
@@ -13,6 +12,7 @@ use protocol::exchange::{
 };
 use protocol::id::{Address, Role};
 use protocol::machine::Machine;
+use protocol::placement::Placing;
 use protocol::placement::REPLICAS_TARGET;
 use protocol::time::Moment;
 use protocol::unixfs::VerifiedBlock;

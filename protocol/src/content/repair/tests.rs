@@ -1,6 +1,7 @@
 use super::*;
 use crate::amount::Dgc;
 use crate::id::Role;
+use crate::placement::Placement;
 use crate::registry::Registry;
 use crate::registry::testing::{Enrolment, registry_of};
 use crate::time::UnixSeconds;
