@@ -6,7 +6,8 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use coliving_simulations::scenario::{Options, Scenario, run};
+use coliving_simulations::run::{Options, run};
+use coliving_simulations::scenario::Scenario;
 
 /// Machines make and drop many small values; `docs/decisions/0010`.
 #[global_allocator]

@@ -1,8 +1,8 @@
 //! The proof: Coliving's machines in virtual time, under faults.
 //!
-//! [`scenario::run`] takes a [`scenario::Scenario`] and a seed, lets a swarm of
+//! [`run::run`] takes a [`scenario::Scenario`] and a seed, lets a swarm of
 //! production machines live through a fault phase and a calm phase, and returns
-//! a [`scenario::Report`] of what the checkers saw.
+//! a [`run::Report`] of what the checkers saw.
 
 pub mod chain;
 pub mod checkers;
@@ -11,6 +11,7 @@ pub mod host;
 pub mod index;
 pub mod metrics;
 pub mod net;
+pub mod run;
 pub mod scenario;
 pub mod wire;
 pub mod world;

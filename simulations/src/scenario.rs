@@ -1,21 +1,15 @@
-//! Scenarios: what is simulated, from a TOML file, and what came of it.
+//! Scenarios: what is simulated, from a TOML file.
 //!
 //! Format: `docs/formats/scenario.md`.
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Context;
-use protocol::memo;
 use serde::{Deserialize, Serialize};
 
 use crate::net::{NetworkConfig, Sessions};
-use crate::world::{Progress, World};
 
 mod ranges;
-mod report;
-
-pub use report::Report;
 
 /// A swarm, what it does and what befalls it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -154,15 +148,6 @@ pub struct Adversaries {
     pub promises: usize,
     /// Users that publish what others published, and delete it.
     pub squats: usize,
-}
-
-/// What a caller chooses.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
-    /// Peers in all, in place of the scenario's.
-    pub peers: Option<usize>,
-    /// What the run is drawn from.
-    pub seed: u64,
 }
 
 impl Default for Population {
@@ -318,19 +303,6 @@ impl Scenario {
             .min(population.staked_max.max(1));
         staked.min(population.peers.saturating_sub(1)).max(1)
     }
-}
-
-/// Runs a scenario; `progress` is called every few virtual seconds.
-pub fn run(scenario: &Scenario, options: Options, progress: impl FnMut(Progress)) -> Report {
-    let mut scenario = scenario.clone();
-    if let Some(peers) = options.peers {
-        scenario.population.peers = peers;
-    }
-    // How long a run takes is measured; nothing in it depends on that.
-    let begun = Instant::now();
-    let mut world = World::new(&scenario, options.seed);
-    memo::scope(|| world.run(progress));
-    Report::new(&scenario, options.seed, &world, begun.elapsed())
 }
 
 const PRESETS: &[(&str, &str)] = &[

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use clap::Subcommand;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
-use simulations::scenario::{self, Options, Report, Scenario};
+use simulations::run::{self, Options, Report};
+use simulations::scenario::Scenario;
 
 use crate::context::Context;
 use crate::failure::{Failure, fail};
@@ -163,7 +164,7 @@ async fn run_one(context: &Context, args: RunArgs, scenario: Scenario) -> anyhow
     );
     let seen = bar.clone();
     let report = tokio::task::spawn_blocking(move || {
-        scenario::run(&scenario, options, |progress| {
+        run::run(&scenario, options, |progress| {
             seen.set_length(progress.limit.as_secs());
             seen.set_position(progress.elapsed.as_secs());
         })
@@ -199,7 +200,7 @@ async fn run_many(
         .map(|seed| {
             let (scenario, peers) = (Arc::clone(&scenario), args.peers);
             tokio::task::spawn_blocking(move || {
-                scenario::run(&scenario, Options { peers, seed }, |_| {})
+                run::run(&scenario, Options { peers, seed }, |_| {})
             })
         })
         .buffered(cores);

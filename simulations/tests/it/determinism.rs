@@ -1,4 +1,5 @@
-use coliving_simulations::scenario::{Options, Report, Scenario, run};
+use coliving_simulations::run::{Options, Report, run};
+use coliving_simulations::scenario::Scenario;
 
 fn simulate(name: &str, seed: u64) -> Report {
     let scenario = Scenario::preset(name).expect("the preset exists");

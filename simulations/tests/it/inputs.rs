@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use coliving_simulations::scenario::{Options, Scenario, run};
+use coliving_simulations::run::{Options, run};
+use coliving_simulations::scenario::Scenario;
 use gossip::{catch_up, discovery};
 use protocol::author;
 use protocol::content;

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coliving_simulations::scenario::{Options, Scenario, run};
+use coliving_simulations::run::{Options, run};
+use coliving_simulations::scenario::Scenario;
 
 /// Seeds and peers of each scenario, by how much is asked for.
 fn extent() -> (u64, usize) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Scenario;
 use crate::checkers::Check;
 use crate::metrics::Percentiles;
+use crate::scenario::Scenario;
 use crate::world::World;
 
 /// The outcome of one run.
