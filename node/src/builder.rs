@@ -174,10 +174,10 @@ impl Node {
             tracing::error!("the peer did not stop in order");
         }
         // Tasks give their handles up one by one; the folder is free after the last.
-        let holders = self.context.index.holders();
+        let file_use = self.context.index.file_use();
         drop(self.context);
         let closed = async {
-            while !holders.are_gone() {
+            while !file_use.is_over() {
                 tokio::time::sleep(CLOSE_INTERVAL).await;
             }
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cid::Cid;
-use storage::index::{Applied, Block, Holders, Index, IndexError, Reader, Snapshot};
+use storage::index::{Applied, Block, FileUse, Index, IndexError, Reader, Snapshot};
 use storage::search::{Search, Searcher};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -263,8 +263,8 @@ impl IndexHandle {
 
     /// Tells when the index's file is closed, which is after the last handle.
     #[must_use]
-    pub fn holders(&self) -> Holders {
-        self.reader.holders()
+    pub fn file_use(&self) -> FileUse {
+        self.reader.file_use()
     }
 
     /// Full-text search over the index.

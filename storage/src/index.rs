@@ -48,7 +48,7 @@ pub struct Reader {
 
 /// Tells when nothing holds the index's file open any more.
 #[derive(Debug, Clone)]
-pub struct Holders(Option<Weak<redb::Database>>);
+pub struct FileUse(Option<Weak<redb::Database>>);
 
 /// The index as it was when the snapshot was taken; queries are its methods.
 pub struct Snapshot {
@@ -307,21 +307,21 @@ impl Index {
     }
 }
 
-impl Holders {
+impl FileUse {
     /// True when the index and all its readers and snapshots are gone.
     #[must_use]
-    pub fn are_gone(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         let database = self.0.as_ref();
         database.is_none_or(|database| database.strong_count() == 0)
     }
 }
 
 impl Reader {
-    /// Who holds the file open.
+    /// How long the file stays open.
     #[must_use]
-    pub fn holders(&self) -> Holders {
+    pub fn file_use(&self) -> FileUse {
         let database = self.database.share().ok();
-        Holders(database.as_ref().map(Arc::downgrade))
+        FileUse(database.as_ref().map(Arc::downgrade))
     }
 
     /// The index as it is.
