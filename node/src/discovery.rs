@@ -15,7 +15,7 @@ use protocol::origin::RequestId;
 use protocol::records::Head;
 use protocol::registry::Registry;
 use protocol::signing::Signed;
-use storage::index::{Block, BlockEntry};
+use storage::index::{BlockEntry, RecoveredBlock};
 use storage::tables::META;
 use tokio::sync::{mpsc, watch};
 
@@ -275,7 +275,7 @@ async fn apply(
         };
         let plan = plan(&run, cursor, known)?;
         let blocks = plan.blocks.iter();
-        let blocks: Vec<Block> = blocks.map(|block| recovered(block, &domain)).collect();
+        let blocks: Vec<RecoveredBlock> = blocks.map(|block| recovered(block, &domain)).collect();
         Ok::<_, IndexTaskError>((plan.rollback, blocks))
     });
     let (rollback, blocks) = planned.await.map_err(|_| IndexTaskError::Stopped)??;
@@ -288,9 +288,9 @@ async fn apply(
     Ok(())
 }
 
-fn recovered(block: &ChainBlock, domain: &protocol::action::ActionDomain) -> Block {
+fn recovered(block: &ChainBlock, domain: &protocol::action::ActionDomain) -> RecoveredBlock {
     let entries = block.entries.iter().cloned();
-    Block {
+    RecoveredBlock {
         number: block.block.number,
         hash: block.block.hash,
         parent: Some(block.parent),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cid::Cid;
-use storage::index::{Applied, Block, FileUse, Index, IndexError, Reader, Snapshot};
+use storage::index::{Applied, FileUse, Index, IndexError, Reader, RecoveredBlock, Snapshot};
 use storage::search::{Search, Searcher};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -64,7 +64,7 @@ pub enum IndexTaskError {
 
 enum Command {
     Apply {
-        blocks: Vec<Block>,
+        blocks: Vec<RecoveredBlock>,
         reply: oneshot::Sender<Result<Applied, IndexTaskError>>,
     },
     Rollback {
@@ -163,7 +163,7 @@ impl IndexHandle {
     /// # Cancel safety
     ///
     /// When dropped, the blocks may have been applied or not.
-    pub async fn apply(&self, blocks: Vec<Block>) -> Result<Applied, IndexTaskError> {
+    pub async fn apply(&self, blocks: Vec<RecoveredBlock>) -> Result<Applied, IndexTaskError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Apply { blocks, reply }).await?;
         answer.await.map_err(|_| IndexTaskError::Stopped)?
@@ -322,7 +322,7 @@ impl Writer {
         }
     }
 
-    fn apply(&mut self, blocks: &[Block]) -> Result<Applied, IndexTaskError> {
+    fn apply(&mut self, blocks: &[RecoveredBlock]) -> Result<Applied, IndexTaskError> {
         let applied = self.index.apply_all(blocks);
         let applied = self.note_step(applied, |applied| &applied.roots)?;
         if applied.accepted > 0 {

@@ -12,7 +12,7 @@ use protocol::action::ActionDomain;
 use protocol::entry::{Entry, sequences_of};
 use protocol::id::Address;
 use protocol::registry::Registry;
-use storage::index::{Block, BlockEntry};
+use storage::index::{BlockEntry, RecoveredBlock};
 use tokio::sync::{mpsc, watch};
 
 use crate::context::Context;
@@ -181,15 +181,15 @@ async fn apply(
     Ok(())
 }
 
-fn blocks_of(entries: Vec<Entry>, domain: &ActionDomain) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
+fn blocks_of(entries: Vec<Entry>, domain: &ActionDomain) -> Vec<RecoveredBlock> {
+    let mut blocks: Vec<RecoveredBlock> = Vec::new();
     for entry in entries {
         let position = entry.position;
         if blocks
             .last()
             .is_none_or(|block| block.hash != position.block_hash)
         {
-            blocks.push(Block {
+            blocks.push(RecoveredBlock {
                 number: position.block_number,
                 hash: position.block_hash,
                 parent: None,

@@ -17,7 +17,7 @@ use protocol::time::UnixSeconds;
 use rpc::{Client, Clock, Wallet};
 use storage::backend::MemoryBackend;
 use storage::blocks::BlockStoreConfig;
-use storage::index::{Block, BlockEntry};
+use storage::index::{BlockEntry, RecoveredBlock};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::{ChainConfig, ChainHandle};
@@ -222,7 +222,7 @@ pub(crate) async fn apply(peer: &Context, number: u64, actions: &[SignedAction])
         };
         BlockEntry::recover(entry, &domain)
     });
-    let block = Block {
+    let block = RecoveredBlock {
         number,
         hash: hash(number),
         parent: None,

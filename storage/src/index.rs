@@ -63,7 +63,7 @@ pub struct Snapshot {
 
 /// A block of the data chain as the index takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
+pub struct RecoveredBlock {
     /// Its number; blocks without entries may be left out.
     pub number: u64,
     /// The block's hash.
@@ -235,7 +235,7 @@ impl Index {
     ///
     /// [`IndexError::NotNext`] and [`IndexError::Parent`] ask for a rollback;
     /// nothing is applied then. A bad action is no error.
-    pub fn apply(&mut self, block: &Block) -> Result<Applied, IndexError> {
+    pub fn apply(&mut self, block: &RecoveredBlock) -> Result<Applied, IndexError> {
         self.apply_all(std::slice::from_ref(block))
     }
 
@@ -244,7 +244,7 @@ impl Index {
     /// # Errors
     ///
     /// As [`Index::apply`]; on an error none of the blocks is applied.
-    pub fn apply_all(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
+    pub fn apply_all(&mut self, blocks: &[RecoveredBlock]) -> Result<Applied, IndexError> {
         self.change(|database| writer::apply(database, blocks, UNDO_BLOCKS))
     }
 
@@ -254,7 +254,7 @@ impl Index {
     /// # Errors
     ///
     /// As [`Index::apply`]; on an error none of the blocks is applied.
-    pub fn apply_final(&mut self, blocks: &[Block]) -> Result<Applied, IndexError> {
+    pub fn apply_final(&mut self, blocks: &[RecoveredBlock]) -> Result<Applied, IndexError> {
         self.change(|database| writer::apply(database, blocks, 0))
     }
 

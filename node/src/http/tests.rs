@@ -21,7 +21,7 @@ use protocol::time::UnixSeconds;
 use protocol::unixfs::{self, Directory, Importer, Profile};
 use rpc::Clock;
 use serde_json::Value;
-use storage::index::{Block, BlockEntry};
+use storage::index::{BlockEntry, RecoveredBlock};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -201,7 +201,7 @@ impl Server {
                 },
             }
         });
-        let block = Block {
+        let block = RecoveredBlock {
             number: 10,
             hash: Hash32([1; 32]),
             parent: None,

@@ -84,11 +84,11 @@ async fn found(index: &IndexHandle, number: u64) {
         .unwrap();
 }
 
-fn block(number: u64) -> Block {
+fn block(number: u64) -> RecoveredBlock {
     block_of(number, None)
 }
 
-fn block_of(number: u64, profile_picture: Option<String>) -> Block {
+fn block_of(number: u64, profile_picture: Option<String>) -> RecoveredBlock {
     let domain = ActionDomain {
         chain_id: 1,
         entity_manager: Address([8; 20]),
@@ -114,7 +114,7 @@ fn block_of(number: u64, profile_picture: Option<String>) -> Block {
             log_index: 0,
         },
     };
-    Block {
+    RecoveredBlock {
         number,
         hash: entry.position.block_hash,
         parent: None,

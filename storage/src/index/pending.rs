@@ -13,7 +13,7 @@ use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::time::UnixSeconds;
 
 use super::view::View;
-use super::{Block, IndexError, Snapshot};
+use super::{IndexError, RecoveredBlock, Snapshot};
 
 /// Actions that wait for the chain, oldest first.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Pending {
     }
 
     /// Drops the actions that a block recorded.
-    pub fn handle_applied(&mut self, block: &Block) {
+    pub fn handle_applied(&mut self, block: &RecoveredBlock) {
         for entry in &block.entries {
             self.remove(&entry.entry.action.action.struct_hash());
         }

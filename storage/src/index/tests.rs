@@ -23,13 +23,13 @@ const DOMAIN: ActionDomain = ActionDomain {
 /// A chain that can be reorganised: its blocks, and numbers for nonces.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
-    pub(crate) blocks: Vec<Block>,
+    pub(crate) blocks: Vec<RecoveredBlock>,
     forks: u8,
 }
 
 impl Chain {
     /// Appends a block with the actions of user idx, signed by its wallet.
-    pub(crate) fn push(&mut self, actions: Vec<Action>) -> &Block {
+    pub(crate) fn push(&mut self, actions: Vec<Action>) -> &RecoveredBlock {
         let number = self.blocks.last().map_or(10, |block| block.number + 1);
         let mut hash = Hash32([self.forks; 32]);
         hash.0[..8].copy_from_slice(&number.to_be_bytes());
@@ -55,7 +55,7 @@ impl Chain {
                 },
             }
         });
-        let block = Block {
+        let block = RecoveredBlock {
             number,
             hash,
             parent: self.blocks.last().map(|block| block.hash),
@@ -681,7 +681,7 @@ fn replay_is_fast() {
 }
 
 /// Blocks of 50 entries: a tenth users, two tenths contents, the rest social.
-fn bulk(count: u64) -> Vec<Block> {
+fn bulk(count: u64) -> Vec<RecoveredBlock> {
     let users = count / 10;
     let contents = count / 5;
     let mut actions: Vec<Action> = (0..users).map(create_user).collect();

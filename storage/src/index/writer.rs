@@ -17,8 +17,8 @@ use protocol::merkle::Peaks;
 use super::rows::{self, AppliedBlock, Rejected};
 use super::view::{Rows, View};
 use super::{
-    Applied, BLOCKS, Block, BlockEntry, ENTRIES, FORMAT, IndexError, META, STATE, TOUCHED, UNDO,
-    keys, references,
+    Applied, BLOCKS, BlockEntry, ENTRIES, FORMAT, IndexError, META, RecoveredBlock, STATE, TOUCHED,
+    UNDO, keys, references,
 };
 
 /// Makes the tables of a new file and checks the format of an old one.
@@ -56,7 +56,7 @@ pub(super) fn initialise(database: &Database) -> Result<(), IndexError> {
 /// Applies blocks in one transaction; the last `undo_blocks` can be taken back.
 pub(super) fn apply(
     database: &Database,
-    blocks: &[Block],
+    blocks: &[RecoveredBlock],
     undo_blocks: u64,
 ) -> Result<Applied, IndexError> {
     let Some(last) = blocks.last() else {
@@ -194,7 +194,7 @@ impl<'t> Writer<'t> {
 
     fn apply(
         &mut self,
-        block: &Block,
+        block: &RecoveredBlock,
         is_undoable: bool,
         applied: &mut Applied,
     ) -> Result<(), IndexError> {
@@ -399,7 +399,7 @@ impl Rows for Writer<'_> {
     }
 }
 
-fn check_block(block: &Block, cursor: Option<&AppliedBlock>) -> Result<(), IndexError> {
+fn check_block(block: &RecoveredBlock, cursor: Option<&AppliedBlock>) -> Result<(), IndexError> {
     let number = block.number;
     if let Some(cursor) = cursor {
         if number <= cursor.number {

@@ -21,7 +21,7 @@ use protocol::time::{Epoch, Moment};
 use rpc::Clock;
 use storage::backend::MemoryBackend;
 use storage::blocks::Holding;
-use storage::index::{Block, BlockEntry};
+use storage::index::{BlockEntry, RecoveredBlock};
 
 use crate::author::{self, AuthorHandle};
 use crate::config::Config;
@@ -238,7 +238,7 @@ async fn index(peer: &Context, number: u64, actions: &[SignedAction]) -> u64 {
         let action = action.clone();
         BlockEntry::recover(Entry { action, position }, &domain)
     });
-    let block = Block {
+    let block = RecoveredBlock {
         number,
         hash,
         parent: None,
