@@ -29,7 +29,7 @@ use crate::database::{Database, Source};
 
 pub use pending::{Pending, PendingAction, PendingError, PendingView};
 pub use query::{
-    CommentView, ContentView, FeedItem, ListView, Page, PublishedBy, RelationRow, UserView,
+    CommentView, ContentView, FeedItem, ListView, PublishedBy, RelationRow, UserView, Window,
 };
 pub use references::{OwnedRoot, REFERENCES_MAX, Reference, ReferencedRoot};
 pub use rows::{AppliedBlock, Counts, Rejected};
@@ -379,8 +379,8 @@ const FORMAT: u64 = 2;
 /// a peer has.
 const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Most rows that one query returns. Chosen: five times what a page over HTTP has.
-pub const PAGE_ROWS_MAX: usize = 500;
+/// Most rows that one query returns. Chosen: five times what an answer over HTTP has.
+pub const WINDOW_ROWS_MAX: usize = 500;
 
 #[cfg(test)]
 pub(crate) mod tests;

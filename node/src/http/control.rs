@@ -153,7 +153,7 @@ pub(super) async fn roots(
     State(app): State<Arc<App>>,
     Query(pairs): Pairs,
 ) -> Result<Json<Data<Vec<RootRow>>>, ApiError> {
-    let wanted = reads::page_of(&pairs, ROOTS_MAX, ROOTS_MAX)?;
+    let wanted = reads::window_of(&pairs, ROOTS_MAX, ROOTS_MAX)?;
     let infos = app.context.store.roots(None).await?;
     let infos: Vec<RootInfo> = infos
         .into_iter()

@@ -337,8 +337,8 @@ impl Asked {
 
     fn indexed_media(&self, cid: Cid) -> Option<String> {
         let snapshot = self.app.context.index.snapshot().ok()?;
-        let page = storage::index::Page::first(1);
-        let found = snapshot.contents_by_root(&cid.to_string(), page).ok()?;
+        let window = storage::index::Window::first(1);
+        let found = snapshot.contents_by_root(&cid.to_string(), window).ok()?;
         let content = found.into_iter().next()?.content;
         let by_mime = content.mime.filter(|text| media::is_media_type(text));
         by_mime.or_else(|| media::by_name(&content.file_name?).map(str::to_owned))

@@ -19,8 +19,8 @@ use protocol::entry::block_of;
 use protocol::hashid;
 use protocol::id::{Address, EntityId, ParseIdError, UserId};
 use storage::index::{
-    CommentView, ContentView, IndexError, ListView, Page, PublishedBy, RelationRow, Snapshot,
-    UserView,
+    CommentView, ContentView, IndexError, ListView, PublishedBy, RelationRow, Snapshot, UserView,
+    Window,
 };
 use storage::search::Hit;
 
@@ -88,7 +88,9 @@ pub(super) async fn user_by_handle(State(app): Apps, Path(handle): Path<String>)
 
 pub(super) async fn user_tracks(listing: Listing) -> Answer<Vec<DigitalContent>> {
     listing
-        .of_user(|look, id, page| look.contents(&look.snapshot.contents_by_owner(id, false, page)?))
+        .of_user(|look, id, window| {
+            look.contents(&look.snapshot.contents_by_owner(id, false, window)?)
+        })
         .await
 }
 
@@ -102,10 +104,10 @@ pub(super) async fn user_albums(listing: Listing) -> Answer<Vec<ContentList>> {
 
 async fn user_lists(listing: Listing, is_album: bool) -> Answer<Vec<ContentList>> {
     listing
-        .of_user(move |look, id, page| {
+        .of_user(move |look, id, window| {
             let lists = look
                 .snapshot
-                .lists_by_owner(id, Some(is_album), false, page)?;
+                .lists_by_owner(id, Some(is_album), false, window)?;
             look.lists(&lists)
         })
         .await
@@ -113,8 +115,8 @@ async fn user_lists(listing: Listing, is_album: bool) -> Answer<Vec<ContentList>
 
 pub(super) async fn followers(listing: Listing) -> Answer<Vec<User>> {
     listing
-        .of_user(|look, id, page| {
-            let users = look.snapshot.followers(id, page)?;
+        .of_user(|look, id, window| {
+            let users = look.snapshot.followers(id, window)?;
             Ok(users.iter().map(shape::user).collect())
         })
         .await
@@ -122,8 +124,8 @@ pub(super) async fn followers(listing: Listing) -> Answer<Vec<User>> {
 
 pub(super) async fn following(listing: Listing) -> Answer<Vec<User>> {
     listing
-        .of_user(|look, id, page| {
-            let users = look.snapshot.following(id, page)?;
+        .of_user(|look, id, window| {
+            let users = look.snapshot.following(id, window)?;
             Ok(users.iter().map(shape::user).collect())
         })
         .await
@@ -131,8 +133,8 @@ pub(super) async fn following(listing: Listing) -> Answer<Vec<User>> {
 
 pub(super) async fn user_favorites(listing: Listing) -> Answer<Vec<Favorite>> {
     listing
-        .of_user(|look, id, page| {
-            let saved = look.snapshot.made(Relation::Save, id, page)?;
+        .of_user(|look, id, window| {
+            let saved = look.snapshot.made(Relation::Save, id, window)?;
             flat(saved.iter().map(|row| {
                 let item = look.item(row.target)?;
                 Ok(item.map(|item| Favorite {
@@ -150,8 +152,8 @@ pub(super) async fn user_favorites(listing: Listing) -> Answer<Vec<Favorite>> {
 
 pub(super) async fn user_reposts(listing: Listing) -> Answer<Vec<Repost>> {
     listing
-        .of_user(|look, id, page| {
-            let reposted = look.snapshot.made(Relation::Repost, id, page)?;
+        .of_user(|look, id, window| {
+            let reposted = look.snapshot.made(Relation::Repost, id, window)?;
             flat(reposted.iter().map(|row| {
                 let item = look.item(row.target)?;
                 Ok(item.map(|item| Repost {
@@ -166,8 +168,8 @@ pub(super) async fn user_reposts(listing: Listing) -> Answer<Vec<Repost>> {
 
 pub(super) async fn user_feed(listing: Listing) -> Answer<Vec<FeedItem>> {
     listing
-        .of_user(|look, id, page| {
-            let items = look.snapshot.feed(id, page)?;
+        .of_user(|look, id, window| {
+            let items = look.snapshot.feed(id, window)?;
             flat(items.iter().map(|row| {
                 let item = look.item(row.target)?;
                 let reposted_by = match row.by {
@@ -209,15 +211,15 @@ pub(super) async fn latest_tracks(
     State(app): Apps,
     Query(pairs): Pairs,
 ) -> Answer<Vec<DigitalContent>> {
-    let page = page(&pairs)?;
-    app.look(move |look| look.contents(&look.snapshot.latest_contents(page)?))
+    let window = window(&pairs)?;
+    app.look(move |look| look.contents(&look.snapshot.latest_contents(window)?))
         .await
 }
 
 pub(super) async fn track_comments(listing: Listing) -> Answer<Vec<Comment>> {
     listing
-        .of_content(|look, id, page| {
-            let comments = look.snapshot.comments(id, page)?;
+        .of_content(|look, id, window| {
+            let comments = look.snapshot.comments(id, window)?;
             comments.iter().map(|view| look.comment(view)).collect()
         })
         .await
@@ -233,9 +235,9 @@ pub(super) async fn track_reposts(listing: Listing) -> Answer<Vec<User>> {
 
 async fn related_users(listing: Listing, relation: Relation) -> Answer<Vec<User>> {
     listing
-        .of_content(move |look, id, page| {
+        .of_content(move |look, id, window| {
             let target = Target::content(id);
-            let rows = look.snapshot.received(relation, target, page)?;
+            let rows = look.snapshot.received(relation, target, window)?;
             flat(rows.iter().map(|row| {
                 let found = look.snapshot.user(row.user_id)?;
                 Ok(found.as_ref().map(shape::user))
@@ -266,12 +268,12 @@ pub(super) async fn playlist(State(app): Apps, Path(id): Path<String>) -> Answer
 }
 
 pub(super) async fn playlist_tracks(
-    Listing { app, id, page }: Listing,
+    Listing { app, id, window }: Listing,
 ) -> Answer<Vec<DigitalContent>> {
     let id = EntityId(id);
     app.look(move |look| {
         look.existing_list(id)?;
-        look.contents(&look.snapshot.list_contents(id, page)?)
+        look.contents(&look.snapshot.list_contents(id, window)?)
     })
     .await
 }
@@ -333,7 +335,7 @@ async fn search_all(
 /// Words to search for.
 struct Wanted {
     words: String,
-    page: Page,
+    window: Window,
     /// The last word is being typed.
     is_typing: bool,
 }
@@ -342,17 +344,17 @@ impl Wanted {
     fn read(pairs: &[(String, String)], is_typing: bool) -> Result<Self, ApiError> {
         Ok(Self {
             words: wanted_query(pairs)?,
-            page: page(pairs)?,
+            window: window(pairs)?,
             is_typing,
         })
     }
 }
 
-/// A question for what belongs to one thing, a page at a time.
+/// A question for what belongs to one thing, a window at a time.
 pub(super) struct Listing {
     app: Arc<App>,
     id: u64,
-    page: Page,
+    window: Window,
 }
 
 impl FromRequestParts<Arc<App>> for Listing {
@@ -364,7 +366,7 @@ impl FromRequestParts<Arc<App>> for Listing {
         Ok(Self {
             app: Arc::clone(app),
             id: read_id(&id)?,
-            page: page(&pairs)?,
+            window: window(&pairs)?,
         })
     }
 }
@@ -373,13 +375,13 @@ impl Listing {
     /// Answers about a user that exists.
     async fn of_user<T: Send + 'static>(
         self,
-        answer: impl FnOnce(&Look<'_>, UserId, Page) -> Result<T, ApiError> + Send + 'static,
+        answer: impl FnOnce(&Look<'_>, UserId, Window) -> Result<T, ApiError> + Send + 'static,
     ) -> Answer<T> {
-        let (id, page) = (UserId(self.id), self.page);
+        let (id, window) = (UserId(self.id), self.window);
         self.app
             .look(move |look| {
                 look.existing_user(id)?;
-                answer(look, id, page)
+                answer(look, id, window)
             })
             .await
     }
@@ -387,13 +389,13 @@ impl Listing {
     /// Answers about a digital content that exists.
     async fn of_content<T: Send + 'static>(
         self,
-        answer: impl FnOnce(&Look<'_>, EntityId, Page) -> Result<T, ApiError> + Send + 'static,
+        answer: impl FnOnce(&Look<'_>, EntityId, Window) -> Result<T, ApiError> + Send + 'static,
     ) -> Answer<T> {
-        let (id, page) = (EntityId(self.id), self.page);
+        let (id, window) = (EntityId(self.id), self.window);
         self.app
             .look(move |look| {
                 look.existing_content(id)?;
-                answer(look, id, page)
+                answer(look, id, window)
             })
             .await
     }
@@ -511,10 +513,10 @@ impl Look<'_> {
 
     fn hits(&self, wanted: &Wanted, kind: EntityType) -> Result<Vec<Hit>, ApiError> {
         let search = self.app.context.index.search();
-        let (words, page) = (&wanted.words, wanted.page);
+        let (words, window) = (&wanted.words, wanted.window);
         let hits = match wanted.is_typing {
-            true => search.autocomplete(words, Some(kind), page.limit),
-            false => search.search(words, Some(kind), page.limit, page.offset),
+            true => search.autocomplete(words, Some(kind), window.limit),
+            false => search.search(words, Some(kind), window.limit, window.offset),
         };
         hits.map_err(|error| ApiError::internal(&error))
     }
@@ -590,16 +592,16 @@ fn wanted_query(pairs: &[(String, String)]) -> Result<String, ApiError> {
     }
 }
 
-fn page(pairs: &[(String, String)]) -> Result<Page, ApiError> {
-    page_of(pairs, LIMIT_DEFAULT, LIMIT_MAX)
+fn window(pairs: &[(String, String)]) -> Result<Window, ApiError> {
+    window_of(pairs, LIMIT_DEFAULT, LIMIT_MAX)
 }
 
 /// The wanted part of a listing, with a limit that is cut to `limit_max`.
-pub(super) fn page_of(
+pub(super) fn window_of(
     pairs: &[(String, String)],
     limit_default: usize,
     limit_max: usize,
-) -> Result<Page, ApiError> {
+) -> Result<Window, ApiError> {
     let number = |name: &'static str, default: usize| match values(pairs, name).next() {
         None => Ok(default),
         Some(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -616,7 +618,7 @@ pub(super) fn page_of(
         let message = format!("`offset` is {offset}, at most {OFFSET_MAX} is allowed");
         return Err(ApiError::bad_request("bad_page", message));
     }
-    Ok(Page {
+    Ok(Window {
         limit: number("limit", limit_default)?.min(limit_max),
         offset,
     })

@@ -17,12 +17,12 @@ use protocol::id::{Address, EntityId, Hash32, UserId};
 use super::rows::{self, AppliedBlock, Rejected};
 use super::view::{Rows, View};
 use super::writer::{INSTANCE, TOUCHED_COUNT, TOUCHED_FLOOR};
-use super::{IndexError, PAGE_ROWS_MAX, Snapshot, keys};
+use super::{IndexError, Snapshot, WINDOW_ROWS_MAX, keys};
 
 /// Which part of a listing is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// Most rows; cut to [`PAGE_ROWS_MAX`].
+pub struct Window {
+    /// Most rows; cut to [`WINDOW_ROWS_MAX`].
     pub limit: usize,
     /// Rows to leave out.
     pub offset: usize,
@@ -113,7 +113,7 @@ pub struct FeedItem {
     pub sequence: u64,
 }
 
-impl Page {
+impl Window {
     /// The first `limit` rows.
     #[must_use]
     pub const fn first(limit: usize) -> Self {
@@ -125,7 +125,7 @@ impl Page {
         rows: impl Iterator<Item = Result<T, IndexError>>,
     ) -> Result<Vec<T>, IndexError> {
         rows.skip(self.offset)
-            .take(self.limit.min(PAGE_ROWS_MAX))
+            .take(self.limit.min(WINDOW_ROWS_MAX))
             .collect()
     }
 }
@@ -231,8 +231,8 @@ impl Snapshot {
     }
 
     /// Entries that changed nothing, newest first.
-    pub fn rejected(&self, page: Page) -> Result<Vec<Rejected>, IndexError> {
-        page.take(self.scan(&keys::rejected())?.rev().map(|row| {
+    pub fn rejected(&self, window: Window) -> Result<Vec<Rejected>, IndexError> {
+        window.take(self.scan(&keys::rejected())?.rev().map(|row| {
             let (_, value) = row?;
             rows::decode("rejected", &value)
         }))
@@ -284,19 +284,19 @@ impl Snapshot {
             let (key, _) = row?;
             keys::number_at(&key, prefix.len()).ok_or(IndexError::Damaged { what: "wallet" })
         });
-        let ids = Page::first(PAGE_ROWS_MAX).take(ids)?;
+        let ids = Window::first(WINDOW_ROWS_MAX).take(ids)?;
         self.users(ids.into_iter().map(UserId))
     }
 
     /// Who follows a user, newest first.
-    pub fn followers(&self, id: UserId, page: Page) -> Result<Vec<UserView>, IndexError> {
-        let rows = self.received(Relation::Follow, Target::user(id), page)?;
+    pub fn followers(&self, id: UserId, window: Window) -> Result<Vec<UserView>, IndexError> {
+        let rows = self.received(Relation::Follow, Target::user(id), window)?;
         self.users(rows.into_iter().map(|row| row.user_id))
     }
 
     /// Whom a user follows, newest first.
-    pub fn following(&self, id: UserId, page: Page) -> Result<Vec<UserView>, IndexError> {
-        let rows = self.made(Relation::Follow, id, page)?;
+    pub fn following(&self, id: UserId, window: Window) -> Result<Vec<UserView>, IndexError> {
+        let rows = self.made(Relation::Follow, id, window)?;
         self.users(rows.into_iter().map(|row| UserId(row.target.id.0)))
     }
 
@@ -346,7 +346,7 @@ impl Snapshot {
         &self,
         owner: UserId,
         with_unlisted: bool,
-        page: Page,
+        window: Window,
     ) -> Result<Vec<ContentView>, IndexError> {
         let rows = self.newest(keys::owned(EntityType::Track, owner), |id| {
             let content = self.content(EntityId(id))?;
@@ -354,7 +354,7 @@ impl Snapshot {
                 view.content.is_public() || (with_unlisted && !view.content.is_delete)
             }))
         })?;
-        page.take(rows)
+        window.take(rows)
     }
 
     /// A user's lists, newest first; private ones for the owner. `is_album`
@@ -364,7 +364,7 @@ impl Snapshot {
         owner: UserId,
         is_album: Option<bool>,
         with_private: bool,
-        page: Page,
+        window: Window,
     ) -> Result<Vec<ListView>, IndexError> {
         let rows = self.newest(keys::owned(EntityType::Playlist, owner), |id| {
             let list = self.list(EntityId(id))?;
@@ -373,12 +373,16 @@ impl Snapshot {
                     && (view.list.is_public() || (with_private && !view.list.is_delete))
             }))
         })?;
-        page.take(rows)
+        window.take(rows)
     }
 
     /// The digital contents that have a root, given as its CID's text; deleted
     /// ones are not among them.
-    pub fn contents_by_root(&self, cid: &str, page: Page) -> Result<Vec<ContentView>, IndexError> {
+    pub fn contents_by_root(
+        &self,
+        cid: &str,
+        window: Window,
+    ) -> Result<Vec<ContentView>, IndexError> {
         let prefix = keys::root(cid);
         let start = prefix.len();
         let rows = self.scan(&prefix)?.filter_map(move |row| {
@@ -390,19 +394,23 @@ impl Snapshot {
                 Err(error) => Some(Err(error)),
             }
         });
-        page.take(rows)
+        window.take(rows)
     }
 
     /// Public digital contents, newest first.
-    pub fn latest_contents(&self, page: Page) -> Result<Vec<ContentView>, IndexError> {
+    pub fn latest_contents(&self, window: Window) -> Result<Vec<ContentView>, IndexError> {
         let rows = self.newest(keys::public(EntityType::Track), |id| {
             self.content(EntityId(id))
         })?;
-        page.take(rows)
+        window.take(rows)
     }
 
     /// What a list holds, in order, without what was deleted since.
-    pub fn list_contents(&self, id: EntityId, page: Page) -> Result<Vec<ContentView>, IndexError> {
+    pub fn list_contents(
+        &self,
+        id: EntityId,
+        window: Window,
+    ) -> Result<Vec<ContentView>, IndexError> {
         let Some(view) = self.list(id)? else {
             return Ok(Vec::new());
         };
@@ -411,13 +419,17 @@ impl Snapshot {
                 .map(|content| content.filter(|view| !view.content.is_delete))
                 .transpose()
         });
-        page.take(rows)
+        window.take(rows)
     }
 
     /// The comments on a digital content, newest first.
-    pub fn comments(&self, content: EntityId, page: Page) -> Result<Vec<CommentView>, IndexError> {
+    pub fn comments(
+        &self,
+        content: EntityId,
+        window: Window,
+    ) -> Result<Vec<CommentView>, IndexError> {
         let rows = self.newest(keys::comments(content), |id| self.comment(EntityId(id)))?;
-        page.take(rows)
+        window.take(rows)
     }
 }
 

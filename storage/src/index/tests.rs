@@ -177,7 +177,7 @@ fn indexed(chain: &Chain) -> Index {
     index
 }
 
-const ALL: Page = Page::first(100);
+const ALL: Window = Window::first(100);
 
 #[test]
 fn queries_answer_with_counts() {
@@ -206,11 +206,13 @@ fn queries_answer_with_counts() {
     };
     let latest = snapshot.latest_contents(ALL).unwrap();
     assert_eq!(titles(latest), ["Dusk", "Dawn chorus"]);
-    let page = Page {
+    let window = Window {
         limit: 1,
         offset: 1,
     };
-    let second = snapshot.contents_by_owner(user_id(0), false, page).unwrap();
+    let second = snapshot
+        .contents_by_owner(user_id(0), false, window)
+        .unwrap();
     assert_eq!(titles(second), ["Dawn chorus"]);
     let roots = snapshot.contents_by_root(CID, ALL).unwrap();
     assert_eq!(titles(roots), ["Dawn chorus", "Dusk"]);

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use protocol::entity::{Comment, ContentList, DigitalContent, EntityType, Relation, Target, User};
 use protocol::id::{EntityId, UserId};
 
-use super::{FeedItem, Page, PublishedBy, RelationRow};
+use super::{FeedItem, PublishedBy, RelationRow, Window};
 use crate::index::view::Rows;
-use crate::index::{IndexError, PAGE_ROWS_MAX, Snapshot, keys};
+use crate::index::{IndexError, Snapshot, WINDOW_ROWS_MAX, keys};
 
 /// Relations from both of their ends.
 impl Snapshot {
@@ -26,9 +26,9 @@ impl Snapshot {
         &self,
         relation: Relation,
         user: UserId,
-        page: Page,
+        window: Window,
     ) -> Result<Vec<RelationRow>, IndexError> {
-        page.take(self.scan_made(relation, user)?)
+        window.take(self.scan_made(relation, user)?)
     }
 
     /// Who followed, saved, … something, newest first.
@@ -36,7 +36,7 @@ impl Snapshot {
         &self,
         relation: Relation,
         target: Target,
-        page: Page,
+        window: Window,
     ) -> Result<Vec<RelationRow>, IndexError> {
         let prefix = keys::received(relation, target);
         let rows = self.scan(&prefix)?.rev().map(|row| {
@@ -49,15 +49,15 @@ impl Snapshot {
                 sequence,
             })
         });
-        page.take(rows)
+        window.take(rows)
     }
 
     /// What the users that a user follows published and reposted, newest first,
     /// each thing once. Looks at the 1,000 newest follows.
-    pub fn feed(&self, user: UserId, page: Page) -> Result<Vec<FeedItem>, IndexError> {
-        let wanted = page
+    pub fn feed(&self, user: UserId, window: Window) -> Result<Vec<FeedItem>, IndexError> {
+        let wanted = window
             .offset
-            .saturating_add(page.limit.min(PAGE_ROWS_MAX))
+            .saturating_add(window.limit.min(WINDOW_ROWS_MAX))
             .min(FEED_ITEMS_MAX);
         let mut items = Vec::new();
         let followed = self
@@ -72,8 +72,8 @@ impl Snapshot {
         Ok(items
             .into_iter()
             .filter(|item| seen.insert(item.target))
-            .skip(page.offset)
-            .take(page.limit.min(PAGE_ROWS_MAX))
+            .skip(window.offset)
+            .take(window.limit.min(WINDOW_ROWS_MAX))
             .collect())
     }
 
