@@ -300,8 +300,8 @@ fn net_config(config: &Config, key: &SigningKey) -> NetConfig {
         external: config.net.external.clone(),
         bootstrap: config.net.bootstrap.clone(),
         seed: sha256(&[b"coliving/neighbours/1".as_slice(), &key.to_bytes()].concat()).0,
-        relay_server: config.net.relay_server,
-        relays: config.net.relays.clone(),
+        circuit_server: config.net.circuit_server,
+        circuit_peers: config.net.circuit_peers.clone(),
         upnp: config.net.upnp,
         mdns: config.net.mdns,
         ..base

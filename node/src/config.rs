@@ -75,9 +75,9 @@ pub struct NetSection {
     /// Peers to dial at the start.
     pub bootstrap: Vec<Multiaddr>,
     /// Carry circuits for peers behind NAT.
-    pub relay_server: bool,
+    pub circuit_server: bool,
     /// Peers to be reached through by circuits.
-    pub relays: Vec<Multiaddr>,
+    pub circuit_peers: Vec<Multiaddr>,
     /// Ask the router for a forwarded port.
     pub upnp: bool,
     /// Find peers in the local network.
@@ -371,8 +371,8 @@ impl Default for Config {
                     .collect(),
                 external: Vec::new(),
                 bootstrap: Vec::new(),
-                relay_server: false,
-                relays: Vec::new(),
+                circuit_server: false,
+                circuit_peers: Vec::new(),
                 upnp: false,
                 mdns: false,
             },

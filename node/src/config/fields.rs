@@ -77,15 +77,15 @@ pub const FIELDS: &[Field] = &[
     ),
     field!(
         "net",
-        "relay_server",
-        net.relay_server,
+        "circuit_server",
+        net.circuit_server,
         "Carry circuits for peers behind NAT. Costs up to a fifth of the uplink."
     ),
     field!(
         "net",
-        "relays",
-        net.relays,
-        "Peers that carry circuits to this one, for a peer behind NAT whose ports cannot be\nforwarded; each ends in /p2p/<peer id> and has net.relay_server set."
+        "circuit_peers",
+        net.circuit_peers,
+        "Peers that carry circuits to this one, for a peer behind NAT whose ports cannot be\nforwarded; each ends in /p2p/<peer id> and has net.circuit_server set."
     ),
     field!(
         "net",

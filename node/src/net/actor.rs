@@ -272,10 +272,10 @@ impl Actor {
                 self.swarm_metrics.record(&event);
                 self.handle_ping(&event);
             }
-            BehaviourEvent::Relay(event) => self.swarm_metrics.record(&event),
+            BehaviourEvent::CircuitServer(event) => self.swarm_metrics.record(&event),
             BehaviourEvent::Dcutr(event) => self.swarm_metrics.record(&event),
             BehaviourEvent::Mdns(event) => self.handle_mdns(event),
-            BehaviourEvent::RelayClient(event) => tracing::debug!(?event, "circuit"),
+            BehaviourEvent::CircuitClient(event) => tracing::debug!(?event, "circuit"),
             BehaviourEvent::AutonatClient(event) => tracing::debug!(?event, "reachability"),
             BehaviourEvent::AutonatServer(event) => tracing::trace!(?event, "dial-back"),
             BehaviourEvent::Upnp(event) => tracing::debug!(?event, "port mapping"),

@@ -28,10 +28,10 @@ pub struct NetConfig {
     pub kad_server: bool,
     /// Accept reservations and carry circuits for peers behind NAT. Costs
     /// uplink. Default: false.
-    pub relay_server: bool,
+    pub circuit_server: bool,
     /// Peers to keep a circuit reservation at, as addresses ending in
     /// `/p2p/<peer id>`. Default: none.
-    pub relays: Vec<Multiaddr>,
+    pub circuit_peers: Vec<Multiaddr>,
     /// Find out whether our addresses can be reached. Default: true.
     pub autonat_client: bool,
     /// Try addresses out for others, which costs a dial each. Default: true.
@@ -76,8 +76,8 @@ impl Default for NetConfig {
             neighbour_rotation: Duration::from_secs(3600),
             seed: [0; 32],
             kad_server: true,
-            relay_server: false,
-            relays: Vec::new(),
+            circuit_server: false,
+            circuit_peers: Vec::new(),
             autonat_client: true,
             autonat_server: true,
             upnp: false,

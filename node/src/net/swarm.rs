@@ -43,8 +43,8 @@ pub(super) struct Behaviour {
     pub(super) kad: kad::Behaviour<MemoryStore>,
     pub(super) requests: Requests,
     pub(super) hold: hold::Behaviour,
-    relay: Toggle<relay::Behaviour>,
-    relay_client: relay::client::Behaviour,
+    circuit_server: Toggle<relay::Behaviour>,
+    circuit_client: relay::client::Behaviour,
     dcutr: dcutr::Behaviour,
     autonat_client: Toggle<autonat::v2::client::Behaviour>,
     autonat_server: Toggle<autonat::v2::server::Behaviour>,
@@ -147,8 +147,8 @@ pub(super) async fn build(
     let swarm = metrics.with_registry(|registry| {
         let swarm = builder
             .with_bandwidth_metrics(registry)
-            .with_behaviour(|key, relay_client| {
-                behaviour(config, key, relay_client, gossipsub, agent, refused)
+            .with_behaviour(|key, circuit_client| {
+                behaviour(config, key, circuit_client, gossipsub, agent, refused)
                     .map_err(Box::<dyn std::error::Error + Send + Sync>::from)
             })
             .map_err(setup("the behaviours"))?
@@ -167,7 +167,7 @@ pub(super) async fn build(
 fn behaviour(
     config: &NetConfig,
     key: &Keypair,
-    relay_client: relay::client::Behaviour,
+    circuit_client: relay::client::Behaviour,
     gossipsub: Gossipsub,
     agent: &str,
     refused: &Counter,
@@ -198,12 +198,12 @@ fn behaviour(
         kad: kademlia(config, local),
         requests: Requests::new(refused),
         hold: hold::Behaviour::default(),
-        relay: Toggle::from(
+        circuit_server: Toggle::from(
             config
-                .relay_server
-                .then(|| relay::Behaviour::new(local, relay_limits())),
+                .circuit_server
+                .then(|| relay::Behaviour::new(local, circuit_limits())),
         ),
-        relay_client,
+        circuit_client,
         dcutr: dcutr::Behaviour::new(local),
         autonat_client: Toggle::from(
             config
@@ -339,7 +339,10 @@ fn kademlia(config: &NetConfig, local: libp2p::PeerId) -> kad::Behaviour<MemoryS
     kad
 }
 
-fn relay_limits() -> relay::Config {
+/// What a peer carries for others at most. Chosen: a circuit is the way to a direct
+/// connection, so that it need not last; twice as many peers may wait for one as can
+/// have one, and nobody takes more than two of either.
+fn circuit_limits() -> relay::Config {
     relay::Config {
         max_reservations: 128,
         max_reservations_per_peer: 2,

@@ -125,8 +125,8 @@ impl Actor {
     }
 
     pub(super) fn reserve_circuits(&mut self) {
-        for relay in self.config.relays.clone() {
-            let circuit = relay.with(Part::P2pCircuit);
+        for peer in self.config.circuit_peers.clone() {
+            let circuit = peer.with(Part::P2pCircuit);
             if let Err(error) = self.swarm.listen_on(circuit.clone()) {
                 tracing::warn!(%circuit, %error, "cannot reserve a circuit");
             }
