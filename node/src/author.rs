@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::context::Context;
 use crate::index::IndexTaskError;
 use crate::net::NetError;
-use crate::relay::{FreshActions, LocalRelayer};
+use crate::relayer::{FreshActions, LocalRelayer};
 use crate::shell;
 use crate::store::StoreError;
 
@@ -56,7 +56,7 @@ pub enum SpawnError {
 ///
 /// [`SpawnError`] when the topic is taken or a table cannot be read.
 pub async fn spawn(context: &Context) -> Result<AuthorHandle, SpawnError> {
-    let fresh = crate::relay::listen(context).await?;
+    let fresh = crate::relayer::listen(context).await?;
     let jobs = rows(context, PUBLICATIONS)?;
     let outbox = rows(context, OUTBOX)?;
     let config = author::Config::new(

@@ -11,7 +11,7 @@ use storage::tables::RELAYS;
 use crate::author::AuthorHandle;
 use crate::context::Context;
 use crate::net::{NetError, Protocol};
-use crate::relay::LocalRelayer;
+use crate::relayer::LocalRelayer;
 use crate::shell;
 use crate::store::StoreError;
 

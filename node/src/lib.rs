@@ -22,7 +22,7 @@ pub mod index;
 pub mod light;
 pub mod metrics;
 pub mod net;
-pub mod relay;
+pub mod relayer;
 pub mod shell;
 pub mod store;
 pub mod survey;

@@ -23,7 +23,7 @@ use crate::chain::ChainStatus;
 use crate::context::Context;
 use crate::index::{Height, IndexHandle, IndexTaskError};
 use crate::net::Protocol;
-use crate::relay::LocalRelayer;
+use crate::relayer::LocalRelayer;
 use crate::shell::{Driver, Work};
 use crate::store::StoreError;
 

@@ -25,7 +25,7 @@ use crate::chain::{ChainHandle, ChainStatus, SendError};
 use crate::context::Context;
 use crate::index::{Height, IndexHandle, IndexTaskError};
 use crate::net::{Inbound, Responder, Topic};
-use crate::relay::{FreshActions, LocalRequest};
+use crate::relayer::{FreshActions, LocalRequest};
 use crate::shell::{Driver, Work};
 use crate::store::StoreError;
 

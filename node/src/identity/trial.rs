@@ -10,7 +10,7 @@ use rpc::{CallRequest, RpcError};
 use super::hands::receipt;
 use crate::context::Context;
 use crate::index::IndexTaskError;
-use crate::relay::FreshActions;
+use crate::relayer::FreshActions;
 
 /// An action to try.
 #[derive(Debug)]
