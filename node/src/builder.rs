@@ -25,7 +25,9 @@ use crate::light::LightError;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
-use crate::{author, content, directory, discovery, exchange, house, http, identity, light, vault};
+use crate::{
+    author, content, directory, discovery, exchange, housekeeping, http, identity, light, vault,
+};
 
 /// A running peer.
 #[derive(Debug)]
@@ -206,7 +208,7 @@ impl Node {
             identity::spawn(context, &author).await?;
         }
         let vault = vault::spawn(context).await?;
-        house::spawn(context);
+        housekeeping::spawn(context);
         let parts = http::Parts {
             routers: vec![http::relay::routes(author.clone()), vault::routes(vault)],
             owner_routers: vec![http::relay::control_routes(author.clone())],

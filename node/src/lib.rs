@@ -15,7 +15,7 @@ pub mod devnet;
 pub mod directory;
 pub mod discovery;
 pub mod exchange;
-pub mod house;
+pub mod housekeeping;
 pub mod http;
 pub mod identity;
 pub mod index;
