@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use client::home::{self, HomeError};
 use protocol::entry::sha256;
-use protocol::id::{Address, Role};
+use protocol::id::Role;
 use protocol::signing::SigningKey;
 use rpc::{Clock, RpcError};
 use storage::blocks::BlockStoreConfig;
@@ -308,15 +308,6 @@ fn net_config(config: &Config, key: &SigningKey) -> NetConfig {
         mdns: config.net.mdns,
         ..base
     }
-}
-
-/// The address that a secret key file in a data folder belongs to.
-///
-/// # Errors
-///
-/// [`HomeError`] names the file.
-pub fn peer_of(data: &std::path::Path) -> Result<Address, HomeError> {
-    Ok(home::peer_key(data)?.address())
 }
 
 /// Between two looks whether the last task has ended: nobody notices so short a wait.

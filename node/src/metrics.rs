@@ -59,15 +59,6 @@ impl Metrics {
         self.register(name, help, Family::default())
     }
 
-    /// Registers gauges that differ by labels, from a closed set as in [`Self::counters`].
-    #[must_use]
-    pub fn gauges<L>(&self, name: &str, help: &str) -> Family<L, Gauge>
-    where
-        L: EncodeLabelSet + Clone + Eq + std::hash::Hash + fmt::Debug + Send + Sync + 'static,
-    {
-        self.register(name, help, Family::default())
-    }
-
     /// Registers any other metric as `coliving_<name>` and hands back a handle to it.
     #[must_use]
     pub fn register<M: Metric + Clone>(&self, name: &str, help: &str, metric: M) -> M {

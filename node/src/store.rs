@@ -274,17 +274,6 @@ impl StoreHandle {
         self.reader.stats()
     }
 
-    /// Bytes that may still be put: the smaller of what the cap and what the
-    /// disk leave.
-    ///
-    /// # Errors
-    ///
-    /// What the disk says.
-    pub fn free_space(&self) -> Result<u64, StoreError> {
-        let disk = self.backend.free_bytes()?;
-        Ok(self.stats().free_bytes.min(disk))
-    }
-
     /// Bytes that the disk has left for everybody.
     ///
     /// # Errors
