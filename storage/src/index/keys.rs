@@ -298,6 +298,14 @@ pub(super) fn number_at(key: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
+/// The entity whose row stands under a key; `None` for every other key.
+pub(super) fn entity_at(key: &[u8]) -> Option<(EntityType, u64)> {
+    match key {
+        [b'E', kind, ..] => Some((kind_of(*kind)?, number_at(key, 2)?)),
+        _ => None,
+    }
+}
+
 /// Reads the sequence and the id at the end of a listing key.
 pub(super) fn sequence_and_id(key: &[u8], prefix: usize) -> Option<(u64, u64)> {
     Some((number_at(key, prefix)?, number_at(key, prefix + 8)?))

@@ -346,8 +346,7 @@ impl<'t> Writer<'t> {
             .map(|row| row.value().to_vec())
             .ok_or(IndexError::Damaged { what: "undo" })?;
         for (key, value) in decode_undo(&undo)? {
-            if let [b'E', kind, ..] = key[..]
-                && let (Some(kind), Some(id)) = (keys::kind_of(kind), keys::number_at(&key, 2))
+            if let Some((kind, id)) = keys::entity_at(&key)
                 && kind != EntityType::Comment
             {
                 self.touch(kind, id)?;
