@@ -47,12 +47,12 @@ use identity::Identity;
 use light::Light;
 use vault::Resident;
 
-/// One peer.
+/// One peer of a run.
 #[derive(Debug)]
 pub struct Host {
     /// Its place among all peers.
     pub idx: u32,
-    /// Its address.
+    /// The address of its key.
     pub address: Address,
     /// What survives a crash.
     pub disk: Disk,
@@ -98,7 +98,7 @@ pub struct Host {
 pub struct Character {
     /// Its place among all peers.
     pub idx: u32,
-    /// Its key.
+    /// What it signs with.
     pub key: SigningKey,
     /// True for a peer that staked.
     pub is_staked: bool,
@@ -287,12 +287,6 @@ impl Host {
     #[must_use]
     pub fn has_root(&self, root: &Cid) -> bool {
         self.disk.has_root(root)
-    }
-
-    /// How many roots repair believes to be in work.
-    #[must_use]
-    pub fn repair_progress(&self) -> Option<protocol::content::repair::Progress> {
-        Some(self.content.as_ref()?.status().repair)
     }
 
     /// Entries that were applied here; light peers only.
