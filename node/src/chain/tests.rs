@@ -517,6 +517,6 @@ impl TestChain {
 
     async fn records(&self, data: Vec<u8>) -> Hash32 {
         let call = CallRequest::view(self.contracts.records, data);
-        calls::decode_hash(&self.client.call(&call).await.unwrap()).unwrap()
+        Hash32(self.client.call(&call).await.unwrap().try_into().unwrap())
     }
 }

@@ -20,6 +20,8 @@ use rpc::{CallRequest, Client, Receipt, Transaction, Wallet};
 /// Keys that have ether in the first block.
 pub(crate) const FUNDED: [u8; 6] = [1, 2, 3, 4, 5, 6];
 
+const FACTORY: ContractKind = ContractKind::ServiceProviderFactory;
+
 /// Blocks that are short enough for another chain to follow, and relate as they must.
 const PERIODS: Periods = Periods {
     funding_round: 60,
@@ -171,15 +173,28 @@ impl<'a> Life<'a> {
         self.mine(PERIODS.undelegate_lockup).await;
         self.delegates(&self.cora, "undelegateStake", &[]).await;
         let factory = self.contracts.service_provider_factory;
-        let request = calls::request_decrease_stake(Dgc::whole(100_000));
+        let request = calls::encode(
+            FACTORY,
+            "requestDecreaseStake",
+            &[Token::Uint(Dgc::whole(100_000).0)],
+        );
         self.succeed(&self.ada, factory, request).await;
         let early = self
-            .send(&self.ada, factory, calls::decrease_stake(), GAS)
+            .send(
+                &self.ada,
+                factory,
+                calls::encode(FACTORY, "decreaseStake", &[]),
+                GAS,
+            )
             .await;
         assert!(!early.succeeded, "the lock-up does not hold");
         self.mine(PERIODS.decrease_lockup).await;
-        self.succeed(&self.ada, factory, calls::decrease_stake())
-            .await;
+        self.succeed(
+            &self.ada,
+            factory,
+            calls::encode(FACTORY, "decreaseStake", &[]),
+        )
+        .await;
         let deregister = calls::deregister(Role::Discovery, "https://bob.example");
         self.succeed(&self.bob, factory, deregister).await;
     }
@@ -267,7 +282,11 @@ impl<'a> Life<'a> {
     }
 
     async fn staked(&self) -> U256 {
-        let call = calls::total_staked_for(self.bob.address());
+        let call = calls::encode(
+            ContractKind::Staking,
+            "totalStakedFor",
+            &[address(self.bob.address())],
+        );
         let view = CallRequest::view(self.contracts.staking, call);
         calls::decode_uint(&self.client.call(&view).await.unwrap()).unwrap()
     }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use devchain::{DevChain, DevChainConfig, Mining};
 use protocol::amount::U256;
-use protocol::chain::calls;
+use protocol::chain::{ContractKind, calls};
 use protocol::id::Address;
 use rpc::{Clock, Transaction};
 use serde_json::{Value, json};
@@ -316,7 +316,11 @@ impl Pair {
             let word = json!([account, IMPLEMENTATION_WORD, "latest"]);
             let (ours, theirs) = self.both("eth_getStorageAt", &word).await;
             self.compare(&format!("implementation of {account}"), &ours, &theirs);
-            let data = hex(&calls::balance_of(account.parse().unwrap()));
+            let data = hex(&calls::encode(
+                ContractKind::ColivingToken,
+                "balanceOf",
+                &[calls::address(account.parse().unwrap())],
+            ));
             let call = json!([{ "to": token.to_string(), "data": data }, "latest"]);
             let (ours, theirs) = self.both("eth_call", &call).await;
             self.compare(&format!("tokens of {account}"), &ours, &theirs);

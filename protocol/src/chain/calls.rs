@@ -87,22 +87,6 @@ pub fn transfer(to: Address, amount: Dgc) -> Vec<u8> {
     encode(ContractKind::ColivingToken, "transfer", &arguments)
 }
 
-/// `ColivingToken.balanceOf`; answers a number.
-#[must_use]
-pub fn balance_of(owner: Address) -> Vec<u8> {
-    encode(ContractKind::ColivingToken, "balanceOf", &[address(owner)])
-}
-
-/// `Staking.totalStakedFor`; answers a number.
-#[must_use]
-pub fn total_staked_for(operator: Address) -> Vec<u8> {
-    encode(
-        ContractKind::Staking,
-        "totalStakedFor",
-        &[address(operator)],
-    )
-}
-
 /// `ServiceProviderFactory.register`.
 #[must_use]
 pub fn register(role: Role, endpoint: &str, stake: Dgc, wallet: Address) -> Vec<u8> {
@@ -127,18 +111,6 @@ pub fn deregister(role: Role, endpoint: &str) -> Vec<u8> {
 #[must_use]
 pub fn increase_stake(amount: Dgc) -> Vec<u8> {
     factory("increaseStake", &[Token::Uint(amount.0)])
-}
-
-/// `ServiceProviderFactory.requestDecreaseStake`.
-#[must_use]
-pub fn request_decrease_stake(amount: Dgc) -> Vec<u8> {
-    factory("requestDecreaseStake", &[Token::Uint(amount.0)])
-}
-
-/// `ServiceProviderFactory.decreaseStake`.
-#[must_use]
-pub fn decrease_stake() -> Vec<u8> {
-    factory("decreaseStake", &[])
 }
 
 /// `PeerRegistry.confirm`, sent by the delegate owner wallet itself.
@@ -235,18 +207,6 @@ pub fn decode_address(answer: &[u8]) -> Result<Address, AnswerError> {
             size: answer.len(),
             expected: "an address",
         })
-}
-
-/// Reads 32 bytes from a view's answer.
-///
-/// # Errors
-///
-/// [`AnswerError`] when the answer is of another length.
-pub fn decode_hash(answer: &[u8]) -> Result<Hash32, AnswerError> {
-    answer.try_into().map(Hash32).map_err(|_| AnswerError {
-        size: answer.len(),
-        expected: "32 bytes",
-    })
 }
 
 /// An address as an ABI value.

@@ -165,13 +165,9 @@ fn every_call_can_be_encoded() {
     let all = [
         calls::approve(owner, stake),
         calls::transfer(owner, stake),
-        calls::balance_of(owner),
-        calls::total_staked_for(owner),
         calls::register(Role::Content, "http://a", stake, owner),
         calls::deregister(Role::Content, "http://a"),
         calls::increase_stake(stake),
-        calls::request_decrease_stake(stake),
-        calls::decrease_stake(),
         calls::confirm(Role::Content, ServiceId(1), &public_key, Zone::new("eu-1")),
         calls::confirm_with_signature(&confirm, &signature),
         calls::confirm_nonce(owner),

@@ -127,7 +127,6 @@ fn decode_all(bytes: &[u8]) {
     let _ = exchange::Response::decode(&shared);
     let _ = explain_revert(bytes);
     let _ = chain::calls::decode_uint(bytes);
-    let _ = chain::calls::decode_hash(bytes);
     let cid = dag_pb_cid(bytes);
     let _ = verify_block(&raw_cid(b"another"), bytes);
     let _ = Node::decode(&cid, &shared);

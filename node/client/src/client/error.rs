@@ -178,18 +178,6 @@ impl ClientError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// True when the token is missing or wrong.
-    #[must_use]
-    pub const fn is_unauthorized(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused {
-                status: 401 | 403,
-                ..
-            }
-        )
-    }
-
     /// True when the same request may work later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {

@@ -170,30 +170,6 @@ impl Deployment {
         }))
     }
 
-    /// The services at an endpoint, of whichever operator.
-    ///
-    /// # Errors
-    ///
-    /// [`OperateError`] when the chain does not answer.
-    pub async fn services_at(&self, endpoint: &str) -> Result<Vec<Service>, OperateError> {
-        let of_role = async |role: Role| {
-            let arguments = [hash(role.service_type_bytes()), text(endpoint)];
-            let mut answer = self
-                .view(
-                    ContractKind::ServiceProviderFactory,
-                    "getServiceProviderIdFromEndpoint",
-                    &arguments,
-                )
-                .await?;
-            match answer.number()? {
-                0 => Ok(None),
-                id => self.service(role, ServiceId(id)).await,
-            }
-        };
-        let found = try_join_all(Role::ALL.map(of_role)).await?;
-        Ok(found.into_iter().flatten().collect())
-    }
-
     /// An operator's number; `None` before its first confirmation.
     ///
     /// # Errors
@@ -208,22 +184,6 @@ impl Deployment {
             )
             .await?;
         Ok(Some(answer.number()?).filter(|number| *number != 0))
-    }
-
-    /// The operator that a peer is confirmed for.
-    ///
-    /// # Errors
-    ///
-    /// [`OperateError`] when the chain does not answer.
-    pub async fn operator_of_peer(&self, peer: Address) -> Result<Option<Address>, OperateError> {
-        let mut answer = self
-            .view(
-                ContractKind::PeerRegistry,
-                "operatorOfWallet",
-                &[address(peer)],
-            )
-            .await?;
-        Ok(Some(answer.address()?).filter(|operator| *operator != Address::ZERO))
     }
 
     /// The calls that register a peer for its roles, each with its share of the

@@ -203,7 +203,11 @@ impl<'a> Load<'a> {
                 self.send(operator, to, call).await;
             }
             1 => {
-                let call = calls::request_decrease_stake(Dgc::whole(1));
+                let call = calls::encode(
+                    ContractKind::ServiceProviderFactory,
+                    "requestDecreaseStake",
+                    &[Token::Uint(Dgc::whole(1).0)],
+                );
                 let to = contracts.service_provider_factory;
                 self.send(operator, to, call).await;
             }

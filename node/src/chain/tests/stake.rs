@@ -130,7 +130,11 @@ async fn an_operator_weighs_what_is_active_behind_it() {
         .call(HOLDER, delegates, "requestUndelegateStake", &back)
         .await;
     stakes.weighs(OPERATOR, 860).await;
-    let decrease = calls::request_decrease_stake(Dgc::whole(150_000));
+    let decrease = calls::encode(
+        ContractKind::ServiceProviderFactory,
+        "requestDecreaseStake",
+        &[Token::Uint(Dgc::whole(150_000).0)],
+    );
     let factory = contracts.service_provider_factory;
     stakes.send(OPERATOR, factory, decrease).await;
     stakes.weighs(OPERATOR, 710).await;
