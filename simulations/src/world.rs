@@ -11,10 +11,9 @@ use protocol::author::{Change, WriteId};
 use protocol::chain::{ChainBlock, follower};
 use protocol::content::{Input, PersistId, Row as ContentRow};
 use protocol::entry::Entry;
-use protocol::id::{Address, Hash32, Role};
+use protocol::id::{Address, Hash32};
 use protocol::identity;
 use protocol::merkle::Peaks;
-use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
 use protocol::records::{Head, SignedLease};
 use protocol::signing::Domain;
 use protocol::time::Moment;
@@ -24,7 +23,6 @@ use crate::chain::{Chain, RegistryAt};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, Seen, TraceHash, TraceRecord};
 use crate::host::Host;
-use crate::index::Index;
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
@@ -32,6 +30,7 @@ use crate::wire::{Message, Topic};
 
 mod build;
 mod faults;
+mod judge;
 
 pub use faults::WorldEvent;
 
@@ -408,207 +407,6 @@ impl World {
                 .send(to, from, Message::Response { id, data: None });
         }
     }
-
-    /// An acknowledged upload is on enough disks at the moment it is acknowledged.
-    fn check_durable(&mut self) {
-        for (root, leases) in std::mem::take(&mut self.ctx.durable) {
-            // Repair may have moved a replica in the meantime, so all disks count,
-            // as do those that lost it since by no fault of a protocol.
-            let operators: BTreeSet<Address> = self.hosts[..self.staked]
-                .iter()
-                .filter(|host| {
-                    host.disk.has_stored(&root) || self.rotted.contains(&(host.idx, root))
-                })
-                .map(|host| self.operators[host.idx as usize])
-                .collect();
-            let promised: BTreeSet<Address> = leases
-                .iter()
-                .filter_map(|lease| self.ctx.peer(&lease.record.holder))
-                .map(|holder| self.operators[holder as usize])
-                .collect();
-            let now = self.ctx.now;
-            self.ctx.checkers.observe(
-                "a durable upload is on the disks of the minimum of operators",
-                operators.len() >= REPLICAS_MIN,
-                now,
-                || format!("{root} is on the disks of {} operators", operators.len()),
-            );
-            self.ctx.checkers.observe(
-                "a durable upload has leases of the minimum of operators",
-                promised.len() >= REPLICAS_MIN,
-                now,
-                || format!("{root} has leases of {} operators", promised.len()),
-            );
-            self.roots.insert(root);
-        }
-    }
-
-    /// Distinct operators whose live, confirmed peers hold a root.
-    fn replicas(&self, root: &Cid, is_exact: bool) -> usize {
-        let registry = &self.ctx.chain.tip().registry.registry;
-        self.hosts[..self.staked]
-            .iter()
-            .filter(|host| host.is_up && host.disk.leases.contains_key(root))
-            .filter(|host| !is_exact || host.has_root(root))
-            .filter(|host| registry.has_role(&host.address, Role::Content))
-            .filter_map(|host| Some(registry.peer(&host.address)?.operator))
-            .collect::<BTreeSet<Address>>()
-            .len()
-    }
-
-    /// Staked peers that are up and have promised a root, or have its first block.
-    fn disks(&self, root: &Cid) -> usize {
-        let hosts = self.hosts[..self.staked].iter().filter(|host| host.is_up);
-        let has = |host: &&Host| {
-            host.disk.leases.contains_key(root) || host.disk.blocks.contains_key(root)
-        };
-        hosts.filter(has).count()
-    }
-
-    /// Durable roots that something alive names, with their targets: only they have
-    /// to stay. A placed peer that lies about what it has counts as a replica for
-    /// the others, who look only at those that give something up.
-    fn targets(&self) -> BTreeMap<Cid, usize> {
-        let staked = self.hosts[..self.staked].iter();
-        let down: BTreeSet<Address> = staked
-            .clone()
-            .filter(|host| !host.is_up)
-            .map(|host| host.address)
-            .collect();
-        let hollow: BTreeSet<Address> = staked
-            .filter(|host| host.is_hollow())
-            .map(|host| host.address)
-            .collect();
-        let placement = self.ctx.chain.tip().registry.placement.inner();
-        let target = placement.effective_target(REPLICAS_TARGET, &down);
-        let index = Index::of(self.ctx.chain.entries());
-        let named = self.roots.iter().filter(|root| index.is_named(root));
-        let without = |root: &Cid| {
-            if hollow.is_empty() {
-                return target;
-            }
-            let placed = placement.place(root, REPLICAS_TARGET, &down);
-            let lying = placed.iter().filter(|peer| hollow.contains(peer)).count();
-            target.saturating_sub(lying)
-        };
-        named.map(|root| (*root, without(root))).collect()
-    }
-
-    /// Looks whether peers that are down count as lost at those that are up.
-    fn judge_lost(&mut self) {
-        let now = self.ctx.now;
-        let patience = self.ctx.params.lost_after + LOST_GRACE;
-        for (down, since) in &self.down {
-            let peer = self.hosts[*down as usize].address;
-            let registry = &self.ctx.chain.tip().registry.registry;
-            if !registry.has_role(&peer, Role::Content) {
-                continue;
-            }
-            for host in self.hosts[..self.staked].iter() {
-                let is_asked = host.is_up && !host.is_hollow();
-                if is_asked && now >= host.started.max(*since) + patience {
-                    let is_lost = host.lost.contains(&peer);
-                    self.ctx.checkers.observe(LOST, is_lost, now, || {
-                        format!("peer {} does not count peer {down} as lost", host.idx)
-                    });
-                }
-            }
-        }
-    }
-
-    /// Measures how long roots are short of replicas.
-    fn measure_repair(&mut self) {
-        let targets = self.targets();
-        self.short_since
-            .retain(|root, _| targets.contains_key(root));
-        for (root, target) in targets {
-            let is_short = self.replicas(&root, false) < target;
-            match (is_short, self.short_since.contains_key(&root)) {
-                (true, false) => {
-                    self.short_since.insert(root, self.ctx.now);
-                }
-                (false, true) => {
-                    if let Some(since) = self.short_since.remove(&root) {
-                        self.ctx.metrics.repair.push(self.ctx.now - since);
-                    }
-                }
-                (true, true) | (false, false) => {}
-            }
-        }
-        self.judge_repair();
-    }
-
-    /// Looks whether roots are short of replicas for too long. Who starts anew has
-    /// everybody's silence before it.
-    fn judge_repair(&mut self) {
-        let seconds = self.scenario.content.repair_seconds;
-        if seconds == 0 {
-            return;
-        }
-        let now = self.ctx.now;
-        let staked = self.hosts[..self.staked].iter();
-        let started = staked.map(|host| host.started).max().unwrap_or(now);
-        let patience = self.ctx.params.lost_after + Duration::from_secs(seconds);
-        for (root, since) in &self.short_since {
-            let is_soon = now <= started.max(*since) + patience;
-            self.ctx.checkers.observe(REPAIR, is_soon, now, || {
-                format!("{root} is short since {} s", (now - *since).as_secs())
-            });
-        }
-    }
-
-    /// What is still missing of everything that must happen in the end.
-    fn unfinished(&self, is_exact: bool) -> Vec<(&'static str, String)> {
-        let mut missing = Vec::new();
-        let (checkers, chain) = (&self.ctx.checkers, &self.ctx.chain);
-        let abandoned = checkers.abandoned(chain, self.ctx.now);
-        for root in abandoned {
-            let disks = self.disks(&root);
-            if disks > 0 {
-                missing.push((UPLOADS, format!("{root} is on {disks} disks")));
-            }
-        }
-        for (root, target) in self.targets() {
-            let replicas = self.replicas(&root, is_exact);
-            if replicas < target {
-                let text = format!("{root} has {replicas} of {target} replicas");
-                missing.push((ROOTS, text));
-            }
-        }
-        let all = self.ctx.chain.entries().len() as u64;
-        let has_relayers = self.scenario.population.identity_max > 0;
-        for host in &self.hosts[self.staked..] {
-            if host.entry_count() != all {
-                let text = format!(
-                    "peer {} has {} of {all} entries",
-                    host.idx,
-                    host.entry_count()
-                );
-                missing.push((ENTRIES, text));
-            }
-            if let Some(what) = host.unfinished(has_relayers) {
-                missing.push((RESIDENTS, format!("peer {} has to {what}", host.idx)));
-            }
-        }
-        let unlanded = self.ctx.checkers.unlanded(&self.ctx.chain);
-        if unlanded > 0 {
-            missing.push((ACTIONS, format!("{unlanded} accepted actions did not land")));
-        }
-        missing
-    }
-
-    fn judge(&mut self) {
-        let now = self.ctx.now;
-        let missing = self.unfinished(true);
-        for rule in [ROOTS, UPLOADS, ENTRIES, RESIDENTS, ACTIONS] {
-            let mut of_rule = missing.iter().filter(|(broken, _)| *broken == rule);
-            let first = of_rule.next().map(|(_, text)| text.clone());
-            self.ctx.checkers.observe(rule, first.is_none(), now, || {
-                first.clone().unwrap_or_default()
-            });
-        }
-        self.ctx.checkers.judge_chain(&self.ctx.chain, now);
-    }
 }
 
 fn local_kind(local: &Local) -> u8 {
@@ -636,20 +434,6 @@ fn local_kind(local: &Local) -> u8 {
         Local::Solved(..) => 56,
     }
 }
-
-const ROOTS: &str = "in the end every root is back at its effective target";
-const UPLOADS: &str = "an upload whose action never lands is gone from every disk in the end";
-const ENTRIES: &str = "in the end every light peer has every entry";
-const RESIDENTS: &str = "in the end every fetch, publication and action is done";
-const ACTIONS: &str = "in the end every accepted action has landed";
-
-const LOST: &str =
-    "whoever is down counts as lost everywhere soon after its silence is long enough";
-const REPAIR: &str = "a root is back at its target soon after a holder counts as lost";
-
-/// From the end of the silence to the moment that everybody knows. Chosen: more
-/// than an answer under way takes, and much less than an hour of a page.
-const LOST_GRACE: Duration = Duration::from_secs(30);
 
 /// Virtual time between two looks at the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
