@@ -4,8 +4,6 @@
 //! chain, and judges with arithmetic of its own where a machine's answer would
 //! only repeat the machine's mistake.
 
-use std::collections::BTreeMap;
-
 use protocol::time::Moment;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +12,11 @@ mod gossip;
 mod leases;
 mod placement;
 mod relayer;
+mod rule;
 mod uploads;
 mod vault;
+
+pub use rule::Rule;
 
 use gossip::Gossip;
 use leases::Leases;
@@ -24,7 +25,7 @@ use uploads::Uploads;
 use vault::VaultChecker;
 
 /// All checkers and what they found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Checkers {
     gossip: Gossip,
     leases: Leases,
@@ -35,13 +36,14 @@ pub struct Checkers {
 }
 
 /// Observations and violations by rule.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Findings {
-    rules: BTreeMap<&'static str, Finding>,
+    /// In the order of [`Rule::ALL`].
+    rules: Vec<Finding>,
     started: Moment,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Finding {
     observed: u64,
     violations: u64,
@@ -53,7 +55,7 @@ struct Finding {
 pub struct Check {
     /// The rule as a sentence.
     pub rule: String,
-    /// How often it was looked at.
+    /// How often it was looked at; what was never looked at proves nothing.
     pub observed: u64,
     /// How often it was broken.
     pub violations: u64,
@@ -62,15 +64,16 @@ pub struct Check {
 }
 
 impl Findings {
+    fn new(started: Moment) -> Self {
+        Self {
+            rules: vec![Finding::default(); Rule::ALL.len()],
+            started,
+        }
+    }
+
     /// Notes that a rule was looked at, and whether it held.
-    pub fn observe(
-        &mut self,
-        rule: &'static str,
-        holds: bool,
-        now: Moment,
-        what: impl FnOnce() -> String,
-    ) {
-        let finding = self.rules.entry(rule).or_default();
+    pub fn observe(&mut self, rule: Rule, holds: bool, now: Moment, what: impl FnOnce() -> String) {
+        let finding = &mut self.rules[rule as usize];
         finding.observed += 1;
         if !holds {
             finding.violations += 1;
@@ -88,22 +91,21 @@ impl Checkers {
     pub fn new(liars: Vec<bool>, started: Moment) -> Self {
         Self {
             gossip: Gossip::new(liars),
-            findings: Findings {
-                started,
-                ..Findings::default()
-            },
-            ..Self::default()
+            leases: Leases::default(),
+            relayer: RelayerChecker::default(),
+            uploads: Uploads::default(),
+            vault: VaultChecker::default(),
+            findings: Findings::new(started),
         }
     }
 
-    /// What all rules came to.
+    /// What every rule came to.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
-        self.findings
-            .rules
-            .iter()
+        let rules = Rule::ALL.iter().zip(&self.findings.rules);
+        rules
             .map(|(rule, finding)| Check {
-                rule: (*rule).to_owned(),
+                rule: rule.sentence().to_owned(),
                 observed: finding.observed,
                 violations: finding.violations,
                 first: finding.first.clone(),
@@ -112,22 +114,14 @@ impl Checkers {
     }
 
     /// Notes a rule from outside the checkers' own.
-    pub fn observe(
-        &mut self,
-        rule: &'static str,
-        holds: bool,
-        now: Moment,
-        what: impl FnOnce() -> String,
-    ) {
+    pub fn observe(&mut self, rule: Rule, holds: bool, now: Moment, what: impl FnOnce() -> String) {
         self.findings.observe(rule, holds, now, what);
     }
 
     /// True when a rule was broken.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.findings
-            .rules
-            .values()
-            .any(|finding| finding.violations > 0)
+        let mut rules = self.findings.rules.iter();
+        rules.any(|finding| finding.violations > 0)
     }
 }

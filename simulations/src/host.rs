@@ -232,6 +232,9 @@ impl Host {
             }
             Message::Response { id, data } => {
                 if let Some(pending) = self.pending.remove(&id) {
+                    if matches!(pending, Pending::Content(_)) && data.is_some() && !self.is_liar {
+                        ctx.checkers.note_heard(from, ctx.now);
+                    }
                     self.handle_answer(pending, data, ctx);
                 }
             }

@@ -8,7 +8,7 @@ use protocol::records::{Head, SignedHead};
 use protocol::signing::Record;
 use protocol::time::Moment;
 
-use super::Checkers;
+use super::{Checkers, Rule};
 use crate::chain::Chain;
 use crate::wire::Topic;
 
@@ -39,7 +39,7 @@ impl Checkers {
         let hash = head.record.struct_hash();
         let known = self.gossip.heads.insert((signer, number), hash);
         self.findings.observe(
-            "a peer signs one head per block number",
+            Rule::HeadPerBlock,
             known.is_none_or(|known| known == hash),
             now,
             || format!("{signer} signed two of block {number}"),
@@ -49,12 +49,10 @@ impl Checkers {
     /// Notes that a message was held against its sender.
     pub fn note_rejected(&mut self, topic: Topic, from: u32, now: Moment) {
         let is_liar = self.gossip.is_liar(from);
-        self.findings.observe(
-            "nothing is held against an honest peer",
-            is_liar,
-            now,
-            || format!("a message of peer {from} on {topic:?} was rejected"),
-        );
+        self.findings
+            .observe(Rule::NothingRejected, is_liar, now, || {
+                format!("a message of peer {from} on {topic:?} was rejected")
+            });
     }
 
     /// Notes a batch that an honest peer forwarded.
@@ -70,9 +68,9 @@ impl Checkers {
             })
         });
         let rule = if follows {
-            "a peer with a chain forwards the chain's batches only"
+            Rule::ForwardedByChain
         } else {
-            "a peer without a chain forwards covered batches only"
+            Rule::ForwardedByHead
         };
         self.findings.observe(rule, is_true, now, || {
             "a forged batch was forwarded".to_owned()
@@ -82,14 +80,14 @@ impl Checkers {
     /// Notes a head that an honest peer counted.
     pub fn note_counted(&mut self, head: &Head, chain: &Chain, now: Moment) {
         self.findings
-            .observe(COUNTED, is_canonical(head, chain), now, || {
+            .observe(Rule::CountedHead, is_canonical(head, chain), now, || {
                 format!("a forged head of block {} was counted", head.block_number)
             });
     }
 
     /// Notes that a majority signed another head than an honest peer computed.
     pub fn note_forged(&mut self, block_number: u64, now: Moment) {
-        self.findings.observe(COUNTED, false, now, || {
+        self.findings.observe(Rule::CountedHead, false, now, || {
             format!("a majority signed another head of block {block_number}")
         });
     }
@@ -108,17 +106,15 @@ impl Checkers {
         let end = start.saturating_add(entries.len());
         let is_prefix = chain.entries().get(start..end) == Some(entries);
         self.findings.observe(
-            "applied entries are the chain's, in its order, without a gap",
+            Rule::AppliedEntries,
             is_prefix && head.entry_count == end as u64,
             now,
             || format!("peer {peer} applied something else after {count} entries"),
         );
-        self.findings.observe(
-            "no entry is applied without a counted head over it",
-            is_canonical(head, chain),
-            now,
-            || format!("peer {peer} applied entries under a forged head"),
-        );
+        self.findings
+            .observe(Rule::CoveredEntries, is_canonical(head, chain), now, || {
+                format!("peer {peer} applied entries under a forged head")
+            });
     }
 }
 
@@ -129,5 +125,3 @@ fn is_canonical(head: &Head, chain: &Chain) -> bool {
             && head.entry_count == block.peaks_before.count + block.ids.len() as u64
     })
 }
-
-const COUNTED: &str = "a counted head is the chain's";

@@ -8,7 +8,7 @@ use protocol::records::{SignedLease, SignedPage};
 use protocol::signing::Record;
 use protocol::time::{Epoch, Moment};
 
-use super::Checkers;
+use super::{Checkers, Rule};
 
 /// Everything that was ever signed, over all crashes.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Checkers {
             .leases
             .insert((record.holder, record.serial), hash);
         self.findings.observe(
-            "a holder uses a lease serial once",
+            Rule::LeaseSerial,
             known.is_none_or(|known| known == hash),
             now,
             || format!("{} signed two leases {}", record.holder, record.serial),
@@ -37,32 +37,25 @@ impl Checkers {
 
     /// Notes whether a peer has the root that it promises.
     pub fn note_promise(&mut self, peer: u32, root: &Cid, is_whole: bool, now: Moment) {
-        self.findings.observe(
-            "a lease is signed for a root that is whole on the disk",
-            is_whole,
-            now,
-            || format!("peer {peer} promised {root}"),
-        );
+        self.findings
+            .observe(Rule::WholePromise, is_whole, now, || {
+                format!("peer {peer} promised {root}")
+            });
     }
 
     /// Notes a promise that is taken back without a release.
     pub fn note_struck(&mut self, peer: u32, root: &Cid, may_go: bool, now: Moment) {
-        self.findings.observe(
-            "a lease of what is named, or was within a day, ends by a release after checked reads",
-            may_go,
-            now,
-            || format!("peer {peer} took its promise of {root} back"),
-        );
+        self.findings.observe(Rule::PromiseEnds, may_go, now, || {
+            format!("peer {peer} took its promise of {root} back")
+        });
     }
 
     /// Notes that a peer wants to fetch a root as a missing replica.
     pub fn note_repairing(&mut self, peer: u32, root: &Cid, has_reason: bool, now: Moment) {
-        self.findings.observe(
-            "repair looks after no root that nothing published names",
-            has_reason,
-            now,
-            || format!("peer {peer} wants {root}"),
-        );
+        self.findings
+            .observe(Rule::RepairReason, has_reason, now, || {
+                format!("peer {peer} wants {root}")
+            });
     }
 
     /// Notes a page that was signed.
@@ -82,20 +75,26 @@ impl Checkers {
             .flatten()
             .all(|known| known == hash);
         self.findings
-            .observe("a holder signs one page per epoch", is_first, now, || {
+            .observe(Rule::PagePerEpoch, is_first, now, || {
                 format!("{} signed two for epoch {}", record.holder, record.epoch)
             });
+    }
+
+    /// Notes that the content role of an honest peer has a peer's answer.
+    pub fn note_heard(&mut self, peer: u32, now: Moment) {
+        if !self.gossip.is_liar(peer) {
+            self.findings
+                .observe(Rule::ContentCharges, true, now, String::new);
+        }
     }
 
     /// Notes that the content role of an honest peer holds something against a
     /// peer: over an honest one's own connection nothing false arrives.
     pub fn note_charged(&mut self, peer: u32, now: Moment) {
         let is_honest = !self.gossip.is_liar(peer);
-        self.findings.observe(
-            "the content role holds nothing against an honest peer",
-            !is_honest,
-            now,
-            || format!("peer {peer} was charged"),
-        );
+        self.findings
+            .observe(Rule::ContentCharges, !is_honest, now, || {
+                format!("peer {peer} was charged")
+            });
     }
 }

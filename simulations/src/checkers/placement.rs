@@ -7,7 +7,7 @@ use protocol::id::{Address, Role, Zone};
 use protocol::placement::REPLICAS_TARGET;
 use protocol::time::Moment;
 
-use super::Checkers;
+use super::{Checkers, Rule};
 use crate::chain::RegistryAt;
 
 impl Checkers {
@@ -19,7 +19,7 @@ impl Checkers {
             .collect();
         let operators: BTreeSet<Address> = peers.iter().map(|peer| peer.operator).collect();
         self.findings.observe(
-            "a root is placed on confirmed peers of distinct operators",
+            Rule::DistinctOperators,
             operators.len() == placed.len(),
             now,
             || {
@@ -56,11 +56,8 @@ impl Checkers {
         let room: usize = offered.values().map(|all| all.len().min(zone_max)).sum();
         let is_possible = room >= REPLICAS_TARGET;
         let holds = !is_possible || chosen.values().all(|count| *count <= zone_max);
-        self.findings.observe(
-            "a zone holds at most a third of the replicas",
-            holds,
-            now,
-            || format!("{root} has {chosen:?}"),
-        );
+        self.findings.observe(Rule::ZoneShare, holds, now, || {
+            format!("{root} has {chosen:?}")
+        });
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::id::{Address, Hash32};
 use protocol::time::Moment;
 
-use super::Checkers;
+use super::{Checkers, Rule};
 use crate::chain::Chain;
 
 /// Which action was accepted, and which wallet is whose.
@@ -26,11 +26,10 @@ impl Checkers {
         self.relayer.owners.insert(wallet, peer);
     }
 
-    /// How many accepted actions are not in a final block.
-    #[must_use]
-    pub fn unlanded(&self, chain: &Chain) -> usize {
+    /// Accepted actions, and whether each is in a final block.
+    pub fn accepted(&self, chain: &Chain) -> impl Iterator<Item = (&Hash32, bool)> {
         let accepted = self.relayer.accepted.iter();
-        accepted.filter(|digest| chain.landed(digest) == 0).count()
+        accepted.map(|digest| (digest, chain.landed(digest) > 0))
     }
 
     /// Looks at the final chain once everything is over.
@@ -38,7 +37,7 @@ impl Checkers {
         for digest in &self.relayer.accepted {
             let landed = chain.landed(digest);
             self.findings
-                .observe("an action lands at most once", landed <= 1, now, || {
+                .observe(Rule::LandedOnce, landed <= 1, now, || {
                     format!("{digest} landed {landed} times")
                 });
         }
@@ -49,10 +48,9 @@ impl Checkers {
             }
         }
         for ((digest, owner), count) in payments {
-            self.findings
-                .observe("a relayer pays for an action once", count <= 1, now, || {
-                    format!("peer {owner} paid {count} times for {digest}")
-                });
+            self.findings.observe(Rule::PaidOnce, count <= 1, now, || {
+                format!("peer {owner} paid {count} times for {digest}")
+            });
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::id::Hash32;
 use protocol::time::Moment;
 
-use super::Checkers;
+use super::{Checkers, Rule};
 
 /// The highest acknowledged version of each lookup key.
 #[derive(Debug, Default)]
@@ -29,12 +29,10 @@ impl Checkers {
 
     /// Notes what a read found that had to find `floor`.
     pub fn note_read(&mut self, lookup_key: Hash32, floor: u64, found: u64, now: Moment) {
-        self.findings.observe(
-            "a vault read returns the last acknowledged write",
-            found >= floor,
-            now,
-            || format!("{lookup_key} was acknowledged in version {floor} and read in {found}"),
-        );
+        self.findings
+            .observe(Rule::VaultRead, found >= floor, now, || {
+                format!("{lookup_key} was acknowledged in version {floor} and read in {found}")
+            });
         self.note_written(lookup_key, found);
     }
 }

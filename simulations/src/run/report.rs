@@ -143,10 +143,10 @@ impl Report {
             writeln!(text, "{name}: {value}")?;
         }
         for check in &self.checks {
-            let verdict = if check.violations == 0 {
-                "ok"
-            } else {
-                "BROKEN"
+            let verdict = match (check.observed, check.violations) {
+                (0, _) => "not looked at",
+                (_, 0) => "ok",
+                _ => "BROKEN",
             };
             writeln!(text, "{verdict}: {} ({} looks)", check.rule, check.observed)?;
             if let Some(first) = &check.first {

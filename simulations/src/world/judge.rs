@@ -8,6 +8,7 @@ use protocol::id::{Address, Role};
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
 
 use super::World;
+use crate::checkers::Rule;
 use crate::host::Host;
 use crate::index::Index;
 
@@ -31,13 +32,13 @@ impl World {
                 .collect();
             let now = self.ctx.now;
             self.ctx.checkers.observe(
-                "a durable upload is on the disks of the minimum of operators",
+                Rule::DurableDisks,
                 operators.len() >= REPLICAS_MIN,
                 now,
                 || format!("{root} is on the disks of {} operators", operators.len()),
             );
             self.ctx.checkers.observe(
-                "a durable upload has leases of the minimum of operators",
+                Rule::DurableLeases,
                 promised.len() >= REPLICAS_MIN,
                 now,
                 || format!("{root} has leases of {} operators", promised.len()),
@@ -111,7 +112,7 @@ impl World {
                 let is_asked = host.is_up && !host.is_hollow();
                 if is_asked && now >= host.started.max(*since) + patience {
                     let is_lost = host.lost.contains(&peer);
-                    self.ctx.checkers.observe(LOST, is_lost, now, || {
+                    self.ctx.checkers.observe(Rule::Lost, is_lost, now, || {
                         format!("peer {} does not count peer {down} as lost", host.idx)
                     });
                 }
@@ -154,75 +155,63 @@ impl World {
         let patience = self.ctx.params.lost_after + Duration::from_secs(seconds);
         for (root, since) in &self.short_since {
             let is_soon = now <= started.max(*since) + patience;
-            self.ctx.checkers.observe(REPAIR, is_soon, now, || {
-                format!("{root} is short since {} s", (now - *since).as_secs())
-            });
+            self.ctx
+                .checkers
+                .observe(Rule::RepairTime, is_soon, now, || {
+                    format!("{root} is short since {} s", (now - *since).as_secs())
+                });
         }
     }
 
     /// What is still missing of everything that must happen in the end.
-    pub(super) fn unfinished(&self, is_exact: bool) -> Vec<(&'static str, String)> {
+    pub(super) fn unfinished(&self, is_exact: bool) -> Vec<(Rule, String)> {
         let mut missing = Vec::new();
-        let (checkers, chain) = (&self.ctx.checkers, &self.ctx.chain);
-        let abandoned = checkers.abandoned(chain, self.ctx.now);
-        for root in abandoned {
-            let disks = self.disks(&root);
-            if disks > 0 {
-                missing.push((UPLOADS, format!("{root} is on {disks} disks")));
-            }
-        }
-        for (root, target) in self.targets() {
-            let replicas = self.replicas(&root, is_exact);
-            if replicas < target {
-                let text = format!("{root} has {replicas} of {target} replicas");
-                missing.push((ROOTS, text));
-            }
-        }
-        let all = self.ctx.chain.entries().len() as u64;
-        let has_relayers = self.scenario.population.identity_max > 0;
-        for host in &self.hosts[self.staked..] {
-            if host.entry_count() != all {
-                let text = format!(
-                    "peer {} has {} of {all} entries",
-                    host.idx,
-                    host.entry_count()
-                );
-                missing.push((ENTRIES, text));
-            }
-            if let Some(what) = host.unfinished(has_relayers) {
-                missing.push((RESIDENTS, format!("peer {} has to {what}", host.idx)));
-            }
-        }
-        let unlanded = self.ctx.checkers.unlanded(&self.ctx.chain);
-        if unlanded > 0 {
-            missing.push((ACTIONS, format!("{unlanded} accepted actions did not land")));
-        }
+        self.look(is_exact, |rule, what| {
+            missing.extend(what.map(|what| (rule, what)));
+        });
         missing
     }
 
+    /// Looks at everything that must happen in the end, and says what is missing.
+    fn look(&self, is_exact: bool, mut see: impl FnMut(Rule, Option<String>)) {
+        let (checkers, chain) = (&self.ctx.checkers, &self.ctx.chain);
+        for root in checkers.abandoned(chain, self.ctx.now) {
+            let disks = self.disks(&root);
+            let text = || format!("{root} is on {disks} disks");
+            see(Rule::UploadsEnd, (disks > 0).then(text));
+        }
+        for (root, target) in self.targets() {
+            let replicas = self.replicas(&root, is_exact);
+            let text = || format!("{root} has {replicas} of {target} replicas");
+            see(Rule::RootsReturn, (replicas < target).then(text));
+        }
+        let all = chain.entries().len() as u64;
+        let has_relayers = self.scenario.population.identity_max > 0;
+        for host in &self.hosts[self.staked..] {
+            let count = host.entry_count();
+            let text = || format!("peer {} has {count} of {all} entries", host.idx);
+            see(Rule::EntriesArrive, (count != all).then(text));
+            let text = |what| format!("peer {} has to {what}", host.idx);
+            see(Rule::ResidentsDone, host.unfinished(has_relayers).map(text));
+        }
+        for (digest, has_landed) in checkers.accepted(chain) {
+            let text = || format!("{digest} was accepted and did not land");
+            see(Rule::ActionsLand, (!has_landed).then(text));
+        }
+    }
+
     pub(super) fn judge(&mut self) {
+        let mut looks = Vec::new();
+        self.look(true, |rule, missing| looks.push((rule, missing)));
         let now = self.ctx.now;
-        let missing = self.unfinished(true);
-        for rule in [ROOTS, UPLOADS, ENTRIES, RESIDENTS, ACTIONS] {
-            let mut of_rule = missing.iter().filter(|(broken, _)| *broken == rule);
-            let first = of_rule.next().map(|(_, text)| text.clone());
-            self.ctx.checkers.observe(rule, first.is_none(), now, || {
-                first.clone().unwrap_or_default()
-            });
+        for (rule, missing) in looks {
+            let holds = missing.is_none();
+            let text = || missing.unwrap_or_default();
+            self.ctx.checkers.observe(rule, holds, now, text);
         }
         self.ctx.checkers.judge_chain(&self.ctx.chain, now);
     }
 }
-
-const ROOTS: &str = "in the end every root is back at its effective target";
-const UPLOADS: &str = "an upload whose action never lands is gone from every disk in the end";
-const ENTRIES: &str = "in the end every light peer has every entry";
-const RESIDENTS: &str = "in the end every fetch, publication and action is done";
-const ACTIONS: &str = "in the end every accepted action has landed";
-
-const LOST: &str =
-    "whoever is down counts as lost everywhere soon after its silence is long enough";
-const REPAIR: &str = "a root is back at its target soon after a holder counts as lost";
 
 /// From the end of the silence to the moment that everybody knows. Chosen: more
 /// than an answer under way takes, and much less than an hour of a page.

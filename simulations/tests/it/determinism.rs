@@ -1,30 +1,22 @@
-use coliving_simulations::run::{Options, Report, run};
-use coliving_simulations::scenario::Scenario;
+use coliving_simulations::run::Report;
 
-fn simulate(name: &str, seed: u64) -> Report {
-    let scenario = Scenario::preset(name).expect("the preset exists");
-    let options = Options {
-        peers: Some(40),
-        seed,
-    };
-    run(&scenario, options, |_| {})
-}
+use crate::runs::{PEERS, first_run, simulate};
 
 #[test]
 fn one_seed_makes_one_trace_and_another_seed_another() {
-    let (first, second) = (simulate("publish", 7), simulate("publish", 7));
+    let (first, second) = (simulate("publish", 7, PEERS), simulate("publish", 7, PEERS));
     assert_eq!(first.trace_hash, second.trace_hash);
     assert_eq!(first.checks, second.checks);
     assert_eq!(first.times, second.times);
-    let other = simulate("publish", 8);
+    let other = simulate("publish", 8, PEERS);
     assert_ne!(first.trace_hash, other.trace_hash);
 }
 
 #[test]
 fn a_report_begins_with_the_seed_and_ends_with_the_trace_hash() {
-    let report = simulate("vault", 3);
+    let report = first_run("vault");
     let text = report.render();
-    assert_eq!(text.lines().next(), Some("seed: 3"));
+    assert_eq!(text.lines().next(), Some("seed: 1"));
     let last = text.lines().last().expect("a report has lines");
     let hash = last.strip_prefix("trace hash: ").expect("it is named");
     assert_eq!(hash, report.trace_hash);

@@ -2,7 +2,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use coliving_simulations::run::{Options, run};
 use coliving_simulations::scenario::Scenario;
 use gossip::{catch_up, discovery};
 use protocol::author;
@@ -11,6 +10,8 @@ use protocol::exchange::{DownloadInput, ExchangeInput};
 use protocol::identity;
 use protocol::machine::Named;
 use protocol::vault::{ReplicaInput, VaultInput};
+
+use crate::runs::first_run;
 
 /// A role machine with an enum of inputs, and who gives them.
 struct Role {
@@ -126,16 +127,7 @@ fn hardly_an_input_of_a_role_machine_is_left_out_of_the_simulation() {
 fn every_input_of_the_role_machines_is_given_in_some_preset() {
     let mut given: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for name in Scenario::presets() {
-        // The long ones are run by `seeds`, and bring nothing that others lack.
-        if ["orphan", "halt"].contains(&name) {
-            continue;
-        }
-        let scenario = Scenario::preset(name).expect("the preset exists");
-        let options = Options {
-            peers: Some(40),
-            seed: 1,
-        };
-        for (machine, inputs) in run(&scenario, options, |_| {}).inputs {
+        for (machine, inputs) in first_run(name).inputs {
             given.entry(machine).or_default().extend(inputs.into_keys());
         }
     }

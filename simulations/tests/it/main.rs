@@ -3,4 +3,6 @@
 mod determinism;
 mod inputs;
 mod mutations;
+mod rules;
+mod runs;
 mod seeds;

@@ -1,0 +1,57 @@
+//! All rules, each with the sentence that a report says.
+
+/// Names rules and says them; the compiler sees to it that none lacks its sentence.
+macro_rules! rules {
+    ($($name:ident: $sentence:literal),+ $(,)?) => {
+        /// Something that must hold; what is never looked at proves nothing.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule {
+            $(#[doc = $sentence] $name),+
+        }
+
+        impl Rule {
+            /// Every rule.
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// What it asks for.
+            #[must_use]
+            pub const fn sentence(self) -> &'static str {
+                match self {
+                    $(Self::$name => $sentence),+
+                }
+            }
+        }
+    };
+}
+
+rules! {
+    StoredBlock: "every stored block hashes to its CID",
+    ServedBlock: "every served block hashes to its CID",
+    LeaseSerial: "a holder uses a lease serial once",
+    PagePerEpoch: "a holder signs one page per epoch",
+    WholePromise: "a lease is signed for a root that is whole on the disk",
+    PromiseEnds: "a lease of what is named, or was within a day, ends by a release after checked reads",
+    RepairReason: "repair looks after no root that nothing published names",
+    ContentCharges: "the content role holds nothing against an honest peer",
+    DistinctOperators: "a root is placed on confirmed peers of distinct operators",
+    ZoneShare: "a zone holds at most a third of the replicas",
+    DurableDisks: "a durable upload is on the disks of the minimum of operators",
+    DurableLeases: "a durable upload has leases of the minimum of operators",
+    Lost: "whoever is down counts as lost everywhere soon after its silence is long enough",
+    RepairTime: "a root is back at its target soon after a holder counts as lost",
+    HeadPerBlock: "a peer signs one head per block number",
+    CountedHead: "a counted head is the chain's",
+    NothingRejected: "nothing is held against an honest peer",
+    ForwardedByChain: "a peer with a chain forwards the chain's batches only",
+    ForwardedByHead: "a peer without a chain forwards covered batches only",
+    AppliedEntries: "applied entries are the chain's, in its order, without a gap",
+    CoveredEntries: "no entry is applied without a counted head over it",
+    VaultRead: "a vault read returns the last acknowledged write",
+    LandedOnce: "an action lands at most once",
+    PaidOnce: "a relayer pays for an action once",
+    RootsReturn: "in the end every root is back at its effective target",
+    UploadsEnd: "an upload whose action never lands is gone from every disk in the end",
+    EntriesArrive: "in the end every light peer has every entry",
+    ResidentsDone: "in the end every fetch, publication and action is done",
+    ActionsLand: "in the end every accepted action has landed",
+}
