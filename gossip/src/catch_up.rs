@@ -14,7 +14,7 @@ use bytes::Bytes;
 use protocol::codec;
 use protocol::entry::Entry;
 use protocol::id::{Address, Role};
-use protocol::machine::{Machine, Token, Verdict, name_inputs};
+use protocol::machine::{Machine, Token, Verdict, name_variants};
 use protocol::merkle::Peaks;
 use protocol::records::Head;
 use protocol::registry::Registry;
@@ -96,7 +96,7 @@ pub enum Input {
     Opened(HeldEntries),
 }
 
-name_inputs!(Input: Registry, Connected, Gossip, Answered, Indexed, Opened);
+name_variants!(Input: Registry, Connected, Gossip, Answered, Indexed, Opened);
 
 /// A wish of the light peer.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::Address;
-use crate::machine::{Machine, name_inputs};
+use crate::machine::{Machine, name_variants};
 use crate::registry::Registry;
 use crate::time::Moment;
 
@@ -45,7 +45,7 @@ pub enum Input {
     },
 }
 
-name_inputs!(Input: Registry, LookedUp);
+name_variants!(Input: Registry, LookedUp);
 
 /// A wish: ask an endpoint who is there and where, and answer by
 /// [`Input::LookedUp`].

@@ -44,21 +44,21 @@ pub trait Machine {
     fn deadline(&self) -> Option<(Moment, &'static str)>;
 }
 
-/// An enum of inputs that knows its names.
+/// An enum that knows the names of its variants, such as inputs.
 pub trait Named {
-    /// The names of all inputs.
+    /// The names of all variants.
     const NAMES: &'static [&'static str];
 
-    /// The place of an input's name among them.
+    /// The place of a variant's name among them.
     fn idx(&self) -> usize;
 }
 
-/// Implements [`Named`] for an enum of inputs. The compiler sees to it that none
+/// Implements [`Named`] for an enum. The compiler sees to it that none
 /// is left out.
 #[macro_export]
-macro_rules! name_inputs {
-    ($inputs:ident $(<$owner:ident>)?: $($name:ident),+ $(,)?) => {
-        impl $(<$owner>)? $crate::machine::Named for $inputs $(<$owner>)? {
+macro_rules! name_variants {
+    ($variants:ident $(<$owner:ident>)?: $($name:ident),+ $(,)?) => {
+        impl $(<$owner>)? $crate::machine::Named for $variants $(<$owner>)? {
             const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
 
             fn idx(&self) -> usize {
@@ -74,4 +74,4 @@ macro_rules! name_inputs {
     };
 }
 
-pub use name_inputs;
+pub use name_variants;

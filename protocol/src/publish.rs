@@ -16,6 +16,7 @@ use crate::action::{SIGNED_ACTION_BYTES_MAX, SignedAction};
 use crate::codec::{self, DecodeError};
 use crate::entity;
 use crate::id::{Address, Hash32};
+use crate::machine::name_variants;
 use crate::records::SignedLease;
 use crate::refusal;
 use crate::wire::{CID_BYTES_MAX, Protocol};
@@ -92,6 +93,8 @@ pub enum RefusalCode {
     /// The root did not arrive, or was not what was offered.
     Pull,
 }
+
+name_variants!(RefusalCode: Invalid, Signature, User, Quota, Prefix, Full, Busy, Pull);
 
 impl RefusalCode {
     /// True when the same offer may be accepted by this peer later.

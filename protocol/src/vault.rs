@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, DecodeError};
 use crate::id::{Address, Hash32};
+use crate::machine::name_variants;
 use crate::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
 use crate::signing::{Domain, Record as _, Signature, recover};
 use crate::time::UnixSeconds;
@@ -113,6 +114,8 @@ pub enum Refusal {
         retry_after_seconds: u64,
     },
 }
+
+name_variants!(Refusal: Signature, Malformed, Scheme, Buried, Full, Taken, Busy);
 
 impl Entry {
     /// A signed record, with the tombstone of the password before if it changed.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::machine::Named;
+use protocol::{content, identity, publish, relayer, vault};
 use serde::{Deserialize, Serialize};
 
 /// Counters and samples of one run.
@@ -33,8 +34,13 @@ pub struct Metrics {
     pub vault_reads: u64,
     /// Vault operations without a majority.
     pub vault_failures: u64,
-    /// Inputs of role machines, by machine and name.
-    pub inputs: Vec<Inputs>,
+    /// Inputs of role machines.
+    pub inputs: ByName,
+    /// Requests that role machines refused, by the reason: the limits that were
+    /// reached are among them.
+    pub refusals: ByName,
+    /// What role machines told their owners.
+    pub notes: ByName,
     /// From a block's finality to the entry at a light peer.
     pub dissemination: Vec<Duration>,
     /// From the start of a publication to durability.
@@ -47,32 +53,81 @@ pub struct Metrics {
     pub repair: Vec<Duration>,
 }
 
-impl Metrics {
-    /// Counts an input that a shell gave to a role machine.
-    pub fn note_input<I: Named>(&mut self, machine: &'static str, input: &I) {
-        let mut known = self.inputs.iter_mut();
-        let counts = match known.find(|inputs| std::ptr::eq(inputs.machine, machine)) {
-            Some(inputs) => &mut inputs.counts,
-            None => {
-                self.inputs.push(Inputs {
-                    machine,
-                    names: I::NAMES,
-                    counts: vec![0; I::NAMES.len()],
-                });
-                let last = self.inputs.last_mut().expect("it was pushed");
-                &mut last.counts
-            }
-        };
-        counts[input.idx()] += 1;
-    }
-}
+/// How often machines of each role did each thing of an enumeration.
+#[derive(Debug, Default)]
+pub struct ByName(Vec<Counts>);
 
-/// How often each input was given to machines of one role.
 #[derive(Debug)]
-pub struct Inputs {
+struct Counts {
     machine: &'static str,
     names: &'static [&'static str],
     counts: Vec<u64>,
+}
+
+impl ByName {
+    fn of(all: impl IntoIterator<Item = (&'static str, &'static [&'static str])>) -> Self {
+        let all = all.into_iter().map(|(machine, names)| Counts {
+            machine,
+            names,
+            counts: vec![0; names.len()],
+        });
+        Self(all.collect())
+    }
+
+    /// Counts one of a machine's.
+    pub fn note<T: Named>(&mut self, machine: &'static str, what: &T) {
+        let mut known = self.0.iter_mut();
+        let counts = match known.find(|known| std::ptr::eq(known.machine, machine)) {
+            Some(known) => &mut known.counts,
+            None => {
+                self.0.push(Counts {
+                    machine,
+                    names: T::NAMES,
+                    counts: vec![0; T::NAMES.len()],
+                });
+                let last = self.0.last_mut().expect("it was pushed");
+                &mut last.counts
+            }
+        };
+        counts[what.idx()] += 1;
+    }
+
+    /// The counts by machine and name, of what never happened too.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for of_machine in &self.0 {
+            let counts = all.entry(of_machine.machine.to_owned()).or_default();
+            for (name, count) in of_machine.names.iter().zip(&of_machine.counts) {
+                *counts.entry((*name).to_owned()).or_default() += count;
+            }
+        }
+        all
+    }
+}
+
+impl Metrics {
+    /// Nothing was measured yet; every refusal and note counts 0.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            refusals: ByName::of([
+                ("content", <publish::RefusalCode as Named>::NAMES),
+                ("identity", <relayer::RefusalCode as Named>::NAMES),
+                ("replica", <vault::Refusal as Named>::NAMES),
+            ]),
+            notes: ByName::of([
+                ("content", <content::Note as Named>::NAMES),
+                ("identity", <identity::Note as Named>::NAMES),
+            ]),
+            ..Self::default()
+        }
+    }
+
+    /// Counts an input that a shell gave to a role machine.
+    pub fn note_input<I: Named>(&mut self, machine: &'static str, input: &I) {
+        self.inputs.note(machine, input);
+    }
 }
 
 /// Percentiles of a sample, in milliseconds.
@@ -109,20 +164,6 @@ impl Metrics {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
-    }
-
-    /// Inputs of role machines by machine and name.
-    #[must_use]
-    pub fn inputs(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
-        let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-        for inputs in &self.inputs {
-            let of_machine = all.entry(inputs.machine.to_owned()).or_default();
-            let counted = inputs.names.iter().zip(&inputs.counts);
-            for (name, count) in counted.filter(|(_, count)| **count > 0) {
-                *of_machine.entry((*name).to_owned()).or_default() += count;
-            }
-        }
-        all
     }
 
     /// The samples by name; empty ones are left out.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use protocol::chain::{ChainBlock, ChainEvent};
 use protocol::entry::Entry;
 use protocol::id::Address;
-use protocol::machine::{Token, Verdict, name_inputs};
+use protocol::machine::{Token, Verdict, name_variants};
 use protocol::origin::{Origin, RequestId};
 use protocol::records::{Head, SignedHead};
 use protocol::registry::Registry;
@@ -62,7 +62,7 @@ pub enum Input {
     },
 }
 
-name_inputs!(Input: Chain, Tip, Registry, Gossip, Indexed, Signed, Unsigned, Request, Read);
+name_variants!(Input: Chain, Tip, Registry, Gossip, Indexed, Signed, Unsigned, Request, Read);
 
 /// Why the index did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use cid::Cid;
 use super::{Change, PublishRoot, PublishStatus, RelayStatus};
 use crate::action::{ActionError, SignedAction};
 use crate::id::{Address, Hash32};
-use crate::machine::name_inputs;
+use crate::machine::name_variants;
 use crate::origin::RequestId;
 use crate::placement::Placement;
 use crate::records::SignedLease;
@@ -110,7 +110,7 @@ pub enum Input {
     Relayer,
 }
 
-name_inputs!(Input: Publish, Published, Relay, Relayed, Answered, Persisted, Looked, Solved, Index, Chain, Snapshot, Latest, Connected, Relayer);
+name_variants!(Input: Publish, Published, Relay, Relayed, Answered, Persisted, Looked, Solved, Index, Chain, Snapshot, Latest, Connected, Relayer);
 
 /// What an author wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]

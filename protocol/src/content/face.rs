@@ -12,7 +12,7 @@ use super::references::Reference;
 use super::repair::RootFacts;
 use crate::action::Action;
 use crate::id::{Address, Hash32};
-use crate::machine::{Token, Verdict, name_inputs};
+use crate::machine::{Token, Verdict, name_variants};
 use crate::origin::{Origin, RequestId};
 use crate::placement::RegistryAt;
 use crate::records::{Lease, Page, SignedLease, SignedPage};
@@ -276,7 +276,7 @@ pub enum Output {
     Note(Note),
 }
 
-name_inputs!(Input: Registry, Connected, Height, Renamed, RenamedUnknown, References, Scanned, ScanBroken, Request, Gossip, Answer, LookedUp, Measured, Persisted, Signed, Progress, Fetched, Removed, Kept, Drawn, Inspected, BlockLost, BlocksLost, Damaged);
+name_variants!(Input: Registry, Connected, Height, Renamed, RenamedUnknown, References, Scanned, ScanBroken, Request, Gossip, Answer, LookedUp, Measured, Persisted, Signed, Progress, Fetched, Removed, Kept, Drawn, Inspected, BlockLost, BlocksLost, Damaged);
 
 /// The name of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -424,3 +424,5 @@ pub enum Note {
     /// This peer signed another page for one epoch than the one that is known.
     Equivocation(Address, Epoch),
 }
+
+name_variants!(Note: NotPulled, Repairing, NotRepaired, Damaged, Released, Ended, OverQuota, Starved, Lost, Back, BookFull, NotPersisted, Equivocation);

@@ -12,7 +12,7 @@ use super::fetch::{
 };
 use super::message::Response;
 use crate::id::{Address, Hash32};
-use crate::machine::{Machine, name_inputs};
+use crate::machine::{Machine, name_variants};
 use crate::time::Moment;
 use crate::unixfs::VerifiedBlock;
 
@@ -87,7 +87,7 @@ pub enum DownloadInput {
     Proved(Result<Hash32, FailReason>),
 }
 
-name_inputs!(DownloadInput: Around, Hinted, Answered, Looked, Stored, Providers, Listed, Proved);
+name_variants!(DownloadInput: Around, Hinted, Answered, Looked, Stored, Providers, Listed, Proved);
 
 /// Why a request brought no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

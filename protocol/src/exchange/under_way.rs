@@ -12,7 +12,7 @@ use cid::Cid;
 use super::download::{Download, Wanted};
 use super::fetch::{FetchConfig, Target};
 use crate::id::Address;
-use crate::machine::{Machine, name_inputs};
+use crate::machine::{Machine, name_variants};
 use crate::time::Moment;
 
 /// Starts fetches, joins those of one target and stops those that nobody waits
@@ -80,7 +80,7 @@ pub enum ExchangeInput<O> {
     },
 }
 
-name_inputs!(ExchangeInput<O>: Fetch, Gone, Ended);
+name_variants!(ExchangeInput<O>: Fetch, Gone, Ended);
 
 /// What the exchange wishes.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::action::{Action, SignedAction};
 use crate::entity::Rejection;
 use crate::id::{Address, Hash32};
-use crate::machine::name_inputs;
+use crate::machine::name_variants;
 use crate::origin::{Origin, RequestId};
 use crate::placement::Placement;
 use crate::records::PendingAction;
@@ -80,7 +80,7 @@ pub enum Input {
     Signed(Signed<PendingAction>),
 }
 
-name_inputs!(Input: Request, LookedUp, Latest, Chain, Index, Fresh, Looked, Tried, Sent, Wallet, Persisted, Signed);
+name_variants!(Input: Request, LookedUp, Latest, Chain, Index, Fresh, Looked, Tried, Sent, Wallet, Persisted, Signed);
 
 /// What an identity peer wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,3 +265,5 @@ pub enum Note {
         reason: String,
     },
 }
+
+name_variants!(Note: WalletEmpty, SentLater);

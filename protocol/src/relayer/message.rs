@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::SignedAction;
 use crate::codec::{self, DecodeError};
 use crate::id::Hash32;
+use crate::machine::name_variants;
 use crate::refusal;
 use crate::wire::Protocol;
 
@@ -100,6 +101,8 @@ pub enum RefusalCode {
     /// Too much is going on.
     Busy,
 }
+
+name_variants!(RefusalCode: Signature, NotAllowed, Simulation, Proof, Budget, Quota, Busy);
 
 impl RefusalCode {
     /// True when another relayer may accept the same action.

@@ -11,7 +11,7 @@ use super::{
     Transmit, Write, WriteEvent,
 };
 use crate::id::{Address, Hash32};
-use crate::machine::{Machine, name_inputs};
+use crate::machine::{Machine, name_variants};
 use crate::origin::{Origin, RequestId};
 use crate::placement::{Placement, Purpose};
 use crate::signing::Domain;
@@ -93,7 +93,7 @@ pub enum VaultInput {
     Latest(Arc<Placement>),
 }
 
-name_inputs!(VaultInput: Put, Get, Answered, Snapshot, Latest);
+name_variants!(VaultInput: Put, Get, Answered, Snapshot, Latest);
 
 /// What the vault wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Entry, Limiter, Refusal, Request, Response, Store};
 use crate::id::{Address, Hash32};
-use crate::machine::{Machine, name_inputs};
+use crate::machine::{Machine, name_variants};
 use crate::origin::RequestId;
 use crate::signing::Domain;
 use crate::time::Moment;
@@ -59,7 +59,7 @@ pub enum ReplicaInput {
     },
 }
 
-name_inputs!(ReplicaInput: Request, Read, Persisted);
+name_variants!(ReplicaInput: Request, Read, Persisted);
 
 /// What a replica wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use protocol::exchange::FetchOptions;
 use protocol::id::{Address, Hash32, UserId};
 use protocol::machine::Machine;
 use protocol::origin::{Origin, RequestId};
+use protocol::publish::Response;
 use protocol::signing::Signed;
 use protocol::time::UnixSeconds;
 use protocol::wire;
@@ -191,6 +192,9 @@ impl Host {
     fn carry(&mut self, wish: Output, ctx: &mut Ctx) {
         match wish {
             Output::Respond { id, body } => {
+                if let Ok(Response::Refused(refusal)) = Response::from_bytes(&body) {
+                    ctx.metrics.refusals.note("content", &refusal.code);
+                }
                 if let Some(to) = self.asked.remove(&id) {
                     self.respond(to, id.0, body, ctx);
                 }
@@ -338,6 +342,7 @@ impl Host {
 
     /// What the role tells people, and what the checkers make of it.
     fn heed(&mut self, note: &Note, ctx: &mut Ctx) {
+        ctx.metrics.notes.note("content", note);
         match note {
             Note::Released(root) => {
                 ctx.metrics.releases += 1;

@@ -13,7 +13,7 @@ use protocol::origin::{Origin, RequestId};
 use protocol::relayer::{self, Account, Nonces, Receipt, Slot};
 use protocol::signing::Signed;
 use protocol::time::{Moment, UnixSeconds};
-use protocol::vault::{Replica, ReplicaInput, ReplicaOutput};
+use protocol::vault::{self, Replica, ReplicaInput, ReplicaOutput};
 use protocol::wire::Protocol;
 
 use super::light::PROOF_BITS;
@@ -147,6 +147,9 @@ impl Host {
     fn carry_identity(&mut self, wish: Output, ctx: &mut Ctx) {
         match wish {
             Output::Respond { request, response } => {
+                if let relayer::Response::Refused(refusal) = &response {
+                    ctx.metrics.refusals.note("identity", &refusal.code);
+                }
                 self.answer(request, Some(response.to_bytes()), ctx);
             }
             Output::Refuse { request } => self.answer(request, None, ctx),
@@ -189,8 +192,9 @@ impl Host {
             | Output::LookAtWallet { .. } => {
                 ctx.local(self, RPC_DELAY, Local::Identity(Box::new(wish)));
             }
-            // Nobody looks at what waits for the chain, or reads what is noted.
-            Output::Show { .. } | Output::Note(_) => {}
+            Output::Note(note) => ctx.metrics.notes.note("identity", &note),
+            // Nobody looks at what waits for the chain.
+            Output::Show { .. } => {}
         }
     }
 
@@ -274,6 +278,9 @@ impl Host {
     fn carry_replica(&mut self, wish: ReplicaOutput, ctx: &mut Ctx) {
         match wish {
             ReplicaOutput::Respond { request, response } => {
+                if let vault::Response::Refused(refusal) = &response {
+                    ctx.metrics.refusals.note("replica", refusal);
+                }
                 self.answer(request, Some(response.to_bytes()), ctx);
             }
             ReplicaOutput::Refuse { request } => self.answer(request, None, ctx),

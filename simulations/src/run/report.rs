@@ -53,6 +53,11 @@ pub struct Report {
     pub times: BTreeMap<String, Percentiles>,
     /// Inputs that the shells gave, by machine and name.
     pub inputs: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Requests that were refused, by machine and reason; the limits that a run
+    /// reached are among them, and what never happened counts 0.
+    pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What the machines told their owners, by machine and name.
+    pub notes: BTreeMap<String, BTreeMap<String, u64>>,
     /// BLAKE3 over every delivered event, 64 hexadecimal digits.
     pub trace_hash: String,
 }
@@ -82,7 +87,9 @@ impl Report {
             checks: ctx.checkers.checks(),
             counters: ctx.metrics.counters(),
             times: ctx.metrics.percentiles(),
-            inputs: ctx.metrics.inputs(),
+            inputs: ctx.metrics.inputs.all(),
+            refusals: ctx.metrics.refusals.all(),
+            notes: ctx.metrics.notes.all(),
             trace_hash: world.trace().finish(),
         }
     }
@@ -142,6 +149,8 @@ impl Report {
         for (name, value) in self.counters.iter().filter(|(_, value)| **value > 0) {
             writeln!(text, "{name}: {value}")?;
         }
+        write_counts(text, "refused by", &self.refusals)?;
+        write_counts(text, "told by", &self.notes)?;
         for check in &self.checks {
             let verdict = match (check.observed, check.violations) {
                 (0, _) => "not looked at",
@@ -155,4 +164,27 @@ impl Report {
         }
         writeln!(text, "trace hash: {}", self.trace_hash)
     }
+}
+
+/// A line for each machine: what happened with its count, what never did without.
+fn write_counts(
+    text: &mut String,
+    what: &str,
+    all: &BTreeMap<String, BTreeMap<String, u64>>,
+) -> std::fmt::Result {
+    for (machine, counts) in all {
+        let (seen, never): (Vec<_>, Vec<_>) = counts.iter().partition(|(_, count)| **count > 0);
+        let seen: Vec<String> = seen
+            .into_iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        let never: Vec<&str> = never.into_iter().map(|(name, _)| name.as_str()).collect();
+        write!(text, "{what} {machine}: {}", seen.join(", "))?;
+        if !never.is_empty() {
+            let pause = if seen.is_empty() { "" } else { "; " };
+            write!(text, "{pause}never {}", never.join(", "))?;
+        }
+        writeln!(text)?;
+    }
+    Ok(())
 }

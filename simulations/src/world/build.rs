@@ -92,7 +92,7 @@ impl World {
             is_chain_up: true,
             is_calm: false,
             checkers: Checkers::new(dishonest, now),
-            metrics: Metrics::default(),
+            metrics: Metrics::new(),
             rng: Rng::stream(seed, "peers"),
             up: vec![false; peers],
             params,
