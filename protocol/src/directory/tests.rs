@@ -32,8 +32,9 @@ fn who_answers_is_asked_again_later_and_who_does_not_sooner() {
 
 #[test]
 fn endpoints_that_never_answer_do_not_keep_others_from_being_asked() {
-    let others = 3 * LOOKUPS_MAX as u8;
-    let silent = |peer: &Address| peer.0[0] <= 2 * LOOKUPS_MAX as u8;
+    let places = u8::try_from(LOOKUPS_MAX).unwrap();
+    let others = 3 * places;
+    let silent = |peer: &Address| peer.0[0] <= 2 * places;
     let mut directory = directory(1 + others);
     // Whoever is asked and does not answer is given up after five seconds.
     let mut open: VecDeque<(Moment, Address)> = VecDeque::new();

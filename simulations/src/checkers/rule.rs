@@ -10,7 +10,7 @@ macro_rules! rules {
         }
 
         impl Rule {
-            /// Every rule.
+            /// All rules in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$name),+];
 
             /// What it asks for.
