@@ -1,7 +1,7 @@
 use super::*;
 use crate::content::leaf::page_of;
 use crate::id::Hash32;
-use crate::records::{PAGE_EPOCHS_MAX, Page, SignedLease, SignedPage};
+use crate::records::{LEASE_EPOCHS_MAX, PAGE_EPOCHS_MAX, Page, SignedLease, SignedPage};
 use crate::signing::{Domain, Signed, SigningKey};
 
 mod role;
@@ -205,6 +205,37 @@ fn a_renewed_lease_stands_beside_the_one_that_the_page_lists() {
     assert_eq!(change.added[0].to_epoch, later.plus(10));
     sign_page(&mut book, later);
     assert!(show(&book, &mut view, later).unwrap().added.is_empty());
+}
+
+#[test]
+fn leases_that_are_given_while_a_page_is_signed_come_beside_what_it_lists() {
+    for is_released in [false, true] {
+        let config = BookConfig {
+            renewal_epochs: LEASE_EPOCHS_MAX + 1,
+            ..BookConfig::default()
+        };
+        let mut book = LeaseBook::new(config, key().address(), Counters::default(), [], None);
+        let mut view = View::new(DOMAIN, 4);
+        for byte in 1..=3 {
+            grant(&mut book, root(byte));
+        }
+        for epoch in [EPOCH, EPOCH.plus(1)] {
+            let draft = book.draft_page(epoch).unwrap();
+            for _ in 0..2 {
+                let renewed = book.renew(epoch, 2, |_| true);
+                for (lease, _) in renewed {
+                    book.handle_signed(Signed::new(lease, &DOMAIN, &key()));
+                }
+            }
+            if is_released {
+                book.release(&root(1));
+            }
+            book.handle_page_signed(Signed::new(draft.page, &DOMAIN, &key()));
+            show(&book, &mut view, epoch).unwrap();
+            let bound = view.leaves(&key().address()).count();
+            assert_eq!(bound, book.len());
+        }
+    }
 }
 
 #[test]

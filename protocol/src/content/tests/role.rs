@@ -8,10 +8,14 @@ use crate::id::{EntityId, UserId};
 use crate::machine::Machine;
 use crate::origin::{Origin, RequestId};
 use crate::publish::{Offer, Request, Response};
-use crate::records::LEASE_EPOCHS_MAX;
+use crate::records::{LEASE_EPOCHS_MAX, Presence};
 use crate::registry::testing::registry_of;
 use crate::time::UnixSeconds;
 use crate::wire::{Protocol, Topic};
+
+mod index;
+mod lists;
+mod pages;
 
 #[test]
 fn an_offer_becomes_a_lease_that_is_on_disk_before_anybody_sees_it() {
@@ -137,7 +141,7 @@ fn a_root_whose_owners_have_no_room_is_not_repaired() {
 #[test]
 fn a_claim_is_believed_from_its_holder_alone() {
     let mut peer = Peer::new(6);
-    let lease = peer.lease_of_other(root(2));
+    let lease = lease_of_other(root(2), peer.now.epoch());
     let announce = listing::Request::Announce {
         lease: Box::new(lease),
     };
@@ -382,6 +386,12 @@ struct Peer {
     removed: Vec<Cid>,
     offences: Vec<Address>,
     told: BTreeSet<Topic>,
+    presence: Option<Presence>,
+    lister: Option<lists::Lister>,
+    /// Peers whose lists were asked for.
+    asked: BTreeSet<Address>,
+    /// Wishes that take longer than what follows them, while they do.
+    held: Option<VecDeque<Output>>,
     responses: Vec<Vec<u8>>,
 }
 
@@ -432,6 +442,10 @@ impl Peer {
             removed: Vec::new(),
             offences: Vec::new(),
             told: BTreeSet::new(),
+            presence: None,
+            lister: None,
+            asked: BTreeSet::new(),
+            held: None,
             responses: Vec::new(),
         };
         peer.greet();
@@ -468,6 +482,11 @@ impl Peer {
 
     fn run(&mut self) {
         while let Some(output) = self.content.poll() {
+            let takes_long = matches!(output, Output::Scan { .. } | Output::Keep { .. });
+            if takes_long && let Some(held) = &mut self.held {
+                held.push_back(output);
+                continue;
+            }
             if let Some(input) = self.carry(output) {
                 self.content.handle(input, self.now);
             }
@@ -557,7 +576,7 @@ impl Peer {
                 Some(Input::Inspected { lacking })
             }
             Output::FindListing { block } => Some(Input::Damaged { roots: vec![block] }),
-            Output::Ask { id, .. } => Some(Input::Answer { id, body: None }),
+            Output::Ask { id, to, body, .. } => self.answer(id, to, &body),
             Output::Draw { id, .. } => Some(Input::Drawn {
                 id,
                 cids: Vec::new(),
@@ -566,6 +585,31 @@ impl Peer {
             | Output::Judge { .. }
             | Output::Cancel { .. }
             | Output::Note(_) => None,
+        }
+    }
+
+    /// What the other peer says; `None` when it takes longer than the test.
+    fn answer(&mut self, id: AskId, to: Address, body: &[u8]) -> Option<Input> {
+        let is_list = matches!(
+            listing::Request::from_bytes(body),
+            Ok(listing::Request::List { .. })
+        );
+        if is_list {
+            self.asked.insert(to);
+        }
+        let body = match &mut self.lister {
+            Some(lister) if is_list => Some(lister.answer(id)?),
+            Some(_) | None => None,
+        };
+        Some(Input::Answer { id, body })
+    }
+
+    /// What takes long is over.
+    fn end_held(&mut self) {
+        for output in self.held.take().unwrap_or_default() {
+            if let Some(input) = self.carry(output) {
+                self.feed(input);
+            }
         }
     }
 
@@ -591,6 +635,7 @@ impl Peer {
                 SignedRecord::Page(page)
             }
             Draft::Presence(presence) => {
+                self.presence = Some(presence);
                 SignedRecord::Presence(Signed::new(presence, &DOMAIN, &key()))
             }
         }
@@ -666,22 +711,9 @@ impl Peer {
 
     /// The other peer tells of a lease of its own.
     fn claim(&mut self, root: Cid) {
-        let lease = Box::new(self.lease_of_other(root));
+        let lease = Box::new(lease_of_other(root, self.now.epoch()));
         let announce = listing::Request::Announce { lease };
         self.ask(other().address(), Protocol::Leases, announce.to_bytes());
-    }
-
-    fn lease_of_other(&self, root: Cid) -> SignedLease {
-        let lease = Lease {
-            root,
-            proof_root: FACTS.proof_root,
-            size: FACTS.size,
-            holder: other().address(),
-            serial: 1,
-            from_epoch: self.now.epoch(),
-            to_epoch: self.now.epoch().plus(720),
-        };
-        Signed::new(lease, &DOMAIN, &other())
     }
 
     fn ask(&mut self, peer: Address, protocol: Protocol, body: Vec<u8>) -> Option<Vec<u8>> {
@@ -726,9 +758,24 @@ fn registry() -> Arc<RegistryAt> {
     RegistryAt::new(Arc::new(registry))
 }
 
+fn lease_of_other(root: Cid, epoch: Epoch) -> SignedLease {
+    let lease = Lease {
+        root,
+        proof_root: FACTS.proof_root,
+        size: FACTS.size,
+        holder: other().address(),
+        serial: 1,
+        from_epoch: epoch,
+        to_epoch: epoch.plus(720),
+    };
+    Signed::new(lease, &DOMAIN, &other())
+}
+
 fn other() -> SigningKey {
     SigningKey::from_bytes(&[8; 32]).unwrap()
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 const STRANGER: Address = Address([66; 20]);
 
