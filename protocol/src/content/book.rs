@@ -44,7 +44,7 @@ pub struct Counters {
     pub page_serial: u64,
     /// Epoch of the last page; a second one for it would be an offence.
     pub page_epoch: Option<Epoch>,
-    /// Serial of the last lease when the last page was drafted.
+    /// The highest serial of a lease that the last page lists.
     #[serde(default)]
     pub listed_serial: u64,
 }
@@ -208,7 +208,9 @@ impl LeaseBook {
         }
         self.counters.page_serial += 1;
         self.counters.page_epoch = Some(epoch);
-        self.counters.listed_serial = self.counters.lease_serial;
+        // A lease that is being signed has a higher serial, and is not listed.
+        let serials = self.leases().map(|lease| lease.record.serial);
+        self.counters.listed_serial = serials.max().unwrap_or(0);
         let serial = self.counters.page_serial;
         Some(PageDraft {
             page: self.listing.draft(self.holder, serial, epoch),
@@ -229,7 +231,7 @@ impl LeaseBook {
         self.listing.part(after, known)
     }
 
-    /// The newest signed page.
+    /// The newest signed page, when it is known what it lists.
     #[must_use]
     pub fn page(&self) -> Option<&SignedPage> {
         self.listing.page()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -65,60 +66,63 @@ pub struct Part<L> {
 #[derive(Debug, Clone)]
 pub(super) struct Listing<L> {
     page: Option<SignedPage>,
-    /// True when the leaves that the page lists are all here.
-    is_proved: bool,
     leaves: BTreeMap<Vec<u8>, Entry<L>>,
     standing_count: usize,
 }
 
+/// The leaves of one key; mostly they are the same one.
 #[derive(Debug, Clone)]
 struct Entry<L> {
-    /// The leaf that the newest page lists, else the only one.
-    leaf: Signed<L>,
-    /// Signed since in place of a listed one.
-    renewed: Option<Signed<L>>,
+    /// What stands; nothing when it was given up.
+    standing: Option<Arc<Signed<L>>>,
     /// In the newest signed page.
-    is_listed: bool,
-    /// Serial of what is in the page that is being signed.
-    drafted: Option<u64>,
-    /// Given up; kept for as long as the newest page lists it.
-    is_released: bool,
+    listed: Option<Arc<Signed<L>>>,
+    /// In the page that is being signed.
+    drafted: Option<Arc<Signed<L>>>,
 }
 
-impl<L> Entry<L> {
-    fn standing(&self) -> Option<&Signed<L>> {
-        let newest = self.renewed.as_ref().unwrap_or(&self.leaf);
-        (!self.is_released).then_some(newest)
+impl<L: Leaf> Entry<L> {
+    /// What stands and is not what the page lists.
+    fn fresh(&self) -> Option<&Signed<L>> {
+        let standing = self.standing.as_deref()?;
+        let is_listed =
+            |listed: &Arc<Signed<L>>| listed.record.serial() == standing.record.serial();
+        (!self.listed.as_ref().is_some_and(is_listed)).then_some(standing)
+    }
+
+    const fn is_over(&self) -> bool {
+        self.standing.is_none() && self.listed.is_none() && self.drafted.is_none()
     }
 }
 
 impl<L: Leaf> Listing<L> {
-    /// Puts stored leaves and the stored page together. Leaves that are not
-    /// exactly the page's count as signed since: each carries a signature.
+    /// Puts stored leaves and the stored page together. A page that lists
+    /// others is left out, and every leaf counts as signed since: each carries
+    /// a signature.
     pub(super) fn restore(
         leaves: impl IntoIterator<Item = Signed<L>>,
         page: Option<(SignedPage, u64)>,
     ) -> Self {
         let mut listing = Self {
             page: None,
-            is_proved: false,
             leaves: BTreeMap::new(),
             standing_count: 0,
         };
         for leaf in leaves {
             listing.insert(leaf);
         }
-        if let Some((page, serial_max)) = page {
-            let listed: Vec<L> = listing
-                .standing()
-                .filter(|leaf| leaf.record.serial() <= serial_max)
-                .map(|leaf| leaf.record.clone())
-                .collect();
-            listing.is_proved = check_leaves(&page.record, &listed).is_ok();
-            if listing.is_proved {
-                for entry in listing.leaves.values_mut() {
-                    entry.is_listed = entry.leaf.record.serial() <= serial_max;
-                }
+        let Some((page, serial_max)) = page else {
+            return listing;
+        };
+        let is_listed = |leaf: &Signed<L>| leaf.record.serial() <= serial_max;
+        let listed: Vec<L> = listing
+            .standing()
+            .filter(|leaf| is_listed(leaf))
+            .map(|leaf| leaf.record.clone())
+            .collect();
+        if check_leaves(&page.record, &listed).is_ok() {
+            for entry in listing.leaves.values_mut() {
+                entry.listed = entry.standing.clone().filter(|leaf| is_listed(leaf));
             }
             listing.page = Some(page);
         }
@@ -127,40 +131,32 @@ impl<L: Leaf> Listing<L> {
 
     /// Enters a leaf, in place of an older one of its key.
     pub(super) fn insert(&mut self, leaf: Signed<L>) {
-        let key = leaf.record.key_bytes();
-        if let Some(entry) = self.leaves.get_mut(&key)
-            && entry.is_listed
-        {
-            self.standing_count += usize::from(std::mem::take(&mut entry.is_released));
-            entry.renewed = Some(leaf);
-            return;
-        }
-        let entry = Entry {
-            leaf,
-            renewed: None,
-            is_listed: false,
+        let entry = self.leaves.entry(leaf.record.key_bytes());
+        let entry = entry.or_insert(Entry {
+            standing: None,
+            listed: None,
             drafted: None,
-            is_released: false,
-        };
-        let before = self.leaves.insert(key, entry);
-        self.standing_count += usize::from(before.is_none_or(|before| before.is_released));
+        });
+        let before = entry.standing.replace(Arc::new(leaf));
+        self.standing_count += usize::from(before.is_none());
     }
 
     /// Gives a leaf up.
     pub(super) fn release(&mut self, key: &[u8]) -> Option<Signed<L>> {
         let entry = self.leaves.get_mut(key)?;
-        let leaf = entry.standing()?.clone();
-        entry.is_released = true;
+        let leaf = entry.standing.take()?;
         self.standing_count -= 1;
-        if !entry.is_listed && entry.drafted.is_none() {
+        if entry.is_over() {
             self.leaves.remove(key);
         }
-        Some(leaf)
+        Some(Arc::unwrap_or_clone(leaf))
     }
 
     /// What stands, sorted by key bytes.
     pub(super) fn standing(&self) -> impl Iterator<Item = &Signed<L>> {
-        self.leaves.values().filter_map(Entry::standing)
+        self.leaves
+            .values()
+            .filter_map(|entry| entry.standing.as_deref())
     }
 
     /// How many stand.
@@ -169,9 +165,10 @@ impl<L: Leaf> Listing<L> {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Signed<L>> {
-        self.leaves.get(key)?.standing()
+        self.leaves.get(key)?.standing.as_deref()
     }
 
+    /// The newest page whose leaves are known.
     pub(super) fn page(&self) -> Option<&SignedPage> {
         self.page.as_ref()
     }
@@ -179,7 +176,7 @@ impl<L: Leaf> Listing<L> {
     /// The page over everything that stands.
     pub(super) fn draft(&mut self, holder: Address, serial: u64, epoch: Epoch) -> Page {
         for entry in self.leaves.values_mut() {
-            entry.drafted = entry.standing().map(|leaf| leaf.record.serial());
+            entry.drafted.clone_from(&entry.standing);
         }
         page_of(
             holder,
@@ -192,17 +189,9 @@ impl<L: Leaf> Listing<L> {
     /// Enters the signed page of the last draft.
     pub(super) fn handle_page(&mut self, page: SignedPage) {
         self.page = Some(page);
-        self.is_proved = true;
         self.leaves.retain(|_, entry| {
-            let drafted = entry.drafted.take();
-            entry.is_listed = drafted.is_some();
-            if let Some(renewed) = entry
-                .renewed
-                .take_if(|new| drafted.is_none_or(|serial| serial == new.record.serial()))
-            {
-                entry.leaf = renewed;
-            }
-            entry.is_listed || !entry.is_released
+            entry.listed = entry.drafted.take();
+            !entry.is_over()
         });
     }
 
@@ -212,7 +201,7 @@ impl<L: Leaf> Listing<L> {
             Some(key) => Bound::Excluded(key.to_vec()),
             None => Bound::Unbounded,
         };
-        let page = self.page.as_ref().filter(|_| self.is_proved);
+        let page = self.page.as_ref();
         let is_known = known.is_some() && known == page.map(|page| page.record.serial);
         let mut part = Part {
             page: page.cloned(),
@@ -224,22 +213,16 @@ impl<L: Leaf> Listing<L> {
         let mut last: Option<&Vec<u8>> = None;
         let mut room = LISTED_MAX;
         for (key, entry) in self.leaves.range((from, Bound::Unbounded)) {
-            let is_listed = entry.is_listed && !is_known;
-            let fresh = match entry.is_listed {
-                true => entry.renewed.as_ref(),
-                false => Some(&entry.leaf),
-            };
-            let fresh = fresh.filter(|_| !entry.is_released);
-            let is_released = entry.is_listed && entry.is_released;
-            let taken = usize::from(is_listed || is_released) + usize::from(fresh.is_some());
+            let listed = entry.listed.as_deref().filter(|_| !is_known);
+            let is_released = entry.listed.is_some() && entry.standing.is_none();
+            let fresh = entry.fresh();
+            let taken = usize::from(listed.is_some() || is_released) + usize::from(fresh.is_some());
             if taken > room {
                 part.next = last.map(|key| ByteBuf::from(key.clone()));
                 return part;
             }
             room -= taken;
-            if is_listed {
-                part.listed.push(entry.leaf.record.clone());
-            }
+            part.listed.extend(listed.map(|leaf| leaf.record.clone()));
             part.fresh.extend(fresh.cloned());
             if is_released {
                 part.released.push(ByteBuf::from(key.clone()));

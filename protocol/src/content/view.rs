@@ -110,6 +110,8 @@ pub enum ViewError {
 #[derive(Debug)]
 struct Holdings<L: Leaf> {
     page: Option<SignedPage>,
+    /// When the holder renewed all of them: by its page, or by a list without one.
+    renewed: Option<Epoch>,
     leaves: BTreeMap<L::Key, Known<L>>,
 }
 
@@ -124,6 +126,7 @@ impl<L: Leaf> Default for Holdings<L> {
     fn default() -> Self {
         Self {
             page: None,
+            renewed: None,
             leaves: BTreeMap::new(),
         }
     }
@@ -189,8 +192,9 @@ impl<L: Leaf> View<L> {
     }
 
     /// Takes a holder's whole listing, as it told it itself: what it does not
-    /// name is released. The page's signature covers `listed` through their
-    /// Merkle root; what was signed since carries signatures of its own.
+    /// name is released, and what it names is renewed. The page's signature
+    /// covers `listed` through their Merkle root; what was signed since carries
+    /// signatures of its own.
     ///
     /// # Errors
     ///
@@ -207,7 +211,10 @@ impl<L: Leaf> View<L> {
             None => BTreeMap::new(),
         };
         let released: BTreeSet<Vec<u8>> = listing.released.into_iter().collect();
-        let page = listing.page.as_ref().map(|page| page.record.epoch);
+        let renewed = listing
+            .page
+            .as_ref()
+            .map_or(epoch, |page| page.record.epoch);
         leaves.retain(|_, known| !released.contains(&known.leaf.key_bytes()));
         for leaf in listing.fresh {
             let key = leaf.record.key();
@@ -221,7 +228,7 @@ impl<L: Leaf> View<L> {
             };
             leaves.insert(key, known);
         }
-        leaves.retain(|_, known| binds(page, &known.leaf, epoch));
+        leaves.retain(|_, known| binds(Some(renewed), &known.leaf, epoch));
         if leaves.len() > LEAVES_MAX {
             return Err(ViewError::Full { limit: LEAVES_MAX });
         }
@@ -242,6 +249,7 @@ impl<L: Leaf> View<L> {
                 .collect(),
         };
         known.page = listing.page;
+        known.renewed = Some(renewed);
         known.leaves = leaves;
         Ok(change)
     }
@@ -263,7 +271,7 @@ impl<L: Leaf> View<L> {
         let page = known.page.as_ref().map(|page| page.record.epoch);
         // What its page does not list was released, unless it is newer.
         let is_released = page.is_some_and(|page| leaf.record.span().0 < page);
-        let is_over = !binds(page, &leaf.record, epoch);
+        let is_over = !binds(known.renewed, &leaf.record, epoch);
         let is_older = known
             .leaves
             .get(&key)
@@ -288,11 +296,11 @@ impl<L: Leaf> View<L> {
         let Some(known) = self.holders.get_mut(holder) else {
             return Vec::new();
         };
-        let page = known.page.as_ref().map(|page| page.record.epoch);
+        let renewed = known.renewed;
         let over: Vec<L::Key> = known
             .leaves
             .iter()
-            .filter(|(_, known)| !binds(page, &known.leaf, epoch))
+            .filter(|(_, known)| !binds(renewed, &known.leaf, epoch))
             .map(|(key, _)| key.clone())
             .collect();
         for key in &over {
@@ -323,9 +331,8 @@ impl<L: Leaf> View<L> {
     #[must_use]
     pub fn binding(&self, holder: &Address, key: &L::Key, epoch: Epoch) -> Option<&L> {
         let known = self.holders.get(holder)?;
-        let page = known.page.as_ref().map(|page| page.record.epoch);
         let leaf = &known.leaves.get(key)?.leaf;
-        binds(page, leaf, epoch).then_some(leaf)
+        binds(known.renewed, leaf, epoch).then_some(leaf)
     }
 
     /// The known leaves of a holder, binding or not.
@@ -416,11 +423,11 @@ impl<L: Leaf> View<L> {
 }
 
 /// True when a leaf binds in `epoch`: it has not ended, and it was signed or
-/// renewed by a page at most [`PAGE_EPOCHS_MAX`](crate::records::PAGE_EPOCHS_MAX)
+/// renewed with all others at most [`PAGE_EPOCHS_MAX`](crate::records::PAGE_EPOCHS_MAX)
 /// epochs ago.
-pub(super) fn binds<L: Leaf>(page: Option<Epoch>, leaf: &L, epoch: Epoch) -> bool {
+fn binds<L: Leaf>(renewed: Option<Epoch>, leaf: &L, epoch: Epoch) -> bool {
     let (from, to) = leaf.span();
-    let renewed = page.map_or(from, |page| page.max(from));
+    let renewed = renewed.map_or(from, |renewed| renewed.max(from));
     to >= epoch && epoch.0.saturating_sub(renewed.0) <= crate::records::PAGE_EPOCHS_MAX
 }
 
