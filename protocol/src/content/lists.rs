@@ -1,10 +1,13 @@
 //! Reading what others list: whose, when, and what it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
+use cid::Cid;
 use rand::Rng;
+use serde_bytes::ByteBuf;
 
-use super::listing::{Part, Request, Response};
+use super::listing::{LISTED_MAX, Part, Request, Response};
 use super::repair::RootFacts;
 use super::uploads::OFFENCE;
 use super::{After, Asked, Content, LEAVES_MAX, Listed, Note, Output, Row, ViewError};
@@ -22,14 +25,21 @@ pub(super) struct Lists {
     read: BTreeMap<Address, u64>,
     /// Serial of the newest page of each confirmed peer that was gossiped.
     told: BTreeMap<Address, u64>,
+    /// Whose was begun last; the others have their turn first.
+    last: Address,
     /// The newest epoch that each holder signed two pages for, as noted already.
     contradicted: BTreeMap<Address, Epoch>,
 }
 
 /// What the parts of a list have brought so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reading {
     listed: Listed<Lease>,
+    /// Where the next part begins.
+    after: Option<ByteBuf>,
+    parts: usize,
+    /// When it began; what it reads is renewed every epoch.
+    began: Epoch,
 }
 
 impl Lists {
@@ -86,21 +96,24 @@ impl Content {
         let connected = &self.connected;
         self.lists.read.retain(|peer, _| connected.contains(peer));
         let (lists, me) = (&self.lists, self.config.peer);
-        let unlisted: Vec<Address> = self
+        let unlisted: BTreeSet<Address> = self
             .registry
             .placement
             .peers(Role::Content)
             .filter(|peer| *peer != me && connected.contains(peer))
             .filter(|peer| !lists.read.contains_key(peer) && !lists.reading.contains_key(peer))
-            .take(LISTINGS_MAX.saturating_sub(lists.reading.len()))
             .collect();
-        for peer in unlisted {
-            self.lists.reading.insert(peer, Reading::default());
-            self.ask_for_list(peer, None);
+        let last = lists.last;
+        let next = unlisted.range((Bound::Excluded(last), Bound::Unbounded));
+        let room = LISTINGS_MAX.saturating_sub(lists.reading.len());
+        for peer in next.chain(unlisted.range(..=last)).take(room) {
+            self.lists.last = *peer;
+            self.lists.reading.insert(*peer, Reading::new(self.epoch));
+            self.ask_for_list(*peer, None);
         }
     }
 
-    fn ask_for_list(&mut self, peer: Address, after: Option<serde_bytes::ByteBuf>) {
+    fn ask_for_list(&mut self, peer: Address, after: Option<ByteBuf>) {
         let known = self.view.page(&peer).map(|page| page.record.serial);
         let body = Request::List { after, known }.to_bytes();
         self.ask(peer, Protocol::Leases, body, Asked::List(peer));
@@ -117,21 +130,20 @@ impl Content {
             self.charge(peer);
             return;
         };
-        if reading.listed.page.is_some() && reading.listed.page != part.page {
-            // Another epoch began meanwhile; the next reading starts over.
+        if !reading.goes_on_with(&part) || self.epoch > reading.began.plus(1) {
+            // Another page was signed meanwhile, or it takes too long: the next
+            // reading starts over.
             return;
         }
-        let next = part.next.clone();
-        reading.take(*part);
-        if let Some(next) = next {
-            let listed = &reading.listed;
-            if listed.listed.len() + listed.fresh.len() < LEAVES_MAX {
+        match reading.take(*part) {
+            Ok(true) => self.take_list(peer, reading.listed, now),
+            Ok(false) => {
+                let after = reading.after.clone();
                 self.lists.reading.insert(peer, reading);
-                self.ask_for_list(peer, Some(next));
+                self.ask_for_list(peer, after);
             }
-            return;
+            Err(Endless) => self.charge(peer),
         }
-        self.take_list(peer, reading.listed, now);
     }
 
     /// A peer's whole list: what it does not name is released. The peer says so
@@ -207,18 +219,52 @@ impl Content {
 }
 
 impl Reading {
-    fn take(&mut self, part: Part<Lease>) {
+    fn new(epoch: Epoch) -> Self {
+        Self {
+            listed: Listed::default(),
+            after: None,
+            parts: 0,
+            began: epoch,
+        }
+    }
+
+    /// True unless the part is of another page than those before.
+    fn goes_on_with(&self, part: &Part<Lease>) -> bool {
+        self.parts == 0 || self.listed.page == part.page
+    }
+
+    /// Takes the next part; true when it is the last.
+    fn take(&mut self, part: Part<Lease>) -> Result<bool, Endless> {
+        let is_empty = part.listed.is_empty() && part.fresh.is_empty() && part.released.is_empty();
+        let is_on = |next: &ByteBuf| !is_empty && Some(next) > self.after.as_ref();
+        let is_root = |key: &ByteBuf| {
+            let root = Cid::try_from(key.as_slice());
+            root.is_ok_and(|root| root.encoded_len() == key.len())
+        };
+        self.parts += 1;
+        if self.parts > PARTS_MAX
+            || !part.next.as_ref().is_none_or(is_on)
+            || !part.released.iter().all(is_root)
+        {
+            return Err(Endless);
+        }
+        self.after = part.next;
         let listed = &mut self.listed;
         listed.page = part.page;
         listed.listed.extend(part.listed);
         listed.fresh.extend(part.fresh);
-        let released = part
-            .released
-            .into_iter()
-            .map(serde_bytes::ByteBuf::into_vec);
+        let released = part.released.into_iter().map(ByteBuf::into_vec);
         listed.released.extend(released);
+        Ok(self.after.is_none())
     }
 }
 
+/// A list goes on without bringing what a list brings.
+struct Endless;
+
 /// Lists that are read at a time. Chosen: each may hold a million leases.
 const LISTINGS_MAX: usize = 8;
+
+/// Parts of one list. Derived: each lease is listed and renewed or given up at
+/// most, and two more do not fit into a part that another follows.
+const PARTS_MAX: usize = (2 * LEAVES_MAX).div_ceil(LISTED_MAX - 1);
