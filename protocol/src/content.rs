@@ -88,9 +88,9 @@ pub struct Content {
     fetches: BTreeSet<(Cid, Purpose)>,
     /// Roots that are being given up; none is fetched meanwhile.
     removing: BTreeSet<Cid>,
-    /// True while everything is given up that nobody promised; nothing is
+    /// How often everything is being given up that nobody promised; nothing is
     /// fetched meanwhile.
-    is_keeping: bool,
+    keeping_count: usize,
     /// Fetches that wait for either.
     waiting: BTreeMap<(Cid, Purpose), Output>,
     look_ups: BTreeMap<AskId, LookUp>,
@@ -215,7 +215,7 @@ impl Content {
             ended: stored.ended.into_iter().collect(),
             fetches: BTreeSet::new(),
             removing: BTreeSet::new(),
-            is_keeping: false,
+            keeping_count: 0,
             waiting: BTreeMap::new(),
             look_ups: BTreeMap::new(),
             checks: BTreeMap::new(),
@@ -384,7 +384,7 @@ impl Machine for Content {
                 self.start_waiting();
             }
             Input::Kept => {
-                self.is_keeping = false;
+                self.keeping_count = self.keeping_count.saturating_sub(1);
                 self.start_waiting();
             }
             Input::Drawn { id, cids } => self.handle_drawn(id, cids),

@@ -171,14 +171,14 @@ impl Content {
             .chain(fetched)
             .chain(self.promises.keys().copied())
             .collect();
-        self.is_keeping = true;
+        self.keeping_count += 1;
         self.outputs.push_back(Output::Keep { roots });
     }
 
     /// Fetches a root, once nothing of it is being given up any more.
     pub(super) fn fetch(&mut self, root: Cid, purpose: Purpose, wish: Output) {
         self.fetches.insert((root, purpose));
-        if self.is_keeping || self.removing.contains(&root) {
+        if self.keeping_count > 0 || self.removing.contains(&root) {
             self.waiting.insert((root, purpose), wish);
         } else {
             self.outputs.push_back(wish);
@@ -186,7 +186,7 @@ impl Content {
     }
 
     pub(super) fn start_waiting(&mut self) {
-        if self.is_keeping {
+        if self.keeping_count > 0 {
             return;
         }
         let removing = &self.removing;
