@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use cid::Cid;
 
+use super::holder::IndexState;
 use super::references::Reference;
 use super::repair::RootFacts;
 use super::report::{Returning, Standing};
@@ -97,16 +98,16 @@ impl Content {
     }
 
     /// Takes promises back whose time is over. An index that lags behind the
-    /// chain does not know which those are.
+    /// chain does not know which those are, and neither does who did not read it.
     pub(super) fn end_roots(&mut self, now: Moment) {
+        if !self.is_index_read {
+            return;
+        }
         let epoch = now.epoch();
         for root in self.book.expired(epoch) {
             if self.standing(&root) != Standing::Published {
                 self.strike(root);
             }
-        }
-        if !self.is_current {
-            return;
         }
         let over: Vec<Cid> = self
             .ended
@@ -170,6 +171,18 @@ impl Content {
                 self.begin_end(root, now);
             }
         }
+        self.is_index_read = true;
+        self.holder.handle_index(IndexState::Current, now);
+        self.end_roots(now);
+        self.draft_page(now);
+    }
+
+    /// What is known of references may be wrong until the index was read again.
+    pub(super) fn handle_renamed_unknown(&mut self, now: Moment) {
+        if std::mem::take(&mut self.is_index_read) {
+            self.holder.handle_index(IndexState::Behind, now);
+        }
+        self.begin_scan();
     }
 
     /// Damage that was found while running.
@@ -238,7 +251,7 @@ impl Content {
         let Some(returning) = &mut self.returning else {
             return false;
         };
-        if self.is_current {
+        if self.is_index_read {
             let (repair, holder) = (&self.repair, &self.holder);
             // Others hold the rest, or nobody has to.
             let is_kept = |root: &Cid| repair.is_wanted_here(root) || holder.upload(root).is_some();

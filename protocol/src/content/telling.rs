@@ -29,18 +29,24 @@ impl Content {
         self.end_roots(now);
         self.keep();
         self.is_page_due = true;
+        self.is_renewal_due = true;
         self.draft_page(now);
     }
 
-    /// Drafts the page of the epoch, once it is known what is whole here and
-    /// unless nothing is signed in it.
+    /// Renews what ends soon, once it is known what is wanted, and drafts the
+    /// page of the epoch, once it is known what is whole here and unless nothing
+    /// is signed in it.
     pub(super) fn draft_page(&mut self, now: Moment) {
-        let is_silent = self.silent_until(now.epoch()).is_some();
-        if !self.is_page_due || self.is_inspecting() || is_silent {
+        if self.is_inspecting() || self.silent_until(now.epoch()).is_some() {
             return;
         }
-        self.is_page_due = false;
-        self.renew(now);
+        if self.is_renewal_due && self.is_index_read {
+            self.is_renewal_due = false;
+            self.renew(now);
+        }
+        if !std::mem::take(&mut self.is_page_due) {
+            return;
+        }
         if let Some(draft) = self.book.draft_page(now.epoch()) {
             let rows = vec![Row::Counters(draft.counters)];
             self.persist(rows, After::SignPage(draft.page));

@@ -179,7 +179,7 @@ impl Content {
     }
 
     /// Whether the index knows what was published: then uploads that were not
-    /// may end.
+    /// may end, once it was read.
     pub(super) fn handle_height(&mut self, height: Height, now: Moment) {
         let lag_max = self.config.confirmations.saturating_add(LAG_BLOCKS_MAX);
         let state = match height.head {
@@ -192,11 +192,15 @@ impl Content {
             Some(_) | None => IndexState::Away,
         };
         let was_current = std::mem::replace(&mut self.is_current, state == IndexState::Current);
-        self.holder.handle_index(state, now);
+        self.is_index_read &= self.is_current;
+        let known = match state {
+            IndexState::Current if !self.is_index_read => IndexState::Behind,
+            IndexState::Current | IndexState::Behind | IndexState::Away => state,
+        };
+        self.holder.handle_index(known, now);
         if self.is_current && !was_current {
             // What was read before may lack what was published since.
             self.begin_scan();
-            self.end_roots(now);
         }
     }
 
