@@ -62,7 +62,7 @@ pub use view::{Change, Listed, View, ViewError};
 
 use checks::Check;
 use lists::Lists;
-use promises::Promise;
+use promises::{Promise, Renewal};
 use references::References;
 use repair::{Repair, RootFacts};
 use uploads::LookUp;
@@ -84,6 +84,8 @@ pub struct Content {
     promises: BTreeMap<Cid, Promise>,
     /// Since when nothing names a promised root.
     ended: BTreeMap<Cid, Epoch>,
+    /// Leases that are being renewed together.
+    renewal: Option<Renewal>,
     /// Roots that are being fetched.
     fetches: BTreeSet<(Cid, Purpose)>,
     /// Roots that are being given up; none is fetched meanwhile.
@@ -151,8 +153,9 @@ enum Asked {
 enum After {
     Nothing,
     Reply(crate::origin::RequestId, Vec<u8>),
-    SignLease(Lease),
+    SignLeases(Vec<Lease>),
     GiveLease(crate::records::SignedLease),
+    GiveRenewed(Vec<crate::records::SignedLease>),
     SignPage(crate::records::Page),
     TellPage(crate::records::SignedPage),
     Remove(Cid),
@@ -215,6 +218,7 @@ impl Content {
             references: References::default(),
             lists: Lists::default(),
             promises: BTreeMap::new(),
+            renewal: None,
             ended: stored.ended.into_iter().collect(),
             fetches: BTreeSet::new(),
             removing: BTreeSet::new(),
@@ -315,8 +319,12 @@ impl Content {
         match after {
             After::Nothing => {}
             After::Reply(id, body) => self.outputs.push_back(Output::Respond { id, body }),
-            After::SignLease(lease) => self.outputs.push_back(Output::Sign(Draft::Lease(lease))),
+            After::SignLeases(leases) => {
+                let drafts = leases.into_iter().map(Draft::Lease);
+                self.outputs.extend(drafts.map(Output::Sign));
+            }
             After::GiveLease(lease) => self.give_lease(lease, now),
+            After::GiveRenewed(leases) => self.give_renewed(leases, now),
             After::SignPage(page) => self.outputs.push_back(Output::Sign(Draft::Page(page))),
             After::TellPage(page) => self.tell_page(page),
             After::Remove(root) => self.remove(root),
@@ -331,8 +339,11 @@ impl Content {
             After::Reply(id, _) => {
                 self.outputs.push_back(Output::Refuse { id, is_busy: true });
             }
-            After::SignLease(lease) => self.put_off(&lease.root, now),
-            After::GiveLease(lease) => self.put_off(&lease.record.root, now),
+            After::SignLeases(leases) => self.put_off(leases.iter(), now),
+            After::GiveLease(lease) => self.put_off([&lease.record].into_iter(), now),
+            After::GiveRenewed(leases) => {
+                self.put_off(leases.iter().map(|lease| &lease.record), now);
+            }
         }
     }
 

@@ -74,6 +74,16 @@ pub struct PageDraft {
     pub counters: Counters,
 }
 
+impl BookConfig {
+    /// Leases that are renewed in one epoch at most: a full book is renewed in
+    /// time even when all of it ends together.
+    #[must_use]
+    pub fn renewals_max(&self) -> usize {
+        let epochs = usize::try_from(self.renewal_epochs).unwrap_or(usize::MAX);
+        LEAVES_MAX.div_ceil(epochs.max(1))
+    }
+}
+
 impl Default for BookConfig {
     fn default() -> Self {
         Self {
@@ -146,20 +156,22 @@ impl LeaseBook {
         }
     }
 
-    /// Drafts leases anew that end soon and are wanted, at most `roots_max`.
+    /// Drafts leases anew that end soon and are wanted, at most `roots_max`:
+    /// what ends first comes first.
     pub fn renew(
         &mut self,
         epoch: Epoch,
         roots_max: usize,
         is_wanted: impl Fn(&Cid) -> bool,
     ) -> Vec<(Lease, Counters)> {
-        let due: Vec<Lease> = self
+        let mut due: Vec<&Lease> = self
             .leases()
             .map(|lease| &lease.record)
             .filter(|lease| self.is_due(lease, epoch) && is_wanted(&lease.root))
-            .take(roots_max)
-            .cloned()
             .collect();
+        due.sort_by_key(|lease| lease.to_epoch);
+        due.truncate(roots_max);
+        let due: Vec<Lease> = due.into_iter().cloned().collect();
         due.into_iter()
             .filter_map(|lease| {
                 let drafted = self.draft(lease.root, lease.proof_root, lease.size, epoch);

@@ -10,7 +10,7 @@ use super::listing::Request;
 use super::repair::RootFacts;
 use super::{After, AskId, Asked, Content, Note, Output, Purpose, Row, SignedRecord};
 use crate::id::Address;
-use crate::records::SignedLease;
+use crate::records::{Lease, SignedLease};
 use crate::time::Moment;
 use crate::wire::Protocol;
 
@@ -26,6 +26,14 @@ impl Promise {
     pub(super) fn retry_at(&self) -> Option<Moment> {
         self.retry_at
     }
+}
+
+/// Leases that are renewed together, in one write each of counters and leases:
+/// the page comes after it, and lists what is on disk.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    serials: BTreeSet<u64>,
+    signed: Vec<SignedLease>,
 }
 
 impl Content {
@@ -53,7 +61,10 @@ impl Content {
                     retry_at: None,
                 };
                 self.promises.insert(root, promise);
-                self.persist(vec![Row::Counters(counters)], After::SignLease(lease));
+                self.persist(
+                    vec![Row::Counters(counters)],
+                    After::SignLeases(vec![lease]),
+                );
             }
         }
     }
@@ -63,25 +74,61 @@ impl Content {
         let epoch = now.epoch();
         let (references, holder) = (&self.references, &self.holder);
         let is_wanted = |root: &Cid| references.contains(root) || holder.upload(root).is_some();
-        for (lease, counters) in self.book.renew(epoch, RENEWALS_MAX, is_wanted) {
+        let roots_max = self.config.book.renewals_max();
+        let drafted = self.book.renew(epoch, roots_max, is_wanted);
+        let Some((_, counters)) = drafted.last().cloned() else {
+            return;
+        };
+        let leases: Vec<Lease> = drafted.into_iter().map(|(lease, _)| lease).collect();
+        for lease in &leases {
             let promise = Promise {
-                facts: RootFacts::of(&lease),
+                facts: RootFacts::of(lease),
                 retry_at: None,
             };
             self.promises.insert(lease.root, promise);
-            self.persist(vec![Row::Counters(counters)], After::SignLease(lease));
         }
+        self.renewal = Some(Renewal {
+            serials: leases.iter().map(|lease| lease.serial).collect(),
+            signed: Vec::new(),
+        });
+        let rows = vec![Row::Counters(counters)];
+        self.persist(rows, After::SignLeases(leases));
     }
 
     pub(super) fn handle_signed(&mut self, record: SignedRecord) {
         match record {
-            SignedRecord::Lease(lease) => {
-                let row = Row::Lease(lease.record.root, Some(Box::new(lease.clone())));
-                self.persist(vec![row], After::GiveLease(lease));
-            }
+            SignedRecord::Lease(lease) => self.keep_lease(lease),
             SignedRecord::Page(page) => self.keep_page(page),
             SignedRecord::Presence(presence) => self.publish_presence(&presence),
         }
+    }
+
+    fn keep_lease(&mut self, lease: SignedLease) {
+        let row = |lease: &SignedLease| {
+            let root = lease.record.root;
+            Row::Lease(root, Some(Box::new(lease.clone())))
+        };
+        let serial = lease.record.serial;
+        match &mut self.renewal {
+            Some(renewal) if renewal.serials.contains(&serial) => {
+                renewal.signed.push(lease);
+                if renewal.signed.len() == renewal.serials.len() {
+                    let leases = std::mem::take(&mut renewal.signed);
+                    let rows = leases.iter().map(row).collect();
+                    self.persist(rows, After::GiveRenewed(leases));
+                }
+            }
+            Some(_) | None => self.persist(vec![row(&lease)], After::GiveLease(lease)),
+        }
+    }
+
+    /// The renewed leases are durable, and the page may list them.
+    pub(super) fn give_renewed(&mut self, leases: Vec<SignedLease>, now: Moment) {
+        for lease in leases {
+            self.give_lease(lease, now);
+        }
+        self.renewal = None;
+        self.draft_page(now);
     }
 
     /// A signed lease is durable: everybody may see it.
@@ -92,9 +139,13 @@ impl Content {
             self.persist(vec![Row::Lease(root, None)], After::Nothing);
             return;
         }
+        let is_new = self.book.lease(&root).is_none();
         self.book.handle_signed(lease.clone());
         self.enter_lease(lease.clone());
-        self.announce(&lease);
+        if is_new {
+            // Who knows an older one reads this one with the page.
+            self.announce(&lease);
+        }
         self.note_returned(&root, now.epoch());
         if !self.references.contains(&root) && self.holder.upload(&root).is_none() {
             self.begin_end(root, now);
@@ -113,10 +164,15 @@ impl Content {
         }
     }
 
-    /// Waits before a lease is drafted again whose rows could not be written.
-    pub(super) fn put_off(&mut self, root: &Cid, now: Moment) {
-        if let Some(promise) = self.promises.get_mut(root) {
-            promise.retry_at = Some(now + RETRY_INTERVAL);
+    /// Waits before leases are drafted again whose rows could not be written.
+    pub(super) fn put_off<'a>(&mut self, leases: impl Iterator<Item = &'a Lease>, now: Moment) {
+        for lease in leases {
+            if let Some(promise) = self.promises.get_mut(&lease.root) {
+                promise.retry_at = Some(now + RETRY_INTERVAL);
+            }
+            // Those that were to be renewed are so with the next epoch.
+            self.renewal
+                .take_if(|renewal| renewal.serials.contains(&lease.serial));
         }
     }
 
@@ -226,10 +282,6 @@ impl Content {
         });
     }
 }
-
-/// Leases renewed in one epoch. Derived: at a renewal of a quarter of 30 days
-/// that is 46,000 before the first ends.
-const RENEWALS_MAX: usize = 256;
 
 /// Operators whose peers hear of a new lease at once: the placed ones and twice
 /// as many substitutes.

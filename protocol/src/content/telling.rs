@@ -40,11 +40,11 @@ impl Content {
         if self.is_inspecting() || self.silent_until(now.epoch()).is_some() {
             return;
         }
-        if self.is_renewal_due && self.is_index_read {
+        if self.is_renewal_due && self.is_index_read && self.renewal.is_none() {
             self.is_renewal_due = false;
             self.renew(now);
         }
-        if !std::mem::take(&mut self.is_page_due) {
+        if self.renewal.is_some() || !std::mem::take(&mut self.is_page_due) {
             return;
         }
         if let Some(draft) = self.book.draft_page(now.epoch()) {
