@@ -7,14 +7,18 @@ use protocol::time::Moment;
 
 /// Events by time; those of one moment in the order in which they were put in.
 ///
-/// The queue moves 24-byte keys; the events themselves stay where they are in
-/// an arena. Keys of the next four seconds lie in buckets of a millisecond,
-/// which are sorted when their turn comes; later ones wait in a heap.
+/// The queue moves keys; the events themselves stay where they are in an arena.
+/// Keys of the next four seconds lie in buckets of a millisecond, 8 bytes each in
+/// the order in which they were put in, and are sorted when their turn comes;
+/// later ones wait in a heap.
 #[derive(Debug)]
 pub struct Queue<T> {
     /// Keys of the bucket that is being emptied, the next one last.
-    current: Vec<Key>,
-    buckets: Vec<Vec<Key>>,
+    current: Vec<(u64, u32)>,
+    buckets: Vec<Vec<Near>>,
+    /// Buckets' memory that waits to be used again: many of the thousands were full
+    /// once, and few are at a time.
+    spare: Vec<Vec<Near>>,
     /// Number of the bucket that is being emptied.
     base: u64,
     /// Keys in `buckets`.
@@ -23,6 +27,14 @@ pub struct Queue<T> {
     arena: Vec<Option<T>>,
     free: Vec<u32>,
     sequence: u64,
+}
+
+/// A key of a later bucket.
+#[derive(Debug, Clone, Copy)]
+struct Near {
+    /// Nanoseconds since the bucket's first.
+    offset: u32,
+    idx: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +51,7 @@ impl<T> Queue<T> {
         Self {
             current: Vec::new(),
             buckets: vec![Vec::new(); BUCKETS],
+            spare: Vec::new(),
             base: 0,
             near: 0,
             far: BinaryHeap::new(),
@@ -74,11 +87,11 @@ impl<T> Queue<T> {
         while self.current.is_empty() {
             self.advance()?;
         }
-        let key = self.current.pop()?;
-        self.free.push(key.idx);
-        let event = self.arena[key.idx as usize].take();
+        let (at, idx) = self.current.pop()?;
+        self.free.push(idx);
+        let event = self.arena[idx as usize].take();
         Some((
-            Moment::from_nanos(key.at),
+            Moment::from_nanos(at),
             event.expect("a key has its event until it is taken"),
         ))
     }
@@ -95,13 +108,22 @@ impl<T> Queue<T> {
         self.len() == 0
     }
 
+    /// Keys of one moment are placed in the order of their sequence.
     fn place(&mut self, key: Key) {
         let bucket = key.at >> BUCKET_BITS;
         if bucket <= self.base {
-            let place = self.current.partition_point(|other| *other > key);
-            self.current.insert(place, key);
+            let place = self.current.partition_point(|(at, _)| *at > key.at);
+            self.current.insert(place, (key.at, key.idx));
         } else if bucket - self.base < BUCKETS as u64 {
-            self.buckets[slot(bucket)].push(key);
+            let keys = &mut self.buckets[slot(bucket)];
+            if keys.capacity() == 0 {
+                *keys = self.spare.pop().unwrap_or_default();
+            }
+            let offset = key.at - (bucket << BUCKET_BITS);
+            keys.push(Near {
+                offset: u32::try_from(offset).expect("a bucket is a millisecond"),
+                idx: key.idx,
+            });
             self.near += 1;
         } else {
             self.far.push(Reverse(key));
@@ -116,9 +138,16 @@ impl<T> Queue<T> {
         } else {
             self.base += 1;
         }
-        std::mem::swap(&mut self.current, &mut self.buckets[slot(self.base)]);
-        self.near -= self.current.len();
-        self.current.sort_unstable_by(|left, right| right.cmp(left));
+        let mut keys = std::mem::take(&mut self.buckets[slot(self.base)]);
+        if !keys.is_empty() {
+            self.near -= keys.len();
+            keys.sort_by_key(|key| key.offset);
+            let first = self.base << BUCKET_BITS;
+            let later_first = keys.drain(..).rev();
+            self.current
+                .extend(later_first.map(|key| (first + u64::from(key.offset), key.idx)));
+            self.spare.push(keys);
+        }
         while let Some(Reverse(first)) = self.far.peek()
             && (first.at >> BUCKET_BITS) < self.base + BUCKETS as u64
         {

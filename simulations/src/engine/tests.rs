@@ -12,7 +12,8 @@ fn events_come_by_time_and_then_in_order_of_arrival() {
     for number in 0..20_000_u64 {
         // From nanoseconds to hours, so that all three places are used.
         let bits = 10 + 4 * rng.below(9);
-        let at = rng.below(1 << bits);
+        // Many of them at the same moment.
+        let at = rng.below(1 << 7) << (bits - 7);
         queue.push(Moment::from_nanos(at), number);
         expected.push((at, number));
     }
@@ -27,15 +28,22 @@ fn events_come_by_time_and_then_in_order_of_arrival() {
 fn an_event_put_in_while_others_are_taken_finds_its_place() {
     let mut queue = Queue::new();
     let mut rng = Rng::stream(2, "hold");
+    // Within seven times the four seconds of buckets, and often at one moment.
+    let mut pause = || Duration::from_secs(rng.below(1 << 5));
+    let mut number = 0;
+    let mut push = |queue: &mut Queue<u64>, at| {
+        number += 1;
+        queue.push(at, number);
+    };
     for _ in 0..100 {
-        queue.push(Moment::from_nanos(rng.below(1 << 33)), ());
+        push(&mut queue, Moment::ZERO + pause());
     }
-    let mut last = Moment::ZERO;
+    let mut last = (Moment::ZERO, 0);
     for _ in 0..100_000 {
-        let (now, ()) = queue.pop().unwrap();
-        assert!(last <= now);
-        last = now;
-        queue.push(now + Duration::from_nanos(rng.below(1 << 34)), ());
+        let next = queue.pop().unwrap();
+        assert!(last < next);
+        last = next;
+        push(&mut queue, next.0 + pause());
     }
     assert_eq!(queue.len(), 100);
 }
