@@ -292,9 +292,9 @@ impl HeadCounter {
 
     fn forget_old(&mut self) {
         let oldest = self.oldest();
-        self.tallies = self.tallies.split_off(&oldest);
+        forget_below(&mut self.tallies, oldest);
         for heads in self.signed.values_mut() {
-            *heads = heads.split_off(&oldest);
+            forget_below(heads, oldest);
         }
     }
 
@@ -416,6 +416,14 @@ impl Electorate {
         signed.dedup();
         let behind = signed.iter().map(|place| self.weights[*place as usize]);
         behind.sum::<u64>() * 2 > self.weights.iter().sum()
+    }
+}
+
+fn forget_below<T>(numbered: &mut BTreeMap<u64, T>, oldest: u64) {
+    while let Some(first) = numbered.first_entry()
+        && *first.key() < oldest
+    {
+        first.remove();
     }
 }
 

@@ -77,18 +77,18 @@ pub struct Host {
     next_token: u64,
     pending: BTreeMap<u64, Pending>,
     wake_at: Option<Moment>,
-    discovery: Option<Discovery>,
+    discovery: Option<Box<Discovery>>,
     /// Follows the chain; staked peers.
     feed: Feed,
     exchange: Exchange,
-    content: Option<Content>,
+    content: Option<Box<Content>>,
     /// Who waits for the content role's answers.
     asked: BTreeMap<RequestId, u32>,
     /// Who waits for entries.
     asked_entries: BTreeMap<RequestId, u32>,
     /// What the content role fetches, with the bytes that it expects.
     fetching: BTreeMap<(Cid, Purpose), u64>,
-    identity: Option<Identity>,
+    identity: Option<Box<Identity>>,
     light: Option<Light>,
     resident: Option<Resident>,
 }
@@ -182,7 +182,8 @@ impl Host {
         if self.is_staked {
             self.start_discovery(ctx);
             self.start_content(ctx);
-            self.identity = Some(Identity::new(self.address, &self.disk, ctx));
+            let identity = Identity::new(self.address, &self.disk, ctx);
+            self.identity = Some(Box::new(identity));
             ctx.local(self, Duration::ZERO, Local::Chain);
         } else {
             self.light = Some(Light::new(self.address, &self.disk, ctx));
@@ -511,7 +512,7 @@ impl Host {
                 .as_ref()
                 .and_then(|content| content.deadline())
                 .map(|(at, _)| at),
-            self.identity.as_ref().and_then(Identity::deadline),
+            self.identity.as_deref().and_then(Identity::deadline),
             self.light.as_ref().and_then(Light::deadline),
             self.resident.as_ref().and_then(Resident::deadline),
         ];

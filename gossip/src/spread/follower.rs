@@ -394,7 +394,9 @@ impl Spread {
             && follower.proven.pop_front().is_some()
         {}
         follower.block_number = number;
-        follower.heads = follower.heads.split_off(&(number + 1));
+        // Collected anew, since a map that was not empty once keeps 2 KiB.
+        let heads = std::mem::take(&mut follower.heads).into_iter();
+        follower.heads = heads.skip_while(|(head, _)| *head <= number).collect();
         for (peer, is_wrong) in std::mem::take(&mut follower.disputing) {
             if is_wrong {
                 self.events.push_back(Event::Liar { peer });

@@ -36,7 +36,7 @@ impl Host {
         let registry = Arc::clone(&self.registry.at);
         let seed = ctx.rng.below(u64::MAX);
         let content = Content::new(config, self.disk.stored(), registry, seed, ctx.now);
-        self.content = Some(content);
+        self.content = Some(Box::new(content));
         self.note_connected(ctx);
         self.note_height(ctx);
     }
@@ -59,7 +59,7 @@ impl Host {
 
     pub(super) fn drain_content(&mut self, ctx: &mut Ctx) -> bool {
         let mut moved = false;
-        while let Some(wish) = self.content.as_mut().and_then(Machine::poll) {
+        while let Some(wish) = self.content.as_deref_mut().and_then(Machine::poll) {
             moved = true;
             self.carry(wish, ctx);
         }

@@ -29,7 +29,8 @@ impl Host {
             confirmations: ctx.chain.confirmations(),
         };
         let counted = self.disk.counted.clone();
-        self.discovery = Some(Discovery::new(config, counted, ctx.now));
+        let discovery = Discovery::new(config, counted, ctx.now);
+        self.discovery = Some(Box::new(discovery));
         self.note_registry(ctx);
     }
 
@@ -83,7 +84,7 @@ impl Host {
     }
 
     pub(super) fn discovery_deadline(&self) -> Option<Moment> {
-        let discovery = self.discovery.as_ref().and_then(Machine::deadline);
+        let discovery = self.discovery.as_deref().and_then(Machine::deadline);
         let discovery = discovery.map(|(at, _)| at);
         discovery.into_iter().chain(self.feed.deadline()).min()
     }
@@ -106,7 +107,7 @@ impl Host {
 
     pub(super) fn drain_discovery(&mut self, ctx: &mut Ctx) -> bool {
         let mut moved = false;
-        while let Some(wish) = self.discovery.as_mut().and_then(Machine::poll) {
+        while let Some(wish) = self.discovery.as_deref_mut().and_then(Machine::poll) {
             moved = true;
             self.carry_discovery(wish, ctx);
         }
@@ -115,7 +116,7 @@ impl Host {
             self.carry_catch_up(wish, ctx);
         }
         let is_ready = |discovery: &Discovery| !discovery.is_indexing();
-        if self.drain_feed(ctx) && self.discovery.as_ref().is_some_and(is_ready) {
+        if self.drain_feed(ctx) && self.discovery.as_deref().is_some_and(is_ready) {
             moved = true;
             let events = self.feed.take();
             self.tell_discovery(discovery::Input::Chain(events), ctx);

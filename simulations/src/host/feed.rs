@@ -17,7 +17,7 @@ use crate::world::{Ctx, Local};
 /// A subscription to the chain's blocks.
 #[derive(Debug, Default)]
 pub(super) struct Feed {
-    follower: Option<Follower>,
+    follower: Option<Box<Follower>>,
     /// Blocks that were answered and are not told yet, by hash.
     answered: BTreeMap<Hash32, Arc<ChainBlock>>,
     told: VecDeque<ChainEvent>,
@@ -39,7 +39,7 @@ impl Feed {
         });
         follower.handle_head(head(chain));
         *self = Self {
-            follower: Some(follower),
+            follower: Some(Box::new(follower)),
             ..Self::default()
         };
     }
