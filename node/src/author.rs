@@ -67,7 +67,7 @@ pub async fn spawn(context: &Context) -> Result<AuthorHandle, SpawnError> {
     let machine = Author::restore(config, jobs, outbox, context.clock.now());
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let hands = Hands::new(context, inbox);
-    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    shell::spawn(machine, hands, context.clock, &context.floor);
     Ok(AuthorHandle {
         commands,
         context: context.clone(),

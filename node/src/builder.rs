@@ -1,7 +1,8 @@
 //! One peer, started in order and stopped in the reverse order.
 //!
-//! Order: folder and keys, store, index, swarm, chain, directory, index feed,
-//! exchange, publishing, roles, HTTP.
+//! Order: folder and keys, store, index, chain, swarm, directory, index feed,
+//! exchange, publishing, roles, housekeeping, HTTP. Each part from the directory on
+//! is a floor of its own; a floor has ended before the one below is told to.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::light::LightError;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, NetError};
 use crate::store::{StoreError, StoreHandle};
+use crate::tasks::{Floor, Floors};
 use crate::{
     author, content, directory, discovery, exchange, housekeeping, http, identity, light, vault,
 };
@@ -35,6 +37,7 @@ pub struct Node {
     context: Context,
     http: SocketAddr,
     token: String,
+    floors: Floors,
     stopped: tokio::task::JoinHandle<()>,
 }
 
@@ -121,11 +124,13 @@ impl Node {
             })?;
         let token = home::token(&config.data)?;
         let context = open(config, key).await?;
+        let floors = Floors::default();
         let node = Self {
             http: listener.local_addr().unwrap_or(http),
-            stopped: tokio::spawn(stop_in_order(context.clone())),
+            stopped: tokio::spawn(stop_in_order(context.clone(), floors.clone())),
             context,
             token,
+            floors,
         };
         match node.spawn(listener).await {
             Ok(()) => Ok(node),
@@ -175,40 +180,42 @@ impl Node {
         if self.stopped.await.is_err() {
             tracing::error!("the peer did not stop in order");
         }
-        // Tasks give their handles up one by one; the folder is free after the last.
-        let file_use = self.context.index.file_use();
+        // No task is left. What reads on a thread of its own, for a task that was
+        // dropped or a request that was cut off, gives its handle up when it has read.
+        let index = self.context.index.file_use();
+        let store = self.context.store.folder_use();
         drop(self.context);
         let closed = async {
-            while !file_use.is_over() {
+            while !index.is_over() || !store.is_over() {
                 tokio::time::sleep(CLOSE_INTERVAL).await;
             }
         };
         if tokio::time::timeout(CLOSE_PATIENCE, closed).await.is_err() {
-            tracing::warn!("the index is still open; a start in the same process would fail");
+            tracing::warn!("index or store are still open; a start in the same process would fail");
         }
     }
 
     async fn spawn(&self, listener: tokio::net::TcpListener) -> Result<(), StartError> {
-        let context = &self.context;
-        let roles: Vec<Role> = context.config.roles.iter().copied().collect();
-        directory::spawn(context);
-        if context.config.is_light() {
-            light::spawn(context).await?;
+        let on = |name| self.context.on(self.floors.add(name));
+        let roles: Vec<Role> = self.context.config.roles.iter().copied().collect();
+        directory::spawn(&on("directory"));
+        if self.context.config.is_light() {
+            light::spawn(&on("light")).await?;
         } else {
-            discovery::spawn(context, &roles).await?;
+            discovery::spawn(&on("discovery"), &roles).await?;
         }
-        let exchange = exchange::spawn(context).await?;
+        let exchange = exchange::spawn(&on("exchange")).await?;
         // The exchange serves what is published: it stands before publications go on.
-        let author = author::spawn(context).await?;
+        let author = author::spawn(&on("author")).await?;
         let content = match roles.contains(&Role::Content) {
-            true => Some(content::spawn(context, &exchange).await?),
+            true => Some(content::spawn(&on("content"), &exchange).await?),
             false => None,
         };
         if roles.contains(&Role::Identity) {
-            identity::spawn(context, &author).await?;
+            identity::spawn(&on("identity"), &author).await?;
         }
-        let vault = vault::spawn(context).await?;
-        housekeeping::spawn(context);
+        let vault = vault::spawn(&on("vault")).await?;
+        housekeeping::spawn(&on("housekeeping"));
         let parts = http::Parts {
             routers: vec![http::relay::routes(author.clone()), vault::routes(vault)],
             owner_routers: vec![http::relay::control_routes(author.clone())],
@@ -216,17 +223,18 @@ impl Node {
             author: Some(author),
             network: Some(Arc::new(exchange)),
         };
-        http::serve(listener, context, parts, self.token.clone());
+        http::serve(listener, &on("http"), parts, self.token.clone());
         Ok(())
     }
 }
 
 /// Waits until the peer is to stop, then ends its parts in the reverse order of
 /// the start.
-async fn stop_in_order(context: Context) {
+async fn stop_in_order(context: Context, floors: Floors) {
     context.stop.cancelled().await;
-    context.chain.stop();
+    floors.end().await;
     context.net.stop().await;
+    context.chain.stop().await;
     context.store.stop().await;
 }
 
@@ -264,6 +272,7 @@ async fn open(config: Config, key: SigningKey) -> Result<Context, StartError> {
         net,
         chain,
         stop: CancellationToken::new(),
+        floor: Floor::new("peer"),
     })
 }
 
@@ -313,7 +322,7 @@ fn net_config(config: &Config, key: &SigningKey) -> NetConfig {
 /// Between two looks whether the last task has ended: nobody notices so short a wait.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long the stop waits for the last task to end. Chosen: longer than a task takes
+/// How long the stop waits for the last reader. Chosen: longer than a task takes
 /// that is in the middle of a write.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 

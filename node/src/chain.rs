@@ -20,9 +20,10 @@ use protocol::registry::{BlockRef, Registry};
 use protocol::time::UnixSeconds;
 use rpc::{CallRequest, Client, ClientConfig, Clock, Receipt, RpcError, Wallet};
 use tokio::sync::{mpsc, watch as tokio_watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use crate::metrics::Metrics;
+use crate::tasks::Floor;
 
 /// How the chain is reached and followed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +62,7 @@ struct Inner {
     snapshot: tokio_watch::Receiver<Arc<Registry>>,
     status: tokio_watch::Receiver<ChainStatus>,
     sender: mpsc::Sender<sender::Command>,
+    floor: Floor,
     _stop: DropGuard,
 }
 
@@ -140,7 +142,8 @@ impl ChainHandle {
             // Peers that lose an endpoint together do not come back together.
             seed: clock.now().as_nanos(),
         })?;
-        let stop = CancellationToken::new();
+        let floor = Floor::new("chain");
+        let stop = floor.stop().clone();
         let (heads_in, heads) = tokio_watch::channel(None);
         let kept = kept::RegistryFile::open(file, &config.contracts);
         let (registry_in, registry) = tokio_watch::channel(Arc::clone(&kept.registry));
@@ -167,7 +170,7 @@ impl ChainHandle {
             interval: config.poll_interval,
             heads: heads_in,
             status: Arc::clone(&status_in),
-            stop: stop.clone(),
+            floor: floor.clone(),
         };
         let actor = watch::RegistryActor {
             source: source.clone(),
@@ -176,9 +179,10 @@ impl ChainHandle {
             kept,
             status: status_in,
         };
-        tokio::spawn(poller.run());
-        tokio::spawn(actor.run());
-        tokio::spawn(sender::Actor::new(client, commands, source.heads.clone()).run(stop.clone()));
+        floor.spawn(poller.run());
+        floor.spawn(actor.run());
+        let sending = sender::Actor::new(client, commands, source.heads.clone());
+        floor.spawn(sending.run(stop.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
                 source,
@@ -186,6 +190,7 @@ impl ChainHandle {
                 snapshot,
                 status,
                 sender,
+                floor,
                 _stop: stop.drop_guard(),
             }),
         })
@@ -197,9 +202,9 @@ impl ChainHandle {
         metrics.with_registry(|registry| registry.register_collector(Box::new(collector)));
     }
 
-    /// Ends the tasks; subscriptions end, calls still work.
-    pub fn stop(&self) {
-        self.inner.source.stop.cancel();
+    /// Ends the tasks and waits for them; subscriptions end, calls still work.
+    pub async fn stop(&self) {
+        self.inner.floor.end().await;
     }
 
     /// Where the contracts stand.
@@ -242,7 +247,7 @@ impl ChainHandle {
             source: self.inner.source.clone(),
             events,
         };
-        tokio::spawn(subscription.run(from));
+        self.inner.floor.spawn(subscription.run(from));
         receiver
     }
 

@@ -92,7 +92,7 @@ pub async fn spawn(
         rand::random(),
         context.clock.now(),
     );
-    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    shell::spawn(machine, hands, context.clock, &context.floor);
     Ok(ContentHandle { status: seen })
 }
 

@@ -14,6 +14,7 @@ use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::NetHandle;
 use crate::store::StoreHandle;
+use crate::tasks::Floor;
 
 /// The handles that drivers meet through; cheap to clone.
 #[derive(Debug, Clone)]
@@ -38,6 +39,19 @@ pub struct Context {
     pub net: NetHandle,
     /// The chain and its registry.
     pub chain: ChainHandle,
-    /// Cancelled when the peer stops; every driver's loop ends then.
+    /// Cancelled when somebody asked the peer to stop.
     pub stop: CancellationToken,
+    /// Where the tasks of what is started with this run, and what ends them.
+    pub floor: Floor,
+}
+
+impl Context {
+    /// The same for a part whose tasks run on another floor.
+    #[must_use]
+    pub fn on(&self, floor: Floor) -> Self {
+        Self {
+            floor,
+            ..self.clone()
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub fn spawn(context: &Context) {
         fresh: None,
     };
     let machine = Directory::new(context.peer);
-    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    shell::spawn(machine, hands, context.clock, &context.floor);
 }
 
 /// Signs what this peer tells about itself.

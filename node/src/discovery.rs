@@ -66,8 +66,7 @@ pub async fn spawn(context: &Context, roles: &[Role]) -> Result<(), NetError> {
         numbers: Numbers::new(context),
         context: context.clone(),
     };
-    let (clock, stop) = (context.clock, context.stop.clone());
-    shell::spawn(machine, hands, clock, stop);
+    shell::spawn(machine, hands, context.clock, &context.floor);
     Ok(())
 }
 

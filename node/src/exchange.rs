@@ -128,7 +128,7 @@ pub async fn spawn(context: &Context) -> Result<ExchangeHandle, NetError> {
         names: HashMap::new(),
         downloads: JoinSet::new(),
     };
-    tokio::spawn(shell.run(inbox));
+    context.floor.spawn(shell.run(inbox));
     Ok(ExchangeHandle {
         commands,
         context: context.clone(),
@@ -252,11 +252,11 @@ struct Running {
 
 impl Shell {
     async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let stop = self.context.stop.clone();
+        let stop = self.context.floor.stop().clone();
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 Some(ended) = self.downloads.join_next_with_id() => self.handle_ended(ended),
                 Some(Ok(ticket)) = self.left.join_next() => {
                     self.waiting.remove(&ticket);
@@ -264,10 +264,12 @@ impl Shell {
                 }
                 command = inbox.recv() => match command {
                     Some(command) => self.handle_command(command),
-                    None => return,
+                    None => break,
                 },
             }
         }
+        self.left.shutdown().await;
+        self.downloads.shutdown().await;
     }
 
     fn handle_command(&mut self, command: Command) {

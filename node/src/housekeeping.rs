@@ -11,14 +11,15 @@ use crate::context::Context;
 /// Starts to keep house, a little at a time.
 pub fn spawn(context: &Context) {
     let context = context.clone();
-    tokio::spawn(async move {
+    let floor = context.floor.clone();
+    floor.spawn(async move {
         // Not at once: publications that go on hold their roots first.
         let first = tokio::time::Instant::now() + ROUND_INTERVAL;
         let mut rounds = tokio::time::interval_at(first, ROUND_INTERVAL);
         loop {
             tokio::select! {
                 biased;
-                () = context.stop.cancelled() => return,
+                () = context.floor.stop().cancelled() => return,
                 _ = rounds.tick() => {
                     let now = context.clock.now().unix();
                     let loose_before = UnixSeconds(now.0.saturating_sub(LOOSE_SECONDS_MAX));

@@ -13,7 +13,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use crate::author::AuthorHandle;
 use crate::content::ContentHandle;
@@ -68,20 +67,15 @@ struct App {
     balance: status::Balance,
 }
 
-/// Serves until `context.stop` is cancelled; requests under way are finished.
-pub fn serve(
-    listener: TcpListener,
-    context: &Context,
-    parts: Parts,
-    token: String,
-) -> JoinHandle<()> {
+/// Serves until the floor is to end; requests under way are finished.
+pub fn serve(listener: TcpListener, context: &Context, parts: Parts, token: String) {
     let address = listener.local_addr().unwrap_or(context.config.http.listen);
-    let stop = context.stop.clone();
+    let stop = context.floor.stop().clone();
     let router = router(context, parts, token, address);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // The wrapper does nothing but carry the remote address to handlers.
     let listener = Bounded::new(listener).tap_io(|_| {});
-    tokio::spawn(async move {
+    context.floor.spawn(async move {
         let stopping = stop.clone();
         let server = axum::serve(listener, service)
             .with_graceful_shutdown(async move { stop.cancelled().await });
@@ -95,7 +89,7 @@ pub fn serve(
             },
             () = last => tracing::debug!("HTTP requests under way were cut off"),
         }
-    })
+    });
 }
 
 /// All routes, without a socket.

@@ -46,7 +46,7 @@ pub async fn spawn(context: &Context, author: &AuthorHandle) -> Result<(), Ident
     let machine = Identity::new(config(context), rows, context.clock.now());
     let (local, inbox) = LocalRelayer::new();
     let hands = Hands::new(context, author.fresh().clone(), requests, inbox);
-    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    shell::spawn(machine, hands, context.clock, &context.floor);
     author.set_local(local).await;
     Ok(())
 }

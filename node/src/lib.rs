@@ -26,6 +26,7 @@ pub mod relayer;
 pub mod shell;
 pub mod store;
 pub mod survey;
+pub mod tasks;
 #[cfg(test)]
 #[cfg(feature = "devchain")]
 mod testing;

@@ -3,8 +3,8 @@
 //! A role writes a [`Driver`]: where facts come from ([`Driver::next`]: an inbox,
 //! the swarm's questions, watched values, in the order of its own `select!`) and
 //! what a wish means here ([`Driver::carry`]). [`spawn`] does the rest: after one
-//! fact it drains the machine, sleeps until the machine's deadline, ends at the
-//! stop token. It decides nothing and waits for nothing but the next fact: what
+//! fact it drains the machine, sleeps until the machine's deadline, ends with its
+//! floor. It decides nothing and waits for nothing but the next fact: what
 //! takes time is handed to [`Work`], and its end comes back as a fact.
 //!
 //! - [`Work::in_order`]: one after the other in the order of the wishes. Writes
@@ -26,8 +26,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use protocol::machine::Machine;
 use rpc::Clock;
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::tasks::Floor;
 
 /// The hands of one role: what its machine's facts and wishes are in this process.
 pub trait Driver<M: Machine>: Send + 'static {
@@ -124,8 +125,8 @@ impl<I> fmt::Debug for Work<I> {
     }
 }
 
-/// Runs a machine until `stop` is cancelled or its driver has no more facts.
-pub fn spawn<M, D>(machine: M, driver: D, clock: Clock, stop: CancellationToken) -> JoinHandle<()>
+/// Runs a machine until its floor is to end or its driver has no more facts.
+pub fn spawn<M, D>(machine: M, driver: D, clock: Clock, floor: &Floor)
 where
     M: Machine<Input: Send + 'static> + Send + 'static,
     D: Driver<M>,
@@ -135,9 +136,13 @@ where
         driver,
         clock,
     };
-    tokio::spawn(async move {
-        stop.run_until_cancelled(shell.run()).await;
-    })
+    let stop = floor.stop().clone();
+    floor.spawn(async move {
+        let mut work = Work::new();
+        stop.run_until_cancelled(shell.run(&mut work)).await;
+        // None of it outlives the shell.
+        work.beside.shutdown().await;
+    });
 }
 
 struct Shell<M, D> {
@@ -151,10 +156,9 @@ where
     M: Machine<Input: Send + 'static>,
     D: Driver<M>,
 {
-    async fn run(mut self) {
-        let mut work = Work::new();
+    async fn run(mut self, work: &mut Work<M::Input>) {
         // A machine that goes on with what was stored has wishes from the start.
-        self.drain(&mut work);
+        self.drain(work);
         let mut taken_when_due = 0;
         loop {
             let deadline = self.machine.deadline();
@@ -170,20 +174,20 @@ where
                 biased;
                 fact = work.next_ended() => {
                     if let Some(fact) = fact {
-                        self.handle(fact, &mut work);
+                        self.handle(fact, work);
                     }
                 }
                 fact = self.driver.next(), if takes => match fact {
                     Some(fact) => {
                         taken_when_due += 1;
-                        self.handle(fact, &mut work);
+                        self.handle(fact, work);
                     }
                     None => return,
                 },
                 () = self.clock.sleep_until(deadline) => {
                     taken_when_due = 0;
                     self.machine.handle_timeout(self.clock.now());
-                    self.drain(&mut work);
+                    self.drain(work);
                 }
             }
         }

@@ -5,7 +5,7 @@
 //! group; reads go straight to a snapshot. Queued blocks are bounded in bytes.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use cid::Cid;
@@ -35,6 +35,10 @@ pub struct StoreHandle {
     /// One permit for each [`PERMIT_BYTES`] of blocks in the queue.
     queue: Arc<Semaphore>,
 }
+
+/// Tells when nothing holds the store's folder open any more.
+#[derive(Debug, Clone)]
+pub struct FolderUse(Weak<dyn Backend>);
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,14 @@ impl StoreError {
             Self::Folder(error) => error.kind() == std::io::ErrorKind::ResourceBusy,
             Self::Blocks(_) | Self::Tables(_) | Self::Stopped => false,
         }
+    }
+}
+
+impl FolderUse {
+    /// True when the store and all its readers are gone.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 
@@ -362,6 +374,12 @@ impl StoreHandle {
             blocks.compact_step(REWRITE_BYTES)
         })
         .await
+    }
+
+    /// Whether the folder is held open.
+    #[must_use]
+    pub fn folder_use(&self) -> FolderUse {
+        FolderUse(Arc::downgrade(&self.backend))
     }
 
     /// Finishes what is queued and ends the writer thread. Reads go on.

@@ -27,6 +27,7 @@ use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig, Protocol};
 use crate::store::StoreHandle;
+use crate::tasks::Floor;
 use devchain::{DevChain, DevChainConfig, Mining};
 
 /// A development chain with the contracts on it; the wallet with seed 1 holds
@@ -167,6 +168,7 @@ impl TestChain {
             net,
             chain,
             stop: CancellationToken::new(),
+            floor: Floor::new("peer"),
             key,
         }
     }
@@ -197,8 +199,9 @@ pub(crate) async fn introduce(peers: &[&Context]) {
 /// Ends a peer at once, as when its process is killed.
 pub(crate) async fn kill(peer: &Context) {
     peer.stop.cancel();
-    peer.chain.stop();
+    peer.floor.end().await;
     peer.net.stop().await;
+    peer.chain.stop().await;
     peer.store.stop().await;
 }
 

@@ -40,7 +40,7 @@ pub async fn spawn(context: &Context) -> Result<VaultHandle, NetError> {
     let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
     let hands = Hands::new(context, replica, inbox);
     let machine = Vault::new(context.contracts.domain());
-    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    shell::spawn(machine, hands, context.clock, &context.floor);
     Ok(VaultHandle {
         commands,
         context: context.clone(),

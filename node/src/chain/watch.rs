@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::ChainStatus;
 use super::kept::RegistryFile;
+use crate::tasks::Floor;
 
 /// What every task that follows the chain needs.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub(super) struct HeadPoller {
     pub(super) interval: Duration,
     pub(super) heads: watch::Sender<Option<BlockHeader>>,
     pub(super) status: Arc<watch::Sender<ChainStatus>>,
-    pub(super) stop: CancellationToken,
+    pub(super) floor: Floor,
 }
 
 /// Keeps the registry.
@@ -68,7 +69,7 @@ struct Driver {
 
 impl HeadPoller {
     pub(super) async fn run(self) {
-        let stop = self.stop.clone();
+        let stop = self.floor.stop().clone();
         stop.run_until_cancelled(self.poll_for_ever()).await;
     }
 
@@ -76,7 +77,8 @@ impl HeadPoller {
         let mut ticks = tokio::time::interval(self.interval.max(POLL_INTERVAL_MIN));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // A probe may wait long for an answer, and the head is waited for.
-        tokio::spawn(probe(self.client.clone(), self.stop.clone()));
+        let probing = probe(self.client.clone(), self.floor.stop().clone());
+        self.floor.spawn(probing);
         loop {
             ticks.tick().await;
             self.handle_answer(self.client.latest().await);

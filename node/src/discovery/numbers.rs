@@ -18,17 +18,18 @@ impl Numbers {
         let height = metrics.gauge("index_height", "Last block with an entry that is indexed");
         let entries = metrics.gauge("index_entries", "Entries that are indexed");
         let mut seen = context.index.height();
-        let stop = context.stop.clone();
-        tokio::spawn(stop.run_until_cancelled_owned(async move {
+        let stop = context.floor.stop().clone();
+        context.floor.spawn(async move {
             loop {
                 let now = *seen.borrow_and_update();
                 height.set(signed(now.block_number));
                 entries.set(signed(now.entries));
-                if seen.changed().await.is_err() {
+                let changed = stop.run_until_cancelled(seen.changed());
+                let Some(Ok(())) = changed.await else {
                     return;
-                }
+                };
             }
-        }));
+        });
         Self {
             counted: metrics.gauge(
                 "head_counted",

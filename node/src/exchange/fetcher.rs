@@ -62,7 +62,7 @@ impl Fetcher {
             }
         }
         let clock = self.context.clock;
-        let stop = self.context.stop.clone();
+        let stop = self.context.floor.stop().clone();
         loop {
             while let Some(output) = self.download.poll() {
                 if let Some(fetched) = self.carry_out(output).await? {

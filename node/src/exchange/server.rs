@@ -26,7 +26,7 @@ pub(super) fn spawn(context: &Context, requests: mpsc::Receiver<Inbound>, counte
         lookups: JoinSet::new(),
         sending: JoinSet::new(),
     };
-    tokio::spawn(actor.run(requests));
+    context.floor.spawn(actor.run(requests));
 }
 
 struct Actor {
@@ -42,26 +42,29 @@ struct Actor {
 
 impl Actor {
     async fn run(mut self, mut requests: mpsc::Receiver<Inbound>) {
-        let stop = self.context.stop.clone();
+        let stop = self.context.floor.stop().clone();
         loop {
             self.drain();
             let deadline = self.serve.poll_timeout();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 Some(Ok((id, blocks))) = self.lookups.join_next() => {
                     self.serve.handle_blocks(id, blocks);
                 }
                 Some(Ok(id)) = self.sending.join_next() => self.serve.handle_sent(id),
                 request = requests.recv() => match request {
                     Some(request) => self.handle_request(request).await,
-                    None => return,
+                    None => break,
                 },
                 () = self.context.clock.sleep_until(deadline) => {
                     self.serve.handle_timeout(self.context.clock.now());
                 }
             }
         }
+        // What reads the disk ends before the store does.
+        self.lookups.shutdown().await;
+        self.sending.shutdown().await;
     }
 
     async fn handle_request(&mut self, inbound: Inbound) {

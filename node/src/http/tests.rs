@@ -33,6 +33,7 @@ use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
 use crate::store::StoreHandle;
+use crate::tasks::Floor;
 
 mod gateway;
 
@@ -90,6 +91,7 @@ impl Server {
             net: net::start(net, &key, clock, &metrics).await.unwrap(),
             chain: ChainHandle::spawn(&chain, clock).unwrap(),
             stop: CancellationToken::new(),
+            floor: Floor::new("peer"),
             metrics,
             key,
         };
@@ -578,7 +580,7 @@ async fn a_socket_is_served_until_the_stop() {
     let address = listener.local_addr().unwrap();
     let (cid, bytes, blocks) = song_file();
     server.put(blocks).await;
-    let task = serve(
+    serve(
         listener,
         &server.context,
         Parts::default(),
@@ -588,8 +590,12 @@ async fn a_socket_is_served_until_the_stop() {
         .await
         .unwrap();
     assert_eq!(reply.bytes().await.unwrap(), bytes);
-    server.context.stop.cancel();
-    task.await.unwrap();
+    server.context.floor.end().await;
+    assert!(
+        reqwest::get(format!("http://{address}/health"))
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

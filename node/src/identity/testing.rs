@@ -27,6 +27,7 @@ use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
 use crate::store::StoreHandle;
+use crate::tasks::Floor;
 use crate::testing::TestChain;
 pub(crate) use crate::testing::key;
 use crate::vault::VaultHandle;
@@ -158,6 +159,7 @@ impl TestNet {
             },
             chain: ChainHandle::spawn(&chain_config, clock).unwrap(),
             stop: CancellationToken::new(),
+            floor: Floor::new("peer"),
         }
     }
 
@@ -232,9 +234,9 @@ impl TestPeer {
     }
 
     pub(crate) async fn stop(&self) {
-        self.context.stop.cancel();
-        self.context.chain.stop();
+        self.context.floor.end().await;
         self.context.net.stop().await;
+        self.context.chain.stop().await;
     }
 
     /// Waits until an action is in a state.

@@ -46,7 +46,7 @@ pub async fn listen(context: &Context) -> Result<FreshActions, NetError> {
         pending: pending_in,
         accepted,
     };
-    tokio::spawn(actor.run());
+    context.floor.spawn(actor.run());
     Ok(FreshActions { pending, own })
 }
 
@@ -85,7 +85,7 @@ struct Actor {
 
 impl Actor {
     async fn run(mut self) {
-        let stop = self.context.stop.clone();
+        let stop = self.context.floor.stop().clone();
         let mut ticks = tokio::time::interval(EXPIRY_INTERVAL);
         loop {
             tokio::select! {

@@ -93,7 +93,8 @@ async fn writes_end_in_the_order_of_the_wishes_and_deadlines_do_not_wait_for_the
         disk: Some(slow),
     };
     let clock = Clock::system();
-    let task = spawn(Diary::default(), hands, clock, CancellationToken::new());
+    let floor = Floor::new("diary");
+    spawn(Diary::default(), hands, clock, &floor);
     for fact in [Fact::Write(1), Fact::Write(2), Fact::Close] {
         assert!(facts.send(fact).await.is_ok());
     }
@@ -102,7 +103,7 @@ async fn writes_end_in_the_order_of_the_wishes_and_deadlines_do_not_wait_for_the
     assert_eq!(heard.recv().await, Some(Wish::Tell(1)));
     assert_eq!(heard.recv().await, Some(Wish::Tell(2)));
     drop(facts);
-    task.await.unwrap();
+    assert_eq!(heard.recv().await, None);
 }
 
 #[tokio::test]
@@ -115,11 +116,10 @@ async fn the_stop_ends_the_shell_while_work_is_under_way() {
         told,
         disk: Some(slow),
     };
-    let stop = CancellationToken::new();
-    let task = spawn(Diary::default(), hands, Clock::system(), stop.clone());
+    let floor = Floor::new("diary");
+    spawn(Diary::default(), hands, Clock::system(), &floor);
     assert!(facts.send(Fact::Write(1)).await.is_ok());
-    stop.cancel();
-    task.await.unwrap();
+    floor.end().await;
     assert_eq!(heard.recv().await, None);
 }
 
@@ -153,12 +153,11 @@ async fn heard_before_closed(count: usize) -> usize {
         closes: Some(Moment::from_unix(UnixSeconds(0))),
         ..Diary::default()
     };
-    let task = spawn(diary, hands, Clock::system(), CancellationToken::new());
+    let floor = Floor::new("diary");
+    spawn(diary, hands, Clock::system(), &floor);
     let mut before = 0;
     while heard.recv().await.expect("the deadline comes") != Wish::Closed {
         before += 1;
     }
-    drop(facts);
-    task.await.unwrap();
     before
 }

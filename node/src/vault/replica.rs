@@ -54,7 +54,7 @@ pub(super) async fn spawn(context: &Context) -> Result<ReplicaHandle, NetError> 
         next_request: 0,
     };
     let machine = Replica::new(context.contracts.domain());
-    shell::spawn(machine, hands, context.clock, context.stop.clone());
+    shell::spawn(machine, hands, context.clock, &context.floor);
     Ok(ReplicaHandle { requests })
 }
 

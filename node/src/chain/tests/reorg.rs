@@ -6,6 +6,7 @@ use protocol::entity::build::{Builder, UserFields};
 use rpc::RawTransaction;
 use storage::backend::MemoryBackend;
 use storage::blocks::BlockStoreConfig;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
 use crate::store::StoreHandle;
+use crate::tasks::Floor;
 
 /// All that a node knows from the chain.
 #[derive(Debug, PartialEq)]
@@ -66,6 +68,7 @@ impl TestChain {
             net: net::start(net_config, &key, clock, &metrics).await.unwrap(),
             chain: ChainHandle::spawn(&chain_config, clock).unwrap(),
             stop: CancellationToken::new(),
+            floor: Floor::new("peer"),
             metrics,
             key,
         };
@@ -150,9 +153,9 @@ fn known(node: &Context) -> Known {
 }
 
 async fn end(node: Context) {
-    node.stop.cancel();
-    node.chain.stop();
+    node.floor.end().await;
     node.net.stop().await;
+    node.chain.stop().await;
     node.store.stop().await;
 }
 
