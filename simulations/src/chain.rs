@@ -20,13 +20,19 @@ use protocol::time::{Moment, UnixSeconds};
 
 use crate::engine::Rng;
 
+mod pool;
+
+use pool::{BASE_FEE_MIN, CROWD_FACTOR_MAX, Pool, next_base_fee};
+pub use pool::{FeeLimits, Fees};
+
 /// The chain that all staked peers follow.
 #[derive(Debug)]
 pub struct Chain {
     actions: ActionDomain,
     confirmations: u64,
     blocks: Vec<Block>,
-    mempool: Vec<Tx>,
+    pool: Pool,
+    limits: FeeLimits,
     registry_queue: Vec<RegistryEvent>,
     nonces: BTreeMap<Address, u64>,
     burned: BTreeMap<Hash32, (u64, Hash32)>,
@@ -34,6 +40,7 @@ pub struct Chain {
     /// Entries of final blocks in order.
     entries: Vec<Entry>,
     finalized: u64,
+    undone: Undone,
     rng: Rng,
     /// Actions that reached a final block, with how often.
     landed: BTreeMap<Hash32, u32>,
@@ -52,6 +59,10 @@ pub struct Block {
     pub time: UnixSeconds,
     /// When it became final here; zero before.
     pub final_at: Moment,
+    /// What its gas costs at least.
+    pub base_fee: u64,
+    /// Transactions of others in it.
+    pub others: u64,
     /// What was executed.
     pub txs: Vec<Mined>,
     /// As those who follow the chain are told of it.
@@ -73,7 +84,7 @@ impl Block {
             hash: self.hash,
             parent: self.told.parent,
             time: self.time,
-            base_fee: None,
+            base_fee: Some(self.base_fee),
         }
     }
 
@@ -84,6 +95,18 @@ impl Block {
     }
 }
 
+/// What was final once and is no more.
+#[derive(Debug, Default)]
+struct Undone {
+    blocks: BTreeMap<Hash32, Block>,
+    /// The entries of each chain that was final before.
+    chains: Vec<Vec<Entry>>,
+    /// The actions in them.
+    actions: BTreeSet<Hash32>,
+    /// The lowest number of these blocks.
+    lowest: Option<u64>,
+}
+
 /// A transaction that waits.
 #[derive(Debug, Clone)]
 pub struct Tx {
@@ -91,8 +114,8 @@ pub struct Tx {
     pub wallet: Address,
     /// Its place among the wallet's.
     pub nonce: u64,
-    /// How often the fee was raised.
-    pub bumps: u32,
+    /// What it pays.
+    pub fees: Fees,
     /// The action, or `None` for a transfer of nothing.
     pub action: Option<SignedAction>,
 }
@@ -115,8 +138,12 @@ pub struct Mined {
 pub enum SubmitError {
     /// The wallet's nonce has passed it.
     NonceUsed,
-    /// Another one with its nonce waits, for no lower fee.
+    /// Another one with its nonce waits, and this one does not pay a tenth more.
     Underpriced,
+    /// The next block costs more.
+    BelowBaseFee,
+    /// Everything that waits pays as much or more.
+    PoolFull,
 }
 
 /// A registry snapshot with what follows from it, shared by all peers.
@@ -203,6 +230,7 @@ impl Chain {
         events: Vec<RegistryEvent>,
         users: BTreeMap<UserId, Address>,
         confirmations: u64,
+        limits: FeeLimits,
         now: Moment,
         rng: Rng,
     ) -> Self {
@@ -223,6 +251,8 @@ impl Chain {
             hash: told.block.hash,
             time: told.time,
             final_at: now,
+            base_fee: BASE_FEE_MIN,
+            others: 0,
             txs: Vec::new(),
             told: Arc::new(told),
             ids: Vec::new(),
@@ -233,20 +263,22 @@ impl Chain {
             actions,
             confirmations,
             blocks: vec![genesis],
-            mempool: Vec::new(),
+            pool: Pool::new(limits),
+            limits,
             registry_queue: Vec::new(),
             nonces: BTreeMap::new(),
             burned: BTreeMap::new(),
             users,
             entries: Vec::new(),
             finalized: 0,
+            undone: Undone::default(),
             rng,
             landed: BTreeMap::new(),
             paid: BTreeMap::new(),
         }
     }
 
-    /// Takes a transaction into the pool; a higher fee replaces.
+    /// Takes a transaction into the pool; a fee that is a tenth higher replaces.
     ///
     /// # Errors
     ///
@@ -256,23 +288,19 @@ impl Chain {
             return Err(SubmitError::NonceUsed);
         }
         let hash = tx_hash(&tx);
-        let place = (tx.wallet, tx.nonce);
-        let waiting = self
-            .mempool
-            .iter_mut()
-            .find(|other| (other.wallet, other.nonce) == place);
-        match waiting {
-            Some(other) if tx_hash(other) == hash => {}
-            Some(other) if other.bumps >= tx.bumps => return Err(SubmitError::Underpriced),
-            Some(other) => *other = tx,
-            None => self.mempool.push(tx),
-        }
+        self.pool.submit(tx, self.next_base_fee())?;
         Ok(hash)
     }
 
     /// Queues a change of the registry for the next block.
     pub fn change_registry(&mut self, event: RegistryEvent) {
         self.registry_queue.push(event);
+    }
+
+    /// Changes of the registry that wait for the next block.
+    #[must_use]
+    pub fn queued_registry(&self) -> &[RegistryEvent] {
+        &self.registry_queue
     }
 
     /// Mines the next block and finalises what is deep enough.
@@ -284,18 +312,15 @@ impl Chain {
         let time = now.unix();
         let mut txs = Vec::new();
         let mut entries = Vec::new();
-        self.mempool.sort_by_key(|tx| (tx.wallet, tx.nonce));
-        for tx in std::mem::take(&mut self.mempool) {
-            let next = self.nonces.entry(tx.wallet).or_default();
-            match tx.nonce.cmp(next) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Greater => self.mempool.push(tx),
-                std::cmp::Ordering::Equal => {
-                    *next += 1;
-                    let mined = self.execute(tx, number, hash, time, &mut entries);
-                    txs.push(mined);
-                }
-            }
+        let base_fee = self.next_base_fee();
+        let others = self.others(base_fee);
+        let room = self.limits.block_transactions.unwrap_or(u64::MAX) - others;
+        let nonces = &self.nonces;
+        let next = |wallet: &Address| nonces.get(wallet).copied().unwrap_or(0);
+        for tx in self.pool.fill(base_fee, room, next) {
+            *self.nonces.entry(tx.wallet).or_default() += 1;
+            let mined = self.execute(tx, number, hash, time, &mut entries);
+            txs.push(mined);
         }
         let events = std::mem::take(&mut self.registry_queue);
         let block = BlockRef { number, hash };
@@ -312,6 +337,8 @@ impl Chain {
             hash,
             time,
             final_at: Moment::ZERO,
+            base_fee,
+            others,
             txs,
             ids: told.entries.iter().map(Entry::id).collect(),
             told: Arc::new(told),
@@ -319,6 +346,37 @@ impl Chain {
             peaks_before: Peaks::default(),
         });
         self.finalize(now);
+    }
+
+    /// What others take of the next block.
+    fn others(&mut self, base_fee: u64) -> u64 {
+        let Some(room) = self.limits.block_transactions else {
+            return 0;
+        };
+        match self.pool.is_crowded() && base_fee < BASE_FEE_MIN * CROWD_FACTOR_MAX {
+            true => room - self.rng.below(2),
+            false => self.rng.below(room / 2 + 1),
+        }
+    }
+
+    /// What the next block's gas costs at least.
+    #[must_use]
+    pub fn next_base_fee(&self) -> u64 {
+        let tip = self.tip();
+        let used = tip.others + tip.txs.len() as u64;
+        let room = self.limits.block_transactions;
+        room.map_or(tip.base_fee, |room| next_base_fee(tip.base_fee, used, room))
+    }
+
+    /// From now on others want all the room there is, or do not.
+    pub fn crowd(&mut self, is_crowded: bool) {
+        self.pool.crowd(is_crowded);
+    }
+
+    /// Transactions that gave way to others that pay more.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.pool.evicted
     }
 
     fn execute(
@@ -370,8 +428,8 @@ impl Chain {
     fn finalize(&mut self, now: Moment) {
         let tip = self.tip().number;
         while self.finalized + self.confirmations < tip {
+            let mut peaks = self.peaks_after(self.finalized);
             self.finalized += 1;
-            let mut peaks = self.peaks();
             let block = &mut self.blocks[place(self.finalized)];
             block.final_at = now;
             block.peaks_before = peaks.clone();
@@ -388,40 +446,98 @@ impl Chain {
         }
     }
 
-    fn peaks(&self) -> Peaks {
-        let last = &self.blocks[place(self.finalized - 1)];
+    fn peaks_after(&self, number: u64) -> Peaks {
+        let last = &self.blocks[place(number)];
         let mut peaks = last.peaks_before.clone();
         last.ids.iter().for_each(|id| peaks.push(&id.0));
         peaks
     }
 
-    /// Throws the last `depth` blocks away, as far as they are not final. Their
-    /// transactions wait again, but some are forgotten.
+    /// Throws the last `depth` blocks away, final ones among them when there are so
+    /// many. Their transactions wait again, but some are forgotten.
     pub fn reorganise(&mut self, depth: u64) {
-        for _ in 0..depth {
-            if self.tip().number <= self.finalized {
-                return;
-            }
+        if self.tip().number.saturating_sub(depth) < self.finalized {
+            self.undone.chains.push(self.entries.clone());
+        }
+        for _ in 0..depth.min(self.tip().number) {
             let Some(block) = self.blocks.pop() else {
                 return;
             };
-            for mined in block.txs {
-                if let Some(nonce) = self.nonces.get_mut(&mined.tx.wallet) {
-                    *nonce -= 1;
-                }
-                if let (Some(digest), true) = (mined.digest, mined.is_success) {
-                    self.burned.remove(&digest);
-                }
-                let place = (mined.tx.wallet, mined.tx.nonce);
-                let is_taken = |other: &Tx| (other.wallet, other.nonce) == place;
-                if self.rng.chance(0.7) && !self.mempool.iter().any(is_taken) {
-                    self.mempool.push(mined.tx);
-                }
-            }
-            let undone = block.told.registry.clone();
-            let later = std::mem::replace(&mut self.registry_queue, undone);
+            self.undo_txs(&block);
+            let registry = block.told.registry.clone();
+            let later = std::mem::replace(&mut self.registry_queue, registry);
             self.registry_queue.extend(later);
+            if block.number <= self.finalized {
+                self.undo_final(block);
+            }
         }
+    }
+
+    fn undo_txs(&mut self, block: &Block) {
+        for mined in &block.txs {
+            if let Some(nonce) = self.nonces.get_mut(&mined.tx.wallet) {
+                *nonce -= 1;
+            }
+            if let (Some(digest), true) = (mined.digest, mined.is_success) {
+                self.burned.remove(&digest);
+            }
+            if self.rng.chance(0.7) {
+                self.pool.put_back(mined.tx.clone());
+            }
+        }
+    }
+
+    fn undo_final(&mut self, block: Block) {
+        self.finalized = block.number - 1;
+        let kept = self.entries.len() - block.entries().len();
+        self.entries.truncate(kept);
+        for mined in &block.txs {
+            let Some(digest) = mined.digest else {
+                continue;
+            };
+            lower(&mut self.paid, (digest, mined.tx.wallet));
+            self.undone.actions.insert(digest);
+            if mined.is_success {
+                lower(&mut self.landed, digest);
+            }
+        }
+        let lowest = self.undone.lowest.unwrap_or(u64::MAX);
+        self.undone.lowest = Some(lowest.min(block.number));
+        self.undone.blocks.insert(block.hash, block);
+    }
+
+    /// A block that is final, or was.
+    #[must_use]
+    pub fn once_final(&self, number: u64, hash: &Hash32) -> Option<&Block> {
+        let standing = self.block(number).filter(|block| block.hash == *hash);
+        let is_final = |block: &&Block| block.number <= self.finalized;
+        let undone = || self.undone.blocks.get(hash);
+        standing.filter(is_final).or_else(undone)
+    }
+
+    /// The entries of the final blocks, then those of chains that were final before.
+    pub fn chains(&self) -> impl Iterator<Item = &[Entry]> {
+        let undone = self.undone.chains.iter().map(Vec::as_slice);
+        std::iter::once(self.entries.as_slice()).chain(undone)
+    }
+
+    /// True for an action that was in a final block that was undone: whoever had
+    /// seen it there has forgotten it.
+    #[must_use]
+    pub fn was_undone(&self, digest: &Hash32) -> bool {
+        self.undone.actions.contains(digest)
+    }
+
+    /// The lowest number of a block that was final and is no more.
+    #[must_use]
+    pub fn lowest_undone(&self) -> Option<u64> {
+        self.undone.lowest
+    }
+
+    /// The right edge of the tree of the final blocks' entries.
+    #[must_use]
+    pub fn final_peaks(&self) -> Peaks {
+        self.peaks_after(self.finalized)
     }
 
     /// The last block.
@@ -489,10 +605,17 @@ impl Chain {
     }
 }
 
+fn lower<K: Ord>(counts: &mut BTreeMap<K, u32>, key: K) {
+    if let Some(count) = counts.get_mut(&key) {
+        *count -= 1;
+    }
+}
+
 fn tx_hash(tx: &Tx) -> Hash32 {
     let mut bytes = tx.wallet.0.to_vec();
     bytes.extend(tx.nonce.to_le_bytes());
-    bytes.extend(tx.bumps.to_le_bytes());
+    bytes.extend(tx.fees.max_fee.to_le_bytes());
+    bytes.extend(tx.fees.tip.to_le_bytes());
     if let Some(action) = &tx.action {
         bytes.extend(action.signature.0);
     }
@@ -502,3 +625,6 @@ fn tx_hash(tx: &Tx) -> Hash32 {
 fn place(number: u64) -> usize {
     usize::try_from(number).expect("block numbers are places in memory")
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,7 +157,7 @@ impl Host {
             wake_at: None,
             discovery: None,
             feed: Feed::default(),
-            exchange: Exchange::new(address, character.is_staked),
+            exchange: Exchange::new(address, character.is_staked, ctx.params.limits),
             content: None,
             asked: BTreeMap::new(),
             asked_entries: BTreeMap::new(),
@@ -176,9 +176,9 @@ impl Host {
         self.is_up = true;
         ctx.up[self.idx as usize] = true;
         self.life += 1;
-        self.started = ctx.now;
+        self.started = ctx.time;
         self.registry = ctx.registry();
-        self.exchange = Exchange::new(self.address, self.is_staked);
+        self.exchange = Exchange::new(self.address, self.is_staked, ctx.params.limits);
         if self.is_staked {
             self.start_discovery(ctx);
             self.start_content(ctx);
@@ -212,7 +212,7 @@ impl Host {
         self.asked.clear();
         self.asked_entries.clear();
         self.fetching.clear();
-        self.exchange = Exchange::new(self.address, self.is_staked);
+        self.exchange = Exchange::new(self.address, self.is_staked, ctx.params.limits);
     }
 
     /// Loses its memory while the disk goes on for a moment.
@@ -287,16 +287,16 @@ impl Host {
         self.key.to_bytes()
     }
 
+    /// What it signs with.
+    #[must_use]
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// True when every block of a root is on the disk and readable.
     #[must_use]
     pub fn has_root(&self, root: &Cid) -> bool {
         self.disk.has_root(root)
-    }
-
-    /// Entries that were applied here; light peers only.
-    #[must_use]
-    pub fn entry_count(&self) -> u64 {
-        self.disk.peaks.count
     }
 
     /// What a light peer still has to do, for people; without relayers its actions
@@ -320,7 +320,7 @@ impl Host {
     }
 
     fn handle_gossip(&mut self, from: u32, topic: Topic, id: u64, data: Bytes, ctx: &mut Ctx) {
-        ctx.seen.note(self.idx, id, ctx.now);
+        ctx.seen.note(self.idx, id, ctx.time);
         self.overhear(topic, &data);
         ctx.metrics.gossip_deliveries += 1;
         let token = Token(self.next_token);
@@ -362,8 +362,13 @@ impl Host {
             return;
         };
         if verdict == Verdict::Reject && !self.is_liar {
-            ctx.checkers
-                .note_rejected(gossiped.topic, gossiped.from, ctx.now);
+            ctx.checkers.note_rejected(
+                gossiped.topic,
+                &gossiped.data,
+                gossiped.from,
+                &ctx.chain,
+                ctx.now,
+            );
         }
         if verdict != Verdict::Accept {
             return;
@@ -384,7 +389,7 @@ impl Host {
     /// Publishes on a topic.
     fn gossip(&mut self, topic: impl Into<Topic>, data: Vec<u8>, ctx: &mut Ctx) {
         let id = digest64(&data);
-        ctx.seen.note(self.idx, id, ctx.now);
+        ctx.seen.note(self.idx, id, ctx.time);
         self.forward(topic.into(), id, &Bytes::from(data), self.idx, ctx);
     }
 

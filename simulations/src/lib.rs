@@ -9,6 +9,7 @@ pub mod checkers;
 pub mod engine;
 pub mod host;
 pub mod index;
+pub mod limits;
 pub mod metrics;
 pub mod net;
 pub mod run;

@@ -20,6 +20,10 @@ pub struct Metrics {
     pub contradictions: u64,
     /// Answers with entries that were refused.
     pub refused_answers: u64,
+    /// Times that a peer saw a final block undone.
+    pub finals_undone: u64,
+    /// Times that a light peer changed over to another fork.
+    pub divergences: u64,
     /// Roots that repair brought.
     pub repairs: u64,
     /// Roots that were released.
@@ -153,6 +157,8 @@ impl Metrics {
             ("block offences", self.offences),
             ("head contradictions", self.contradictions),
             ("refused entry answers", self.refused_answers),
+            ("final blocks undone", self.finals_undone),
+            ("divergences", self.divergences),
             ("repairs", self.repairs),
             ("releases", self.releases),
             ("peers counted as lost", self.lost_peers),

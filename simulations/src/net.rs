@@ -4,6 +4,7 @@
 //! message; a peer that is down or on the other side of a partition breaks the
 //! connection, and the message is gone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::time::Moment;
@@ -29,6 +30,9 @@ pub struct Network {
     regions: Vec<u8>,
     /// The side of each peer while a partition lasts.
     sides: Option<Vec<u8>>,
+    /// Whom the others do not hear.
+    muted: Vec<bool>,
+    slow: BTreeMap<u32, Slow>,
     is_calm: bool,
     bytes: u64,
 }
@@ -45,6 +49,17 @@ pub struct NetworkConfig {
     pub staked_mbit: u64,
     /// Uplink of light peers in Mbit/s.
     pub light_mbit: u64,
+    /// Share of messages that arrive twice during the fault phase.
+    pub duplicates: f64,
+}
+
+/// What a slow link is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Slow {
+    /// Its uplink has this part of its rate.
+    pub divisor: u64,
+    /// Whatever it sends or receives takes so much longer.
+    pub delay: Duration,
 }
 
 /// Time that a message takes on a link, in milliseconds.
@@ -74,6 +89,7 @@ impl Default for NetworkConfig {
             loss: 0.01,
             staked_mbit: 200,
             light_mbit: 20,
+            duplicates: 0.0,
         }
     }
 }
@@ -96,6 +112,8 @@ impl Network {
             uplinks: vec![Moment::ZERO; peers],
             regions,
             sides: None,
+            muted: vec![false; peers],
+            slow: BTreeMap::new(),
             is_calm: false,
             bytes: 0,
             config,
@@ -111,11 +129,15 @@ impl Network {
             return None;
         }
         let nanos = (bytes + OVERHEAD_BYTES) as u64 * 8 * 1_000_000_000;
-        let sending = Duration::from_nanos(nanos / self.bits_per_second[source]);
+        let slow = self.slow.get(&from).copied();
+        let divisor = slow.map_or(1, |slow| slow.divisor);
+        let sending = Duration::from_nanos(nanos * divisor / self.bits_per_second[source]);
         let start = self.uplinks[source].max(now);
         self.uplinks[source] = start + sending;
         self.bytes += (bytes + OVERHEAD_BYTES) as u64;
         let mut delay = self.latency(source, target);
+        let slow = slow.into_iter().chain(self.slow.get(&to).copied());
+        delay += slow.map(|slow| slow.delay).sum::<Duration>();
         if !self.is_calm {
             let mut pause = RETRANSMIT_FIRST;
             for tries in 0.. {
@@ -132,12 +154,30 @@ impl Network {
         Some(self.uplinks[source] + delay)
     }
 
-    /// True unless a partition lies between the two.
+    /// True for a message that arrives twice.
+    pub fn is_doubled(&mut self) -> bool {
+        !self.is_calm && self.config.duplicates > 0.0 && self.rng.chance(self.config.duplicates)
+    }
+
+    /// True unless a cut lies between the two.
     #[must_use]
     pub fn is_connected(&self, from: u32, to: u32) -> bool {
-        self.sides
-            .as_ref()
-            .is_none_or(|sides| sides[from as usize] == sides[to as usize])
+        let sides = self.sides.as_ref();
+        sides.is_none_or(|sides| sides[from as usize] == sides[to as usize])
+            && !self.muted[from as usize]
+    }
+
+    /// From now on nobody hears this peer, which hears everybody; or all is well.
+    pub fn mute(&mut self, peer: u32, is_muted: bool) {
+        self.muted[peer as usize] = is_muted;
+    }
+
+    /// Makes a peer's links slow, or as they were.
+    pub fn slow(&mut self, peer: u32, slow: Option<Slow>) {
+        match slow {
+            Some(slow) => drop(self.slow.insert(peer, slow)),
+            None => drop(self.slow.remove(&peer)),
+        }
     }
 
     /// Splits the network: peers talk to those of their own side only.
@@ -150,10 +190,12 @@ impl Network {
         self.sides = None;
     }
 
-    /// Ends loss and partition.
+    /// Ends loss, cuts and slowness.
     pub fn calm(&mut self) {
         self.is_calm = true;
         self.heal();
+        self.muted.fill(false);
+        self.slow.clear();
     }
 
     /// Bytes sent so far.

@@ -5,8 +5,10 @@
 use std::path::Path;
 
 use anyhow::Context;
+use protocol::records::LEASE_EPOCHS_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::net::{NetworkConfig, Sessions};
 
 mod ranges;
@@ -23,6 +25,9 @@ pub struct Scenario {
     pub fault_seconds: u64,
     /// Virtual seconds without, at most; a run ends once everything is done.
     pub calm_seconds: u64,
+    /// How much machines hold at a time.
+    #[serde(default)]
+    pub limits: Limits,
     /// Who takes part.
     #[serde(default)]
     pub population: Population,
@@ -32,6 +37,9 @@ pub struct Scenario {
     /// What the chain is like.
     #[serde(default)]
     pub chain: ChainConfig,
+    /// How far clocks are off.
+    #[serde(default)]
+    pub clocks: Clocks,
     /// What the content role's intervals are.
     #[serde(default)]
     pub content: ContentConfig,
@@ -71,6 +79,8 @@ pub struct Population {
     pub identity_max: u64,
     /// Share of operators whose peers lie.
     pub liars_share: f64,
+    /// Share of what liars send that is garbled: bits flipped, cut off, added to.
+    pub garbled_share: f64,
 }
 
 /// What the chain is like.
@@ -81,6 +91,21 @@ pub struct ChainConfig {
     pub block_millis: u64,
     /// Blocks above a final one.
     pub confirmations: u64,
+    /// Transactions that a block has room for, those of others among them; 0 for
+    /// all. With a number the base fee moves.
+    pub block_transactions: u64,
+    /// Transactions that endpoints keep; 0 for all.
+    pub pool_transactions: usize,
+}
+
+/// How far the peers' clocks are off.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Clocks {
+    /// At most, when a peer starts; ahead or behind.
+    pub skew_seconds: u64,
+    /// What one gains or loses at most, in millionths.
+    pub drift_ppm: u64,
 }
 
 /// Intervals of the content role.
@@ -94,6 +119,10 @@ pub struct ContentConfig {
     /// Within how many seconds after that a root is back at its target; 0 when a
     /// scenario says nothing of it.
     pub repair_seconds: u64,
+    /// How many epochs, hours, a lease promises.
+    pub lease_epochs: u64,
+    /// A lease that ends within so many epochs is renewed.
+    pub renewal_epochs: u64,
 }
 
 /// How often what goes wrong during the fault phase.
@@ -108,16 +137,42 @@ pub struct Faults {
     pub joins: usize,
     /// Staked peers that deregister.
     pub leaves: usize,
+    /// True when who joins and leaves may serve discovery and identity too.
+    pub in_every_role: bool,
+    /// Times that the stake behind an operator changes.
+    pub stake_changes: usize,
+    /// Times that a staked peer moves to another zone.
+    pub zone_changes: usize,
+    /// Staked peers that others follow, with keys of their own.
+    pub key_changes: usize,
+    /// Staked peers that deregister and register again.
+    pub returns: usize,
+    /// Times that all peers of an operator crash.
+    pub operator_crashes: usize,
+    /// Operators whose peers are gone for ever.
+    pub operator_kills: usize,
+    /// Times that all peers in a zone crash.
+    pub zone_crashes: usize,
+    /// Times that everybody crashes.
+    pub power_losses: usize,
     /// Partitions of the network.
     pub partitions: usize,
+    /// Staked peers that nobody hears for a while, and that hear everybody.
+    pub one_way_cuts: usize,
+    /// Peers whose links are slow for a while.
+    pub slow_links: usize,
     /// Blocks that go bad on a disk.
     pub rotten_blocks: usize,
     /// Peers whose index cannot be written for a moment, or is damaged.
     pub index_failures: usize,
     /// Reorganisations of the chain.
     pub reorganisations: usize,
+    /// Blocks that one takes back at most; 0 for as many as are not final.
+    pub reorganisation_blocks: u64,
     /// Outages of the chain's endpoints.
     pub chain_outages: usize,
+    /// Times that others fill the chain's blocks.
+    pub fee_spikes: usize,
     /// Mean length of crashes, partitions and outages.
     pub fault_seconds: u64,
 }
@@ -162,6 +217,7 @@ impl Default for Population {
             discovery_max: 7,
             identity_max: 9,
             liars_share: 0.1,
+            garbled_share: 0.0,
         }
     }
 }
@@ -171,6 +227,8 @@ impl Default for ChainConfig {
         Self {
             block_millis: 4000,
             confirmations: 2,
+            block_transactions: 0,
+            pool_transactions: 0,
         }
     }
 }
@@ -181,6 +239,8 @@ impl Default for ContentConfig {
             presence_seconds: 20,
             lost_after_seconds: 90,
             repair_seconds: 0,
+            lease_epochs: LEASE_EPOCHS_MAX,
+            renewal_epochs: 7 * 24,
         }
     }
 }
@@ -316,6 +376,12 @@ const PRESETS: &[(&str, &str)] = &[
     ("halt", include_str!("../presets/halt.toml")),
     ("hostile", include_str!("../presets/hostile.toml")),
     ("reorg", include_str!("../presets/reorg.toml")),
+    ("deep", include_str!("../presets/deep.toml")),
+    ("registry", include_str!("../presets/registry.toml")),
+    ("zones", include_str!("../presets/zones.toml")),
+    ("links", include_str!("../presets/links.toml")),
+    ("fees", include_str!("../presets/fees.toml")),
+    ("clocks", include_str!("../presets/clocks.toml")),
 ];
 
 #[cfg(test)]

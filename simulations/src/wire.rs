@@ -3,7 +3,7 @@
 use bytes::Bytes;
 pub use protocol::wire::{Protocol, Topic};
 
-use crate::engine::digest64;
+use crate::engine::{Rng, digest64};
 
 /// A message on its way.
 #[derive(Debug, Clone)]
@@ -51,6 +51,21 @@ impl Message {
         self.len() == 0
     }
 
+    /// Flips bits of it, cuts it off, or adds to it.
+    pub fn garble(&mut self, rng: &mut Rng) {
+        match self {
+            Self::Gossip { id, data, .. } => {
+                *data = garbled(data, rng);
+                *id = digest64(data);
+            }
+            Self::Request { data, .. }
+            | Self::Response {
+                data: Some(data), ..
+            } => *data = garbled(data, rng),
+            Self::Response { data: None, .. } => {}
+        }
+    }
+
     /// The kind in the trace.
     #[must_use]
     pub fn kind(&self) -> u8 {
@@ -77,3 +92,26 @@ impl Message {
         }
     }
 }
+
+fn garbled(data: &[u8], rng: &mut Rng) -> Bytes {
+    let mut data = data.to_vec();
+    match rng.below(3) {
+        0 => data.truncate(rng.index(data.len().max(1))),
+        1 => {
+            let len = 1 + rng.index(GARBAGE_BYTES_MAX);
+            data.extend(rng.bytes(len));
+        }
+        _ => {
+            for _ in 0..=rng.below(3) {
+                let place = rng.index(data.len().max(1));
+                if let Some(byte) = data.get_mut(place) {
+                    *byte ^= 1 << rng.below(8);
+                }
+            }
+        }
+    }
+    data.into()
+}
+
+/// Random bytes that are added to a message.
+const GARBAGE_BYTES_MAX: usize = 64;

@@ -23,15 +23,18 @@ use crate::chain::{Chain, RegistryAt};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, Seen, TraceHash, TraceRecord};
 use crate::host::Host;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
 use crate::wire::{Message, Topic};
 
 mod build;
+mod clocks;
 mod faults;
 mod judge;
 
+use clocks::Clocks;
 pub use faults::WorldEvent;
 
 /// One run of a scenario.
@@ -57,6 +60,11 @@ pub struct World {
     /// Since when staked peers are down.
     down: BTreeMap<u32, Moment>,
     adversaries: BTreeSet<u32>,
+    clocks: Clocks,
+    /// Who deregistered, to register again.
+    returning: BTreeSet<u32>,
+    /// Root of the registry that everybody was told of last.
+    registry_told: Hash32,
     joined: usize,
     started: Moment,
     calm_at: Moment,
@@ -67,8 +75,10 @@ pub struct World {
 /// What a peer reaches outside of itself.
 #[derive(Debug)]
 pub struct Ctx {
-    /// The present, in virtual time.
+    /// The present: the true one, or by the clock of the peer that is being driven.
     pub now: Moment,
+    /// The true present, in virtual time.
+    pub time: Moment,
     /// The chain that all peers follow.
     pub chain: Chain,
     /// False while the chain does not answer.
@@ -113,6 +123,16 @@ pub struct Params {
     pub lost_after: Duration,
     /// Share of new roots that a light peer fetches.
     pub fetch_share: f64,
+    /// What clocks gain or lose at most, in millionths.
+    pub drift_ppm: u64,
+    /// Share of what liars send that is not what they meant to say.
+    pub garbled_share: f64,
+    /// How many epochs a lease promises.
+    pub lease_epochs: u64,
+    /// A lease that ends within so many epochs is renewed.
+    pub renewal_epochs: u64,
+    /// How much machines hold at a time.
+    pub limits: Limits,
 }
 
 /// What happens at a moment of the run.
@@ -254,9 +274,16 @@ impl Ctx {
     }
 
     /// Puts a message on the network.
-    pub fn send(&mut self, from: u32, to: u32, message: Message) {
-        if let Some(at) = self.net.send(from, to, message.len(), self.now) {
-            self.queue.push(at, Event::Deliver { from, to, message });
+    pub fn send(&mut self, from: u32, to: u32, mut message: Message) {
+        let garbled = self.params.garbled_share;
+        if garbled > 0.0 && self.checkers.is_liar(from) && self.rng.chance(garbled) {
+            message.garble(&mut self.rng);
+        }
+        let copies = 1 + usize::from(self.net.is_doubled());
+        for message in std::iter::repeat_n(message, copies) {
+            if let Some(at) = self.net.send(from, to, message.len(), self.time) {
+                self.queue.push(at, Event::Deliver { from, to, message });
+            }
         }
     }
 
@@ -267,7 +294,18 @@ impl Ctx {
             life: host.life,
             local,
         };
-        self.queue.push(self.now + after, event);
+        self.queue.push(self.time + after + self.late(after), event);
+    }
+
+    /// So much later than by the true clock a slow clock shows the end of a pause.
+    fn late(&self, after: Duration) -> Duration {
+        match self.params.drift_ppm {
+            0 => Duration::ZERO,
+            ppm => {
+                let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+                Duration::from_micros(1 + micros / 1_000_000 * 2 * ppm + 2 * ppm)
+            }
+        }
     }
 
     /// A number that is used once.
@@ -322,6 +360,7 @@ impl World {
             && let Some((now, event)) = self.ctx.queue.pop()
         {
             self.ctx.now = now;
+            self.ctx.time = now;
             if now >= next {
                 next = now + PROGRESS_INTERVAL;
                 progress(self.progress());
@@ -369,7 +408,7 @@ impl World {
                     self.record(peer, peer, kind, u64::from(life));
                     match local.is_write() {
                         true => self.write(peer, local),
-                        false => self.hosts[peer as usize].handle_local(local, &mut self.ctx),
+                        false => self.drive(peer, |host, ctx| host.handle_local(local, ctx)),
                     }
                 }
             }
@@ -378,6 +417,13 @@ impl World {
                 self.handle_world(event);
             }
         }
+    }
+
+    /// Has a peer do something, by its own clock.
+    fn drive(&mut self, idx: u32, act: impl FnOnce(&mut Host, &mut Ctx)) {
+        self.ctx.now = self.clocks.read(idx, self.ctx.time);
+        act(&mut self.hosts[idx as usize], &mut self.ctx);
+        self.ctx.now = self.ctx.time;
     }
 
     fn record(&mut self, from: u32, to: u32, kind: u8, payload: u64) {
@@ -391,16 +437,20 @@ impl World {
     }
 
     fn deliver(&mut self, from: u32, to: u32, message: Message) {
+        // A cut takes along what is on its way.
+        if !self.ctx.net.is_connected(from, to) {
+            return;
+        }
         let is_up = self.ctx.up[to as usize];
         let ctx = &mut self.ctx;
         // Most of what arrives are copies, so that the peer is not looked at for them.
         if let Message::Gossip { id, .. } = message
             && is_up
-            && ctx.seen.has(to, id, ctx.now)
+            && ctx.seen.has(to, id, ctx.time)
         {
             ctx.metrics.duplicates += 1;
         } else if is_up {
-            self.hosts[to as usize].handle_message(from, message, ctx);
+            self.drive(to, |host, ctx| host.handle_message(from, message, ctx));
         } else if let Message::Request { id, .. } = message {
             // The address answers that nobody listens.
             self.ctx

@@ -33,6 +33,12 @@ impl Gossip {
 }
 
 impl Checkers {
+    /// True for a peer that breaks the rules.
+    #[must_use]
+    pub fn is_liar(&self, peer: u32) -> bool {
+        self.gossip.is_liar(peer)
+    }
+
     /// Notes a head that an honest peer signed.
     pub fn note_head(&mut self, head: &SignedHead, signer: Address, now: Moment) {
         let number = head.record.block_number;
@@ -46,8 +52,23 @@ impl Checkers {
         );
     }
 
-    /// Notes that a message was held against its sender.
-    pub fn note_rejected(&mut self, topic: Topic, from: u32, now: Moment) {
+    /// Notes that a message was held against its sender. Where final blocks were
+    /// undone, peers on either side cannot know of each other's blocks.
+    pub fn note_rejected(
+        &mut self,
+        topic: Topic,
+        data: &[u8],
+        from: u32,
+        chain: &Chain,
+        now: Moment,
+    ) {
+        if topic == Topic::Entries
+            && let Some(lowest) = chain.lowest_undone()
+            && ReceivedBatch::from_bytes(data)
+                .is_ok_and(|received| received.batch.block_number >= lowest)
+        {
+            return;
+        }
         let is_liar = self.gossip.is_liar(from);
         self.findings
             .observe(Rule::NothingRejected, is_liar, now, || {
@@ -55,17 +76,25 @@ impl Checkers {
             });
     }
 
+    /// Notes that entries of a peer were held against it.
+    pub fn note_disputed(&mut self, peer: u32, chain: &Chain, now: Moment) {
+        if chain.lowest_undone().is_some() {
+            return;
+        }
+        let is_liar = self.gossip.is_liar(peer);
+        self.findings
+            .observe(Rule::NothingDisputed, is_liar, now, || {
+                format!("entries of peer {peer} were taken for lies")
+            });
+    }
+
     /// Notes a batch that an honest peer forwarded.
     pub fn note_forwarded(&mut self, data: &[u8], follows: bool, chain: &Chain, now: Moment) {
         let is_true = ReceivedBatch::from_bytes(data).is_ok_and(|received| {
             let batch = &received.batch;
-            chain.block(batch.block_number).is_some_and(|block| {
-                block.hash == batch.block_hash
-                    && batch
-                        .entries
-                        .iter()
-                        .all(|entry| block.entries().contains(entry))
-            })
+            let block = chain.once_final(batch.block_number, &batch.block_hash);
+            let mut entries = batch.entries.iter();
+            block.is_some_and(|block| entries.all(|entry| block.entries().contains(entry)))
         });
         let rule = if follows {
             Rule::ForwardedByChain
@@ -86,10 +115,14 @@ impl Checkers {
     }
 
     /// Notes that a majority signed another head than an honest peer computed.
-    pub fn note_forged(&mut self, block_number: u64, now: Moment) {
-        self.findings.observe(Rule::CountedHead, false, now, || {
-            format!("a majority signed another head of block {block_number}")
-        });
+    /// Where final blocks were undone, it may be the other fork's.
+    pub fn note_forged(&mut self, block_number: u64, chain: &Chain, now: Moment) {
+        let lowest = chain.lowest_undone();
+        let was_undone = lowest.is_some_and(|lowest| lowest <= block_number);
+        self.findings
+            .observe(Rule::CountedHead, was_undone, now, || {
+                format!("a majority signed another head of block {block_number}")
+            });
     }
 
     /// Notes entries that a light peer applied after its first `count`.
@@ -104,10 +137,12 @@ impl Checkers {
     ) {
         let start = usize::try_from(count).unwrap_or(usize::MAX);
         let end = start.saturating_add(entries.len());
-        let is_prefix = chain.entries().get(start..end) == Some(entries);
+        let is_prefix = chain
+            .chains()
+            .any(|known| known.get(start..end) == Some(entries));
         self.findings.observe(
             Rule::AppliedEntries,
-            is_prefix && head.entry_count == end as u64,
+            is_prefix && head.entry_count >= end as u64,
             now,
             || format!("peer {peer} applied something else after {count} entries"),
         );
@@ -118,10 +153,8 @@ impl Checkers {
     }
 }
 
+/// True for a head of a block that is final, or was.
 fn is_canonical(head: &Head, chain: &Chain) -> bool {
-    chain.block(head.block_number).is_some_and(|block| {
-        block.number <= chain.finalized()
-            && block.hash == head.block_hash
-            && head.entry_count == block.peaks_before.count + block.ids.len() as u64
-    })
+    let block = chain.once_final(head.block_number, &head.block_hash);
+    block.is_some_and(|block| head.entry_count == block.peaks_before.count + block.ids.len() as u64)
 }

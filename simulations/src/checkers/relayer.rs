@@ -29,7 +29,8 @@ impl Checkers {
     /// Accepted actions, and whether each is in a final block.
     pub fn accepted(&self, chain: &Chain) -> impl Iterator<Item = (&Hash32, bool)> {
         let accepted = self.relayer.accepted.iter();
-        accepted.map(|digest| (digest, chain.landed(digest) > 0))
+        let has_landed = |digest| chain.landed(digest) > 0 || chain.was_undone(digest);
+        accepted.map(move |digest| (digest, has_landed(digest)))
     }
 
     /// Looks at the final chain once everything is over.
@@ -43,6 +44,10 @@ impl Checkers {
         }
         let mut payments: BTreeMap<(Hash32, u32), u32> = BTreeMap::new();
         for ((digest, wallet), count) in chain.paid() {
+            // Whoever forgot it as final may be asked again.
+            if chain.was_undone(digest) {
+                continue;
+            }
             if let Some(owner) = self.relayer.owners.get(wallet) {
                 *payments.entry((*digest, *owner)).or_default() += count;
             }

@@ -29,12 +29,13 @@ impl Checkers {
         self.uploads.offers.contains_key(root)
     }
 
-    /// Roots whose action had its time to land and is in no final block.
+    /// Roots whose action had its time to land and is in no final block, nor was.
     pub fn abandoned(&self, chain: &Chain, now: Moment) -> impl Iterator<Item = Cid> {
         let time = HolderConfig::default().unpublished_ttl + GRACE;
         let offers = self.uploads.offers.iter();
         offers
-            .filter(move |(_, (digest, at))| *at + time <= now && chain.landed(digest) == 0)
+            .filter(move |(_, (_, at))| *at + time <= now)
+            .filter(|(_, (digest, _))| chain.landed(digest) == 0 && !chain.was_undone(digest))
             .map(|(root, _)| *root)
     }
 }

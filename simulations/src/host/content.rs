@@ -388,12 +388,16 @@ impl Host {
 
 fn content_config(peer: Address, ctx: &Ctx) -> Config {
     let params = &ctx.params;
-    Config {
+    let config = Config {
         peer,
         domain: params.domain,
         action_domain: params.actions,
         holder: HolderConfig::for_devnet(),
-        book: BookConfig::default(),
+        book: BookConfig {
+            lease_epochs: params.lease_epochs,
+            renewal_epochs: params.renewal_epochs,
+            ..BookConfig::default()
+        },
         repair: repair::Config {
             lost_after: params.lost_after,
             pass_interval: Duration::from_secs(120),
@@ -403,7 +407,8 @@ fn content_config(peer: Address, ctx: &Ctx) -> Config {
         presence_interval: params.presence_interval,
         confirmations: ctx.chain.confirmations(),
         offer_grace: OFFER_GRACE,
-    }
+    };
+    params.limits.content(config)
 }
 
 fn reference(index: &Index, root: Cid) -> Reference {

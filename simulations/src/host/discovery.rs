@@ -23,8 +23,12 @@ use crate::world::{Ctx, IndexStep, Local, Part};
 
 impl Host {
     pub(super) fn start_discovery(&mut self, ctx: &mut Ctx) {
+        let spread = spread::Config {
+            final_is_firm: ctx.chain.confirmations() > 0,
+            ..spread::Config::new(self.address, ctx.params.domain)
+        };
         let config = Config {
-            spread: spread::Config::new(self.address, ctx.params.domain),
+            spread: ctx.params.limits.spread(spread),
             signs_heads: true,
             confirmations: ctx.chain.confirmations(),
         };
@@ -130,7 +134,7 @@ impl Host {
             Output::Index(blocks) => self.index_later(IndexStep::Apply(blocks), ctx),
             Output::Unindex { to } => self.index_later(IndexStep::Unindex(to), ctx),
             Output::Clear => self.index_later(IndexStep::Clear, ctx),
-            Output::Subscribe => self.feed.subscribe(&ctx.chain),
+            Output::Subscribe => self.feed.subscribe(&ctx.chain, ctx.params.limits),
             Output::Settled(_) => self.note_height(ctx),
             Output::Fault(_) => {}
             Output::Sign(head) => ctx.local(self, DISK_DELAY, Local::Sign(Box::new(head))),
@@ -176,11 +180,9 @@ impl Host {
             Output::Note(note) => match note {
                 discovery::Note::Contradiction { .. } => ctx.metrics.contradictions += 1,
                 discovery::Note::MajorityDiffers { block_number } => {
-                    ctx.checkers.note_forged(block_number, ctx.now);
+                    ctx.checkers.note_forged(block_number, &ctx.chain, ctx.now);
                 }
-                discovery::Note::FinalUndone { .. } => {
-                    unreachable!("final blocks of the simulated chain stay")
-                }
+                discovery::Note::FinalUndone { .. } => ctx.metrics.finals_undone += 1,
             },
         }
     }
@@ -301,12 +303,19 @@ impl Host {
                     ctx.checkers.note_counted(&head, &ctx.chain, ctx.now);
                 }
             }
-            Output::Offence { .. } => ctx.metrics.offences += 1,
+            Output::Offence { peer, .. } => {
+                ctx.metrics.offences += 1;
+                if let Some(idx) = ctx.peer(&peer)
+                    && !self.is_liar
+                {
+                    ctx.checkers.note_disputed(idx, &ctx.chain, ctx.now);
+                }
+            }
             Output::Goal(_) | Output::Fault(_) => {}
             Output::Note(note) => match note {
                 catch_up::Note::Contradiction { .. } => ctx.metrics.contradictions += 1,
                 catch_up::Note::Useless { .. } => ctx.metrics.refused_answers += 1,
-                catch_up::Note::Diverged { .. } => unreachable!("the chain has one fork"),
+                catch_up::Note::Diverged { .. } => ctx.metrics.divergences += 1,
             },
         }
     }
@@ -326,7 +335,10 @@ impl Host {
         ctx.checkers
             .note_entries(self.idx, before, &entries, &head, &ctx.chain, ctx.now);
         for entry in &entries {
-            let mined = ctx.chain.block(entry.position.block_number);
+            let position = &entry.position;
+            let mined = ctx
+                .chain
+                .once_final(position.block_number, &position.block_hash);
             if let Some(block) = mined
                 && !ctx.is_calm
             {
@@ -334,9 +346,11 @@ impl Host {
             }
         }
         self.disk.peaks = peaks;
-        let last = entries.last().map(|entry| entry.position.sequence());
-        self.disk.sequence = last.or(self.disk.sequence);
-        self.disk.followed_block = head.block_number;
+        // The index knows its last entry, and not what follows under the head.
+        if let Some(last) = entries.last() {
+            self.disk.sequence = Some(last.position.sequence());
+            self.disk.followed_block = last.position.block_number;
+        }
         self.tell_catch_up(catch_up::Input::Indexed(Ok(())), ctx);
         self.handle_applied(&entries, ctx);
     }
@@ -364,6 +378,7 @@ pub(super) fn catch_up(peer: Address, disk: &Disk, ctx: &mut Ctx) -> CatchUp {
         follows_chain: false,
         ..spread::Config::new(peer, ctx.params.domain)
     };
+    let config = ctx.params.limits.spread(config);
     CatchUp::new(config, held(disk), ctx.rng.below(u64::MAX), ctx.now)
 }
 

@@ -113,6 +113,13 @@ impl Disk {
         cids
     }
 
+    /// True when a root is promised and the promise has not ended.
+    #[must_use]
+    pub fn is_leased(&self, root: &Cid, epoch: Epoch) -> bool {
+        let lease = self.leases.get(root);
+        lease.is_some_and(|lease| lease.record.to_epoch >= epoch)
+    }
+
     /// The proof root of what is here; `None` unless it is whole.
     #[must_use]
     pub fn proof(&self, root: &Cid) -> Option<ProofRoot> {

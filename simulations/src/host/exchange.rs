@@ -8,7 +8,7 @@ use protocol::content::Input;
 use protocol::exchange::{
     Answer, Around, Download, DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput,
     FailReason, FetchId, FetchOptions, Local, LocalQuery, OTHERS_MAX, Order, Request, RequestId,
-    Response, Serve, ServeConfig, ServeId, Target, Ticket, Unanswered,
+    Response, Serve, ServeId, Target, Ticket, Unanswered,
 };
 use protocol::id::{Address, Role};
 use protocol::machine::Machine;
@@ -19,6 +19,7 @@ use protocol::unixfs::VerifiedBlock;
 use protocol::wire::Protocol;
 
 use super::{Host, Pending, is_due};
+use crate::limits::Limits;
 use crate::world::Ctx;
 
 /// All transfers of one peer.
@@ -59,9 +60,9 @@ pub(super) enum Goal {
 }
 
 impl Exchange {
-    pub(super) fn new(local: Address, is_staked: bool) -> Self {
+    pub(super) fn new(local: Address, is_staked: bool, limits: Limits) -> Self {
         Self {
-            serve: Serve::new(ServeConfig::default()),
+            serve: Serve::new(limits.serve()),
             machine: protocol::exchange::Exchange::new(local, is_staked),
             downloads: BTreeMap::new(),
             tickets: BTreeMap::new(),

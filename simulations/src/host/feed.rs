@@ -12,6 +12,7 @@ use protocol::time::Moment;
 
 use super::Host;
 use crate::chain::Chain;
+use crate::limits::Limits;
 use crate::world::{Ctx, Local};
 
 /// A subscription to the chain's blocks.
@@ -27,8 +28,8 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Follows the chain from its first block on.
-    pub(super) fn subscribe(&mut self, chain: &Chain) {
-        let mut follower = Follower::new(FollowerConfig {
+    pub(super) fn subscribe(&mut self, chain: &Chain, limits: Limits) {
+        let config = FollowerConfig {
             start: Cursor::at(0),
             confirmations: chain.confirmations(),
             undo_blocks_max: REORG_BLOCKS_MAX,
@@ -36,7 +37,8 @@ impl Feed {
             // No block is passed over.
             span_blocks_max: 0,
             epochs: false,
-        });
+        };
+        let mut follower = Follower::new(limits.follower(config));
         follower.handle_head(head(chain));
         *self = Self {
             follower: Some(Box::new(follower)),

@@ -18,7 +18,7 @@ use protocol::wire::Protocol;
 
 use super::light::PROOF_BITS;
 use super::{Disk, Host, is_due};
-use crate::chain::{SubmitError, Tx};
+use crate::chain::{Fees, SubmitError, Tx};
 use crate::world::{Ctx, Local};
 
 /// The machines of the identity role.
@@ -39,6 +39,7 @@ impl Identity {
         let wallets = (1..=WALLETS).map(|number| wallet(peer, number)).collect();
         let confirmations = ctx.chain.confirmations();
         let config = identity::Config::new(peer, relayer, wallets, confirmations);
+        let config = ctx.params.limits.identity(config);
         let rows = disk.rows.values().cloned();
         Self {
             relayer: identity::Identity::new(config, rows, ctx.now),
@@ -261,13 +262,15 @@ impl Host {
         let tx = Tx {
             wallet: slot.wallet,
             nonce: slot.nonce,
-            bumps,
+            fees: Fees::offered(ctx.chain.tip().base_fee, bumps),
             action,
         };
         ctx.chain.submit(tx).map_err(|refused| {
             let message = match refused {
                 SubmitError::NonceUsed => "nonce too low",
                 SubmitError::Underpriced => "replacement transaction underpriced",
+                SubmitError::BelowBaseFee => "max fee per gas less than block base fee",
+                SubmitError::PoolFull => "txpool is full",
             };
             Unsent::Rejected {
                 message: message.to_owned(),

@@ -52,6 +52,9 @@ impl Light {
     pub(super) fn new(peer: Address, disk: &Disk, ctx: &mut Ctx) -> Self {
         let mut config = author::Config::new(peer, ctx.params.domain, ctx.params.actions);
         config.proof_bits = PROOF_BITS;
+        let lease_epochs_min = &mut config.publication.lease_epochs_min;
+        *lease_epochs_min = ctx.params.lease_epochs.min(*lease_epochs_min);
+        let config = ctx.params.limits.author(config);
         let jobs = disk.jobs.values().cloned();
         let rows = disk.outbox.values().cloned();
         Self {

@@ -6,6 +6,7 @@ fn network(latency: Latency) -> Network {
         loss: 0.0,
         staked_mbit: 8,
         light_mbit: 8,
+        duplicates: 0.0,
     };
     Network::new(config, 4, 2, 1)
 }
@@ -29,6 +30,34 @@ fn a_partition_cuts_the_sides_and_heals() {
     assert!(network.send(0, 2, 10, Moment::ZERO).is_none());
     network.heal();
     assert!(network.send(0, 2, 10, Moment::ZERO).is_some());
+}
+
+#[test]
+fn nobody_hears_a_muted_peer_that_hears_everybody() {
+    let mut network = network(Latency::Const { ms: 1 });
+    network.mute(0, true);
+    assert!(network.send(0, 1, 10, Moment::ZERO).is_none());
+    assert!(network.send(1, 0, 10, Moment::ZERO).is_some());
+    network.mute(0, false);
+    assert!(network.send(0, 1, 10, Moment::ZERO).is_some());
+}
+
+#[test]
+fn a_slow_peer_sends_slowly_and_is_reached_late() {
+    let mut network = network(Latency::Const { ms: 10 });
+    let slow = Slow {
+        divisor: 100,
+        delay: Duration::from_millis(500),
+    };
+    network.slow(0, Some(slow));
+    let bytes = 1000 - OVERHEAD_BYTES;
+    let at = |ms| Some(Moment::ZERO + Duration::from_millis(ms));
+    // A kilobyte takes 100 ms at a hundredth of 8 Mbit/s.
+    assert_eq!(network.send(0, 1, bytes, Moment::ZERO), at(610));
+    assert_eq!(network.send(1, 0, bytes, Moment::ZERO), at(511));
+    network.slow(0, None);
+    let later = Moment::ZERO + Duration::from_secs(1);
+    assert_eq!(network.send(0, 1, bytes, later), at(1011));
 }
 
 #[test]

@@ -45,6 +45,8 @@ pub struct Report {
     pub entries: u64,
     /// Transactions that were paid for and changed nothing.
     pub wasted_transactions: u64,
+    /// Transactions that gave way to others that pay more.
+    pub evicted_transactions: u64,
     /// What the checkers found, by rule.
     pub checks: Vec<Check>,
     /// Counters by name.
@@ -84,6 +86,7 @@ impl Report {
             blocks: ctx.chain.tip().number,
             entries: ctx.chain.entries().len() as u64,
             wasted_transactions: ctx.checkers.wasted(&ctx.chain),
+            evicted_transactions: ctx.chain.evicted(),
             checks: ctx.checkers.checks(),
             counters: ctx.metrics.counters(),
             times: ctx.metrics.percentiles(),
@@ -136,8 +139,8 @@ impl Report {
         )?;
         writeln!(
             text,
-            "chain: {} blocks, {} entries, {} transactions in vain",
-            self.blocks, self.entries, self.wasted_transactions
+            "chain: {} blocks, {} entries, {} transactions in vain, {} evicted",
+            self.blocks, self.entries, self.wasted_transactions, self.evicted_transactions
         )?;
         for (name, times) in &self.times {
             writeln!(

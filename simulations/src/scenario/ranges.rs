@@ -50,12 +50,40 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
         of("faults.kills", faults.kills, 0, TIMES_MAX),
         of("faults.joins", faults.joins, 0, PEERS_MAX),
         of("faults.leaves", faults.leaves, 0, PEERS_MAX),
+        of("faults.stake_changes", faults.stake_changes, 0, TIMES_MAX),
+        of("faults.zone_changes", faults.zone_changes, 0, TIMES_MAX),
+        of("faults.key_changes", faults.key_changes, 0, PEERS_MAX),
+        of("faults.returns", faults.returns, 0, TIMES_MAX),
+        of(
+            "faults.operator_crashes",
+            faults.operator_crashes,
+            0,
+            TIMES_MAX,
+        ),
+        of("faults.operator_kills", faults.operator_kills, 0, PEERS_MAX),
+        of("faults.zone_crashes", faults.zone_crashes, 0, TIMES_MAX),
+        of("faults.power_losses", faults.power_losses, 0, TIMES_MAX),
         of("faults.partitions", faults.partitions, 0, TIMES_MAX),
+        of("faults.one_way_cuts", faults.one_way_cuts, 0, TIMES_MAX),
+        of("faults.slow_links", faults.slow_links, 0, TIMES_MAX),
         of("faults.rotten_blocks", faults.rotten_blocks, 0, TIMES_MAX),
         of("faults.index_failures", faults.index_failures, 0, TIMES_MAX),
         of(
             "faults.reorganisations",
             faults.reorganisations,
+            0,
+            TIMES_MAX,
+        ),
+        (
+            "faults.reorganisation_blocks",
+            faults.reorganisation_blocks,
+            0,
+            TIMES_MAX,
+        ),
+        of("faults.fee_spikes", faults.fee_spikes, 0, TIMES_MAX),
+        of(
+            "chain.pool_transactions",
+            scenario.chain.pool_transactions,
             0,
             TIMES_MAX,
         ),
@@ -94,6 +122,12 @@ fn times(scenario: &Scenario) -> Vec<Range> {
         ("fault_seconds", scenario.fault_seconds, 1, SECONDS_MAX),
         ("calm_seconds", scenario.calm_seconds, 1, SECONDS_MAX),
         ("chain.block_millis", chain.block_millis, 100, 3_600_000),
+        (
+            "chain.block_transactions",
+            chain.block_transactions,
+            0,
+            TIMES_MAX,
+        ),
         ("chain.confirmations", chain.confirmations, 0, reorgs),
         (
             "content.presence_seconds",
@@ -114,6 +148,25 @@ fn times(scenario: &Scenario) -> Vec<Range> {
             SECONDS_MAX,
         ),
         (
+            "clocks.skew_seconds",
+            scenario.clocks.skew_seconds,
+            0,
+            86_400,
+        ),
+        ("clocks.drift_ppm", scenario.clocks.drift_ppm, 0, 1000),
+        (
+            "content.lease_epochs",
+            content.lease_epochs,
+            1,
+            protocol::records::LEASE_EPOCHS_MAX,
+        ),
+        (
+            "content.renewal_epochs",
+            content.renewal_epochs,
+            0,
+            protocol::records::LEASE_EPOCHS_MAX,
+        ),
+        (
             "faults.fault_seconds",
             scenario.faults.fault_seconds,
             0,
@@ -122,7 +175,7 @@ fn times(scenario: &Scenario) -> Vec<Range> {
     ]
 }
 
-fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 6] {
+fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 8] {
     let population = &scenario.population;
     [
         ("population.staked_share", population.staked_share, 1.0),
@@ -133,6 +186,8 @@ fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 6] {
         ),
         // With a third of the weight, what liars sign may count.
         ("population.liars_share", population.liars_share, 0.33),
+        ("population.garbled_share", population.garbled_share, 1.0),
+        ("network.duplicates", scenario.network.duplicates, 1.0),
         // Nearly everything lost is a partition.
         ("network.loss", scenario.network.loss, 0.9),
         ("sessions.share", scenario.sessions.share, 1.0),

@@ -12,8 +12,9 @@ use protocol::registry::{Confirmation, RegistryEvent};
 use protocol::signing::{Domain, SigningKey};
 use protocol::time::{Moment, UnixSeconds};
 
+use super::clocks::Clocks;
 use super::{Ctx, Params, World, WorldEvent};
-use crate::chain::Chain;
+use crate::chain::{Chain, FeeLimits};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, Seen, TraceHash};
 use crate::host::{Character, Host, Kind};
@@ -49,9 +50,7 @@ impl World {
             .chain((staked..peers).map(|_| draw_key(&mut rng)))
             .collect();
         let founders = staked
-            - scenario
-                .faults
-                .joins
+            - (scenario.faults.joins + scenario.faults.key_changes)
                 .min(staked.saturating_sub(REGISTERED_MIN));
         let registry = members[..founders]
             .iter()
@@ -71,6 +70,7 @@ impl World {
             registry,
             users,
             scenario.chain.confirmations,
+            fee_limits(scenario),
             now,
             Rng::stream(seed, "chain"),
         );
@@ -88,6 +88,7 @@ impl World {
             .collect();
         let mut ctx = Ctx {
             now,
+            time: now,
             chain,
             is_chain_up: true,
             is_calm: false,
@@ -125,6 +126,14 @@ impl World {
         let calm_at = now + Duration::from_secs(scenario.fault_seconds);
         ctx.schedule(now, WorldEvent::Begin);
         let mut world = Self {
+            registry_told: ctx.registry().root,
+            returning: BTreeSet::new(),
+            clocks: Clocks::new(
+                peers,
+                Duration::from_secs(scenario.clocks.skew_seconds),
+                scenario.clocks.drift_ppm,
+                Rng::stream(seed, "clocks"),
+            ),
             ctx,
             hosts,
             operators: members
@@ -160,7 +169,7 @@ impl World {
     }
 
     /// The chain's news of a peer that registers.
-    pub(super) fn registration_of(&mut self, idx: usize) -> Vec<RegistryEvent> {
+    pub(super) fn registration_of(&mut self, idx: usize, roles: Vec<Role>) -> Vec<RegistryEvent> {
         let host = &self.hosts[idx];
         let number = idx as u64 + JOINER_NUMBER_FIRST;
         let member = Staked {
@@ -168,7 +177,7 @@ impl World {
             operator: operator_address(number),
             operator_number: number,
             zone: zone(number % self.scenario.population.zones.max(1)),
-            roles: vec![Role::Content],
+            roles,
             stake: 400_000,
         };
         registration(&member, idx, self.ctx.chain.tip().number)
@@ -193,6 +202,21 @@ fn params(scenario: &Scenario) -> Params {
         presence_interval: Duration::from_secs(scenario.content.presence_seconds.max(1)),
         lost_after: Duration::from_secs(scenario.content.lost_after_seconds.max(1)),
         fetch_share: scenario.workload.fetch_share,
+        lease_epochs: scenario.content.lease_epochs,
+        renewal_epochs: scenario.content.renewal_epochs,
+        limits: scenario.limits,
+        drift_ppm: scenario.clocks.drift_ppm,
+        garbled_share: scenario.population.garbled_share,
+    }
+}
+
+fn fee_limits(scenario: &Scenario) -> FeeLimits {
+    let chain = &scenario.chain;
+    let room = (chain.block_transactions > 0).then_some(chain.block_transactions);
+    let waiting = (chain.pool_transactions > 0).then_some(chain.pool_transactions);
+    FeeLimits {
+        block_transactions: room,
+        pool_transactions: waiting,
     }
 }
 
@@ -247,7 +271,8 @@ fn operator_address(number: u64) -> Address {
     address
 }
 
-fn zone(number: u64) -> Zone {
+/// A zone by its number.
+pub(super) fn zone(number: u64) -> Zone {
     let mut name = [0; 32];
     name[0] = b'z';
     name[1..9].copy_from_slice(&number.to_be_bytes());
@@ -280,14 +305,19 @@ fn registration(member: &Staked, idx: usize, block_number: u64) -> Vec<RegistryE
             role,
             id,
             wallet,
-            confirmation: Confirmation {
-                public_key: member.key.public_key().to_vec(),
-                zone: member.zone,
-                block_number,
-            },
+            confirmation: confirmation(&member.key, member.zone, block_number),
         });
     }
     events
+}
+
+/// A peer's consent to serve.
+pub(super) fn confirmation(key: &SigningKey, zone: Zone, block_number: u64) -> Confirmation {
+    Confirmation {
+        public_key: key.public_key().to_vec(),
+        zone,
+        block_number,
+    }
 }
 
 /// Liars among the staked peers; their operators hold less than a third of the

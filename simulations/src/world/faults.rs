@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use gossip::heads::is_majority;
-use protocol::id::{Address, Role, ServiceId};
-use protocol::registry::RegistryEvent;
 use protocol::time::Moment;
 
-use super::{Local, World};
+use super::{Host, Local, World};
 use crate::engine::{Rng, digest64};
+
+mod links;
+mod registry;
+mod together;
 
 /// A crash that waits for a write.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,8 @@ pub enum WorldEvent {
     Reorganise,
     /// The chain's endpoints go away, or come back.
     ChainAway(bool),
+    /// Others fill the chain's blocks, or do so no more.
+    FeeSpike(bool),
     /// A staked peer crashes, to start again.
     Crash,
     /// A peer starts.
@@ -42,12 +45,38 @@ pub enum WorldEvent {
     Leave,
     /// A peer stops for good.
     Stop(u32),
+    /// The stake behind an operator changes.
+    ChangeStake,
+    /// A staked peer moves to another zone.
+    ChangeZone,
+    /// A staked peer is followed by another with a key of its own.
+    ChangeKey,
+    /// A staked peer deregisters, to come back soon.
+    Deregister,
+    /// It registers again, for roles in their order.
+    Register(u32, [bool; 3]),
+    /// All peers of an operator crash, to start again.
+    OperatorCrash,
+    /// All peers of an operator are gone for ever.
+    OperatorKill,
+    /// All peers in a zone crash, to start again.
+    ZoneCrash,
+    /// Everybody crashes at the same moment, to start again.
+    PowerLoss,
     /// A light peer goes offline or comes back.
     Session(u32),
     /// The network splits.
     Partition,
     /// The network is whole again.
     Heal,
+    /// Nobody hears a staked peer.
+    Mute,
+    /// It is heard again.
+    Unmute(u32),
+    /// Somebody's links get slow.
+    Slow,
+    /// They are as they were.
+    Quicken(u32),
     /// A block goes bad on a disk.
     Rot,
     /// The next step of somebody's index fails.
@@ -101,11 +130,22 @@ impl World {
         spread(faults.index_failures, 0.9, WorldEvent::IndexFails);
         spread(faults.reorganisations, 0.95, WorldEvent::Reorganise);
         spread(faults.chain_outages, 0.8, WorldEvent::ChainAway(true));
+        spread(faults.one_way_cuts, 0.9, WorldEvent::Mute);
+        spread(faults.slow_links, 0.9, WorldEvent::Slow);
+        spread(faults.fee_spikes, 0.8, WorldEvent::FeeSpike(true));
+        spread(faults.stake_changes, 0.9, WorldEvent::ChangeStake);
+        spread(faults.zone_changes, 0.9, WorldEvent::ChangeZone);
+        spread(faults.key_changes, 0.8, WorldEvent::ChangeKey);
+        spread(faults.returns, 0.8, WorldEvent::Deregister);
+        spread(faults.operator_crashes, 0.9, WorldEvent::OperatorCrash);
+        spread(faults.zone_crashes, 0.9, WorldEvent::ZoneCrash);
+        spread(faults.power_losses, 0.9, WorldEvent::PowerLoss);
         // Kills are as far apart as repair needs, or data would be lost for good.
         let pause = Duration::from_secs(scenario.content.lost_after_seconds) * 2;
         let mut at = begin + span.mul_f64(0.3);
-        for _ in 0..faults.kills {
-            self.ctx.schedule(at, WorldEvent::Kill);
+        let operators = std::iter::repeat_n(WorldEvent::OperatorKill, faults.operator_kills);
+        for kill in std::iter::repeat_n(WorldEvent::Kill, faults.kills).chain(operators) {
+            self.ctx.schedule(at, kill);
             at = at + pause;
         }
         self.plan_sessions(&mut rng);
@@ -125,22 +165,31 @@ impl World {
         match event {
             WorldEvent::Begin => self.begin(),
             WorldEvent::Mine => self.mine(),
-            WorldEvent::Reorganise => {
-                if !self.ctx.is_calm {
-                    let depth = 1 + self.faults.below(self.scenario.chain.confirmations.max(1));
-                    self.ctx.chain.reorganise(depth);
-                }
-            }
+            WorldEvent::Reorganise => self.reorganise(),
             WorldEvent::ChainAway(is_away) => self.toggle_chain(is_away),
+            WorldEvent::FeeSpike(is_on) => self.crowd(is_on),
             WorldEvent::Crash => self.crash(),
             WorldEvent::Start(idx) => self.start(idx),
             WorldEvent::Kill => self.kill(),
             WorldEvent::Join => self.join(),
             WorldEvent::Leave => self.leave(),
             WorldEvent::Stop(idx) => self.stop(idx),
+            WorldEvent::ChangeStake => self.change_stake(),
+            WorldEvent::ChangeZone => self.change_zone(),
+            WorldEvent::ChangeKey => self.change_key(),
+            WorldEvent::Deregister => self.deregister(),
+            WorldEvent::Register(idx, roles) => self.register(idx, roles),
+            WorldEvent::OperatorCrash => self.crash_operator(),
+            WorldEvent::OperatorKill => self.kill_operator(),
+            WorldEvent::ZoneCrash => self.crash_zone(),
+            WorldEvent::PowerLoss => self.lose_power(),
             WorldEvent::Session(idx) => self.toggle_session(idx),
             WorldEvent::Partition => self.partition(),
             WorldEvent::Heal => self.ctx.net.heal(),
+            WorldEvent::Mute => self.mute(),
+            WorldEvent::Unmute(idx) => self.ctx.net.mute(idx, false),
+            WorldEvent::Slow => self.slow(),
+            WorldEvent::Quicken(idx) => self.ctx.net.slow(idx, None),
             WorldEvent::Rot => self.rot(),
             WorldEvent::IndexFails => self.fail_index(),
             WorldEvent::Publish => self.by_resident(event, Local::Publish),
@@ -158,9 +207,9 @@ impl World {
     }
 
     fn start(&mut self, idx: u32) {
-        let host = &mut self.hosts[idx as usize];
-        if !self.killed.contains(&idx) && !host.is_up {
-            host.start(&mut self.ctx);
+        if !self.killed.contains(&idx) && !self.hosts[idx as usize].is_up {
+            self.clocks.set(idx, self.ctx.time);
+            self.drive(idx, Host::start);
             self.down.remove(&idx);
             self.tell_connections(idx);
         }
@@ -187,10 +236,10 @@ impl World {
     fn mine(&mut self) {
         let interval = Duration::from_millis(self.scenario.chain.block_millis.max(100));
         self.ctx.schedule(self.ctx.now + interval, WorldEvent::Mine);
-        let before = self.ctx.registry().root;
         self.ctx.chain.mine(self.ctx.now);
         // Light peers follow the registry alone.
-        let told = match self.ctx.registry().root == before {
+        let root = self.ctx.registry().root;
+        let told = match std::mem::replace(&mut self.registry_told, root) == root {
             true => self.staked,
             false => self.hosts.len(),
         };
@@ -204,12 +253,40 @@ impl World {
         }
     }
 
+    /// The chain takes blocks back; in half of the cases as many others stand in
+    /// their place at once, else they come one by one.
+    fn reorganise(&mut self) {
+        if self.ctx.is_calm {
+            return;
+        }
+        let most = match self.scenario.faults.reorganisation_blocks {
+            0 => self.scenario.chain.confirmations.max(1),
+            blocks => blocks,
+        };
+        let before = self.ctx.chain.tip().number;
+        self.ctx.chain.reorganise(1 + self.faults.below(most));
+        if self.faults.chance(0.5) {
+            for _ in self.ctx.chain.tip().number..before {
+                self.ctx.chain.mine(self.ctx.now);
+            }
+        }
+    }
+
     fn toggle_chain(&mut self, is_away: bool) {
         self.ctx.is_chain_up = !is_away || self.ctx.is_calm;
         if is_away {
             let after = self.fault_span();
             self.ctx
                 .schedule(self.ctx.now + after, WorldEvent::ChainAway(false));
+        }
+    }
+
+    fn crowd(&mut self, is_on: bool) {
+        self.ctx.chain.crowd(is_on && !self.ctx.is_calm);
+        if is_on {
+            let after = self.fault_span();
+            self.ctx
+                .schedule(self.ctx.now + after, WorldEvent::FeeSpike(false));
         }
     }
 
@@ -233,24 +310,13 @@ impl World {
         let spare: Vec<u32> = up
             .iter()
             .copied()
-            .filter(|idx| !is_for_good || self.is_spare(*idx))
+            .filter(|idx| !is_for_good || self.are_spare(&[*idx]))
             .collect();
         let down = members.len() - up.len();
         if self.ctx.is_calm || down >= (members.len() / 8).max(1) {
             return None;
         }
         self.faults.sample(&spare, 1).first().copied()
-    }
-
-    /// True when the honest peers that are left without one can still sign
-    /// heads: with fewer the log stops by design.
-    fn is_spare(&self, idx: u32) -> bool {
-        let left: Vec<Address> = self.hosts[..self.staked]
-            .iter()
-            .filter(|host| !host.is_liar && host.idx != idx && !self.killed.contains(&host.idx))
-            .map(|host| host.address)
-            .collect();
-        is_majority(&left, &self.ctx.chain.tip().registry.registry)
     }
 
     fn crash(&mut self) {
@@ -280,21 +346,22 @@ impl World {
     /// after it and before the process hears so.
     pub(super) fn write(&mut self, idx: u32, local: Local) {
         let is_calm = self.ctx.is_calm;
-        let host = &mut self.hosts[idx as usize];
         let fuse = match self.fuses.get_mut(&idx) {
             Some(fuse) if fuse.writes == 0 && !is_calm => *fuse,
             fuse => {
                 if let Some(fuse) = fuse {
                     fuse.writes = fuse.writes.saturating_sub(1);
                 }
-                host.handle_local(local, &mut self.ctx);
+                self.drive(idx, |host, ctx| host.handle_local(local, ctx));
                 return;
             }
         };
         self.fuses.remove(&idx);
         if fuse.is_written {
-            host.forget();
-            host.handle_local(local, &mut self.ctx);
+            self.drive(idx, |host, ctx| {
+                host.forget();
+                host.handle_local(local, ctx);
+            });
         }
         self.crash_for_a_while(idx);
     }
@@ -304,42 +371,6 @@ impl World {
             self.killed.insert(idx);
             self.put_down(idx);
         }
-    }
-
-    fn join(&mut self) {
-        if self.joined < self.staked {
-            let idx = self.joined;
-            self.joined += 1;
-            for event in self.registration_of(idx) {
-                self.ctx.chain.change_registry(event);
-            }
-            self.start(number(idx));
-        }
-    }
-
-    fn leave(&mut self) {
-        // Discovery and identity stay: their sets are the scenario's own matter.
-        let registry = &self.ctx.chain.tip().registry.registry;
-        let candidates: Vec<u32> = (0..number(self.joined))
-            .filter(|idx| {
-                let host = &self.hosts[*idx as usize];
-                host.is_up
-                    && !self.left.contains(idx)
-                    && registry.has_role(&host.address, Role::Content)
-                    && !registry.has_role(&host.address, Role::Discovery)
-            })
-            .collect();
-        let Some(idx) = self.faults.sample(&candidates, 1).first().copied() else {
-            return;
-        };
-        self.left.insert(idx);
-        self.ctx.chain.change_registry(RegistryEvent::Deregistered {
-            role: Role::Content,
-            id: ServiceId(u64::from(idx) + 1),
-        });
-        let after = Duration::from_secs(self.scenario.content.lost_after_seconds);
-        self.ctx
-            .schedule(self.ctx.now + after, WorldEvent::Stop(idx));
     }
 
     fn stop(&mut self, idx: u32) {
@@ -361,19 +392,6 @@ impl World {
         };
         self.ctx
             .schedule(self.ctx.now + after, WorldEvent::Session(idx));
-    }
-
-    fn partition(&mut self) {
-        if self.ctx.is_calm {
-            return;
-        }
-        let share = 0.1 + 0.3 * self.faults.unit();
-        let sides = (0..self.hosts.len())
-            .map(|_| u8::from(self.faults.chance(share)))
-            .collect();
-        self.ctx.net.partition(sides);
-        let after = self.fault_span();
-        self.ctx.schedule(self.ctx.now + after, WorldEvent::Heal);
     }
 
     fn rot(&mut self) {
@@ -442,6 +460,7 @@ impl World {
         self.ctx.is_calm = true;
         self.ctx.is_chain_up = true;
         self.ctx.net.calm();
+        self.ctx.chain.crowd(false);
         for idx in 0..self.hosts.len() {
             let is_member = idx < self.joined || idx >= self.staked;
             // Blocks that went bad unseen are found when a peer starts.
@@ -473,6 +492,7 @@ impl World {
         let now = self.ctx.now;
         self.measure_repair();
         self.judge_lost();
+        self.judge_pages();
         let is_settled = now >= self.calm_at + CALM_MIN && self.unfinished(true).is_empty();
         if is_settled || now >= self.end_at {
             self.is_over = true;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cid::Cid;
 use protocol::id::{Address, Role};
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
+use protocol::time::Epoch;
 
 use super::World;
 use crate::checkers::Rule;
@@ -50,9 +51,10 @@ impl World {
     /// Distinct operators whose live, confirmed peers hold a root.
     fn replicas(&self, root: &Cid, is_exact: bool) -> usize {
         let registry = &self.ctx.chain.tip().registry.registry;
+        let epoch = self.ctx.now.epoch();
         self.hosts[..self.staked]
             .iter()
-            .filter(|host| host.is_up && host.disk.leases.contains_key(root))
+            .filter(|host| host.is_up && host.disk.is_leased(root, epoch))
             .filter(|host| !is_exact || host.has_root(root))
             .filter(|host| registry.has_role(&host.address, Role::Content))
             .filter_map(|host| Some(registry.peer(&host.address)?.operator))
@@ -117,6 +119,23 @@ impl World {
                     });
                 }
             }
+        }
+    }
+
+    /// Looks whether promises are renewed in every epoch.
+    pub(super) fn judge_pages(&mut self) {
+        let now = self.ctx.now;
+        let first = Epoch(now.epoch().0.saturating_sub(1));
+        let holders = self.hosts[..self.staked].iter();
+        let holders = holders.filter(|host| host.is_up && !host.is_hollow());
+        for host in holders.filter(|host| host.started.epoch().plus(2) < now.epoch()) {
+            let page = host.disk.page.as_ref().map(|page| page.record.epoch);
+            let is_renewed = host.disk.leases.is_empty() || page >= Some(first);
+            self.ctx
+                .checkers
+                .observe(Rule::PageOfEpoch, is_renewed, now, || {
+                    format!("peer {} has the page of {page:?}", host.idx)
+                });
         }
     }
 
@@ -185,12 +204,12 @@ impl World {
             let text = || format!("{root} has {replicas} of {target} replicas");
             see(Rule::RootsReturn, (replicas < target).then(text));
         }
-        let all = chain.entries().len() as u64;
+        let all = chain.final_peaks();
         let has_relayers = self.scenario.population.identity_max > 0;
         for host in &self.hosts[self.staked..] {
-            let count = host.entry_count();
-            let text = || format!("peer {} has {count} of {all} entries", host.idx);
-            see(Rule::EntriesArrive, (count != all).then(text));
+            let (count, all_count) = (host.disk.peaks.count, all.count);
+            let text = || format!("peer {} has {count} of {all_count} entries", host.idx);
+            see(Rule::EntriesArrive, (host.disk.peaks != all).then(text));
             let text = |what| format!("peer {} has to {what}", host.idx);
             see(Rule::ResidentsDone, host.unfinished(has_relayers).map(text));
         }

@@ -77,6 +77,36 @@ fn what_deep_reorganisations_undo_lands_again() {
 }
 
 #[test]
+fn everybody_ends_on_the_fork_that_stands() {
+    check("deep");
+}
+
+#[test]
+fn heads_and_roots_outlive_changes_of_the_registry() {
+    check("registry");
+}
+
+#[test]
+fn what_is_durable_outlives_operators_zones_and_power() {
+    check("zones");
+}
+
+#[test]
+fn bad_links_and_garbled_messages_do_no_harm() {
+    check("links");
+}
+
+#[test]
+fn accepted_actions_land_once_whatever_they_cost() {
+    check("fees");
+}
+
+#[test]
+fn clocks_that_are_off_do_no_harm() {
+    check("clocks");
+}
+
+#[test]
 fn what_is_never_published_is_gone_from_every_disk() {
     check("orphan");
 }
