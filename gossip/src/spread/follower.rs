@@ -37,6 +37,8 @@ pub(super) struct Follower {
     unverified: Vec<Entry>,
     /// Who sent `unverified` or what is surveyed.
     source: Option<Address>,
+    /// Since when it does not answer.
+    silent_since: Option<Moment>,
     survey: Option<Survey>,
     /// What a survey found to be under a counted head, nearest first.
     proven: VecDeque<Mark>,
@@ -123,6 +125,7 @@ impl Follower {
             heads: BTreeMap::new(),
             unverified: Vec::new(),
             source: None,
+            silent_since: None,
             survey: None,
             proven: VecDeque::new(),
             proven_head: None,
@@ -151,6 +154,7 @@ impl Follower {
         self.unverified.clear();
         self.survey = None;
         self.source = None;
+        self.silent_since = None;
     }
 
     /// How many entries are here or on their way to be verified.
@@ -255,6 +259,7 @@ impl Spread {
         now: Moment,
     ) -> Result<(), AnswerError> {
         let asked_from = self.follower.fetching.take();
+        self.follower.silent_since = None;
         self.follower.next_fetch = now + FETCH_RETRY;
         if asked_from != Some(self.follower.reached()) || self.follower.is_diverged {
             // Gossip was faster: the answer continues from somewhere else.
@@ -278,10 +283,18 @@ impl Spread {
     }
 
     /// Notes that nobody answered.
+    ///
+    /// Whoever sent a part may have answered as many requests as it answers one
+    /// peer for now: it is asked again for a while, since nobody else's entries
+    /// may follow.
     pub fn handle_no_answer(&mut self, now: Moment) {
-        self.follower.fetching = None;
-        self.follower.start_over();
-        self.follower.next_fetch = now + FETCH_RETRY;
+        let follower = &mut self.follower;
+        follower.fetching = None;
+        follower.next_fetch = now + FETCH_RETRY;
+        let since = *follower.silent_since.get_or_insert(now);
+        if follower.source.is_none() || now.saturating_since(since) >= SILENCE_MAX {
+            follower.start_over();
+        }
     }
 
     /// Notes entries that do not lead to a counted head. Either the peer lies,
@@ -612,6 +625,10 @@ const ENTRY_BYTES: usize = 512;
 
 /// Marks of a survey, about 1 KiB each. Derived: 16 MiB, for 67 million entries.
 const MARKS_MAX: usize = 16_384;
+
+/// How long whoever sent a part is asked for the next without an answer. Derived:
+/// longer than the ten seconds in which a discovery peer counts requests.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Pause between two requests for the same entries. Chosen: longer than a round trip,
 /// shorter than a person notices.

@@ -409,6 +409,55 @@ fn what_one_peer_begins_another_does_not_finish() {
 }
 
 #[test]
+fn whoever_began_is_asked_for_the_rest_for_a_while() {
+    let mut light = light_peer();
+    let (head, entries) = Chain::default().block(1, 3);
+    fetch(&mut light);
+    let first = answer(entries[..2].to_vec(), head);
+    light
+        .handle_answer(key(0).address(), first, start())
+        .unwrap();
+    let rest = Event::Fetch {
+        from_count: 2,
+        after: Some(entries[1].position.sequence()),
+        peer: Some(key(0).address()),
+    };
+    assert_eq!(fetch(&mut light), rest);
+    // It answers so many requests in ten seconds.
+    light.handle_no_answer(start());
+    assert_eq!(fetch(&mut light), rest);
+    light.handle_no_answer(start() + Duration::from_secs(11));
+    assert_eq!(fetch(&mut light), rest);
+    let last = answer(entries[2..].to_vec(), head);
+    let at = start() + Duration::from_secs(12);
+    light.handle_answer(key(0).address(), last, at).unwrap();
+    assert_eq!(light.entry_count(), 3);
+}
+
+#[test]
+fn whoever_is_gone_is_waited_for_no_longer() {
+    let mut light = light_peer();
+    let (head, entries) = Chain::default().block(1, 3);
+    fetch(&mut light);
+    let first = answer(entries[..2].to_vec(), head);
+    light
+        .handle_answer(key(0).address(), first, start())
+        .unwrap();
+    fetch(&mut light);
+    light.handle_no_answer(start());
+    fetch(&mut light);
+    light.handle_no_answer(start() + Duration::from_secs(20));
+    assert_eq!(
+        fetch(&mut light),
+        Event::Fetch {
+            from_count: 0,
+            after: None,
+            peer: None
+        }
+    );
+}
+
+#[test]
 fn heads_of_the_abandoned_fork_are_not_taken_again() {
     let held = HeldEntries {
         head_number_min: 9,
