@@ -279,6 +279,7 @@ impl Discovery {
         }
         self.forget_counted();
         if is_lost {
+            self.outputs.push_back(Output::Settled(0));
             self.outputs.push_back(Output::Clear);
             self.step = Step::Clearing;
         } else {
@@ -297,6 +298,7 @@ impl Discovery {
         for (token, verdict) in ended {
             self.outputs.push_back(Output::Judge { token, verdict });
         }
+        self.outputs.push_back(Output::Settled(0));
         self.outputs.push_back(Output::Subscribe);
         self.spread.handle_registry(Arc::clone(&self.registry), now);
     }

@@ -180,18 +180,19 @@ impl Driver<Content> for Hands {
                 Err(broadcast::error::RecvError::Lagged(_)) => Input::BlocksLost,
                 Err(broadcast::error::RecvError::Closed) => return None,
             },
+            Ok(()) = self.snapshot.changed() => {
+                let registry = self.snapshot.borrow_and_update().clone();
+                Input::Registry(RegistryAt::new(registry))
+            }
+            // An index that was emptied is behind before anything is read of it.
+            Ok(()) = self.height.changed() => self.height(),
+            Ok(()) = self.settled.changed() => self.height(),
+            Ok(()) = self.chain.changed() => self.height(),
             changes = self.changes.recv() => match changes {
                 Ok(changes) if changes.is_complete => Input::Renamed(changes.roots.clone()),
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => Input::RenamedUnknown,
                 Err(broadcast::error::RecvError::Closed) => return None,
             },
-            Ok(()) = self.snapshot.changed() => {
-                let registry = self.snapshot.borrow_and_update().clone();
-                Input::Registry(RegistryAt::new(registry))
-            }
-            Ok(()) = self.height.changed() => self.height(),
-            Ok(()) = self.settled.changed() => self.height(),
-            Ok(()) = self.chain.changed() => self.height(),
             Ok(()) = self.connected.changed() => {
                 Input::Connected(self.connected.borrow_and_update().clone())
             }

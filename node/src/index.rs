@@ -218,14 +218,14 @@ impl IndexHandle {
     /// Notes that everything up to a block is here as the chain has it for good.
     pub(crate) fn set_settled(&self, block_number: u64) {
         self.settled.send_if_modified(|settled| {
-            let is_news = *settled < block_number;
-            *settled = block_number.max(*settled);
+            let is_news = *settled != block_number;
+            *settled = block_number;
             is_news
         });
     }
 
-    /// The block up to which nothing here is taken back, as it rises; 0 before
-    /// the chain was compared.
+    /// The block up to which nothing here is taken back, as it changes; 0 before
+    /// the chain was compared, and again when the index is made anew.
     #[must_use]
     pub fn settled(&self) -> watch::Receiver<u64> {
         self.settled.subscribe()

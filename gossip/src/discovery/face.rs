@@ -89,7 +89,8 @@ pub enum Output {
     /// Follow the chain from the deployment on, anew: what was under way from an
     /// earlier subscription is dropped.
     Subscribe,
-    /// The index holds everything up to this final block.
+    /// The index holds everything up to this final block. It falls to 0 before
+    /// the index is emptied or the chain is followed anew.
     Settled(u64),
     /// The index does not go on, for this reason; `None` when it does.
     Fault(Option<String>),

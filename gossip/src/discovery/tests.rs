@@ -135,7 +135,7 @@ fn blocks_that_are_not_final_are_taken_back_and_final_ones_bring_a_replay() {
     let wishes = peer.drain();
     assert!(wishes.contains(&Output::Keep(None)));
     assert!(wishes.contains(&Output::Note(Note::FinalUndone { to: 0, from: 2 })));
-    assert_eq!(steps(&wishes), ["unindex 0", "subscribe"]);
+    assert_eq!(steps(&wishes), ["unindex 0", "settled 0", "subscribe"]);
     assert_eq!(peer.follow(1, 1), head, "a replay computes the same");
 }
 
@@ -157,10 +157,10 @@ fn an_index_that_fails_rests_and_a_lost_one_is_made_again() {
         );
         peer.pass(RECOVERY_PAUSE);
         if is_lost {
-            assert_eq!(steps(&peer.drain()), ["clear"]);
+            assert_eq!(steps(&peer.drain()), ["settled 0", "clear"]);
             peer.tell(Input::Indexed(Ok(())));
         }
-        assert_eq!(steps(&peer.drain()), ["subscribe"]);
+        assert_eq!(steps(&peer.drain()), ["settled 0", "subscribe"]);
         peer.follow(1, 1);
     }
 }
@@ -174,7 +174,7 @@ fn a_fork_too_deep_makes_the_index_again() {
     });
     peer.tell(Input::Chain(vec![deep]));
     peer.pass(RECOVERY_PAUSE);
-    assert_eq!(steps(&peer.drain()), ["fault", "clear"]);
+    assert_eq!(steps(&peer.drain()), ["fault", "settled 0", "clear"]);
 }
 
 #[test]

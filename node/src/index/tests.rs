@@ -41,6 +41,16 @@ async fn a_cleared_index_is_empty_and_is_made_again() {
     found(&index, 1).await;
 }
 
+#[test]
+fn what_is_settled_falls_when_the_chain_is_followed_anew() {
+    let index = IndexHandle::in_memory().unwrap();
+    let settled = index.settled();
+    for number in [7, 0, 3] {
+        index.set_settled(number);
+        assert_eq!(*settled.borrow(), number);
+    }
+}
+
 #[tokio::test]
 async fn changes_of_references_are_told_at_every_step() {
     let index = IndexHandle::in_memory().unwrap();

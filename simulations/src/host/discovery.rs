@@ -135,7 +135,10 @@ impl Host {
             Output::Unindex { to } => self.index_later(IndexStep::Unindex(to), ctx),
             Output::Clear => self.index_later(IndexStep::Clear, ctx),
             Output::Subscribe => self.feed.subscribe(&ctx.chain, ctx.params.limits),
-            Output::Settled(_) => self.note_height(ctx),
+            Output::Settled(number) => {
+                self.feed.followed = number;
+                self.note_height(ctx);
+            }
             Output::Fault(_) => {}
             Output::Sign(head) => ctx.local(self, DISK_DELAY, Local::Sign(Box::new(head))),
             Output::Keep(counted) => {

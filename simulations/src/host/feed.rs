@@ -22,7 +22,7 @@ pub(super) struct Feed {
     /// Blocks that were answered and are not told yet, by hash.
     answered: BTreeMap<Hash32, Arc<ChainBlock>>,
     told: VecDeque<ChainEvent>,
-    /// The last final block that was told.
+    /// The last final block that the index holds everything up to.
     pub(super) followed: u64,
 }
 
@@ -120,13 +120,7 @@ impl Feed {
     /// What was told since, a step of the index at most.
     pub(super) fn take(&mut self) -> Vec<ChainEvent> {
         let count = self.told.len().min(EVENTS_MAX);
-        let events: Vec<ChainEvent> = self.told.drain(..count).collect();
-        for event in &events {
-            if let ChainEvent::Final { block } = event {
-                self.followed = block.number;
-            }
-        }
-        events
+        self.told.drain(..count).collect()
     }
 }
 
