@@ -53,6 +53,7 @@ impl Hands {
             })
         });
         if purpose == Purpose::Upload {
+            self.pulls.retain(|_, pull| !pull.is_finished());
             self.pulls.insert(root, handle);
         }
     }
