@@ -29,9 +29,10 @@ impl Hands {
         });
     }
 
+    /// In order, as the next one: an older answer never comes after a newer one.
     pub(super) fn read_references(&self, roots: Vec<Cid>, work: &mut Work<Input>) {
         let context = self.context.clone();
-        work.beside(async move {
+        work.in_order(async move {
             let reading = move || {
                 let snapshot = context.index.snapshot().ok()?;
                 let read = |root: &Cid| snapshot.referenced_root(root);
@@ -49,7 +50,7 @@ impl Hands {
 
     pub(super) fn scan(&self, after: Option<Cid>, work: &mut Work<Input>) {
         let context = self.context.clone();
-        work.beside(async move {
+        work.in_order(async move {
             let reading = move || {
                 let snapshot = context.index.snapshot().ok()?;
                 let found = snapshot.roots_after(after.as_ref(), SCANNED_MAX).ok()?;

@@ -139,7 +139,8 @@ pub enum Input {
 }
 
 /// A wish. What takes time may be carried out while others are; the writes of
-/// [`Output::Persist`] keep their order.
+/// [`Output::Persist`] keep their order, and so do the answers of
+/// [`Output::ReadReferences`] and [`Output::Scan`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Answer a request.
