@@ -202,8 +202,8 @@ const MUTATIONS: &[Mutation] = &[
         name: "heads: an eighth is a majority",
         scenario: "gossip",
         file: "gossip/src/heads.rs",
-        from: "behind * 2 > all",
-        to: "behind * 8 > all",
+        from: "behind.sum::<u64>() * 2 > self.weights.iter().sum()",
+        to: "behind.sum::<u64>() * 8 > self.weights.iter().sum()",
     },
     Mutation {
         name: "spread: a batch that is not the chain's is forwarded",
