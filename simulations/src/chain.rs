@@ -20,6 +20,9 @@ use protocol::time::{Moment, UnixSeconds};
 
 use crate::engine::Rng;
 
+mod answers;
+pub mod client;
+pub mod endpoints;
 mod pool;
 
 use pool::{BASE_FEE_MIN, CROWD_FACTOR_MAX, Pool, next_base_fee};
@@ -568,17 +571,6 @@ impl Chain {
     #[must_use]
     pub fn nonce(&self, wallet: &Address) -> u64 {
         self.nonces.get(wallet).copied().unwrap_or(0)
-    }
-
-    /// The next nonce of a wallet at the last final block.
-    #[must_use]
-    pub fn final_nonce(&self, wallet: &Address) -> u64 {
-        let later = self.blocks[place(self.finalized) + 1..]
-            .iter()
-            .flat_map(|block| &block.txs)
-            .filter(|mined| mined.tx.wallet == *wallet)
-            .count();
-        self.nonce(wallet) - later as u64
     }
 
     /// Where an action is on chain: block number and transaction.

@@ -4,15 +4,20 @@
 //! production machines live through a fault phase and a calm phase, and returns
 //! a [`run::Report`] of what the checkers saw.
 
+pub mod adversary;
 pub mod chain;
 pub mod checkers;
+pub mod disk;
 pub mod engine;
 pub mod host;
 pub mod index;
 pub mod limits;
 pub mod metrics;
 pub mod net;
+pub mod params;
 pub mod run;
 pub mod scenario;
 pub mod wire;
+mod witness;
+pub mod workload;
 pub mod world;

@@ -32,6 +32,14 @@ pub struct Metrics {
     pub lost_peers: u64,
     /// Publications that began anew.
     pub failed_publications: u64,
+    /// Calls that an endpoint of the chain did not answer, or with nonsense.
+    pub endpoint_failures: u64,
+    /// Transactions of residents' own that count.
+    pub payments: u64,
+    /// Times that a reorganisation undid one.
+    pub payments_undone: u64,
+    /// Endpoints that served another chain.
+    pub other_chains: u64,
     /// Acknowledged vault writes.
     pub vault_writes: u64,
     /// Vault reads with an answer.
@@ -163,6 +171,10 @@ impl Metrics {
             ("releases", self.releases),
             ("peers counted as lost", self.lost_peers),
             ("failed publications", self.failed_publications),
+            ("payments", self.payments),
+            ("payments undone", self.payments_undone),
+            ("endpoint failures", self.endpoint_failures),
+            ("endpoints of another chain", self.other_chains),
             ("vault writes", self.vault_writes),
             ("vault reads", self.vault_reads),
             ("vault failures", self.vault_failures),

@@ -13,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Rng, digest64};
 
 mod churn;
+mod inbox;
 mod mesh;
 
 pub use churn::Sessions;
+pub use inbox::{Gossiped, Inbox};
 pub use mesh::Mesh;
 
 /// Links between all peers.

@@ -96,6 +96,9 @@ pub struct ChainConfig {
     pub block_transactions: u64,
     /// Transactions that endpoints keep; 0 for all.
     pub pool_transactions: usize,
+    /// Share of the time in which an RPC endpoint is silent, slow, late, on another
+    /// fork or of another chain.
+    pub endpoint_faults: f64,
 }
 
 /// How far the peers' clocks are off.
@@ -187,6 +190,8 @@ pub struct Workload {
     pub fetch_share: f64,
     /// Other actions in all.
     pub actions: usize,
+    /// Transactions of residents' own in all.
+    pub payments: usize,
     /// Vault operations in all.
     pub vault_operations: usize,
     /// Users that do them.
@@ -229,6 +234,7 @@ impl Default for ChainConfig {
             confirmations: 2,
             block_transactions: 0,
             pool_transactions: 0,
+            endpoint_faults: 0.0,
         }
     }
 }

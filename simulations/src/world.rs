@@ -4,35 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cid::Cid;
 use protocol::action::ActionDomain;
-use protocol::author::{Change, WriteId};
-use protocol::chain::{ChainBlock, follower};
-use protocol::content::{Input, PersistId, Row as ContentRow};
-use protocol::entry::Entry;
 use protocol::id::{Address, Hash32};
-use protocol::identity;
-use protocol::merkle::Peaks;
-use protocol::records::{Head, SignedLease};
+use protocol::records::SignedLease;
 use protocol::signing::Domain;
 use protocol::time::Moment;
-use protocol::vault::ReplicaOutput;
 
+use crate::chain::client::Rpc;
+use crate::chain::endpoints::Endpoints;
 use crate::chain::{Chain, RegistryAt};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, Seen, TraceHash, TraceRecord};
-use crate::host::Host;
+use crate::host::{Deed, Host};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
 use crate::wire::{Message, Topic};
+use crate::workload::{Person, Plan};
 
 mod build;
 mod clocks;
 mod faults;
 mod judge;
+mod people;
 
 use clocks::Clocks;
 pub use faults::WorldEvent;
@@ -43,6 +39,8 @@ pub struct World {
     /// Everything that the peers share.
     pub ctx: Ctx,
     hosts: Vec<Host>,
+    /// Who sits at each peer, if anybody.
+    people: Vec<Option<Box<dyn Person>>>,
     /// The operator of each staked peer.
     operators: Vec<Address>,
     scenario: Scenario,
@@ -81,6 +79,8 @@ pub struct Ctx {
     pub time: Moment,
     /// The chain that all peers follow.
     pub chain: Chain,
+    /// The RPC endpoints of the chain.
+    pub endpoints: Endpoints,
     /// False while the chain does not answer.
     pub is_chain_up: bool,
     /// True from the end of the faults on.
@@ -117,6 +117,10 @@ pub struct Params {
     pub domain: Domain,
     /// Of users' actions.
     pub actions: ActionDomain,
+    /// Blocks above a final one.
+    pub confirmations: u64,
+    /// The usual time between two blocks.
+    pub block_time: Duration,
     /// Between two signs of life.
     pub presence_interval: Duration,
     /// Silence after which a peer counts as lost.
@@ -169,89 +173,16 @@ pub enum Local {
     Timeout(u64),
     /// The chain has news.
     Chain,
-    /// The chain's endpoint answers.
-    Rpc(follower::Request),
-    /// The index has done a step.
-    Index(IndexStep),
-    /// A head's claim is durable.
-    Sign(Box<Head>),
-    /// A light peer's index takes entries in.
-    Apply(Box<Part>),
-    /// The content role's disk or index answers.
-    Content(Box<Input>),
-    /// Rows of the content role reach the disk.
-    Write(PersistId, Vec<ContentRow>),
     /// Others came or went.
     Connected,
     /// Look for bad blocks of a root.
     Scrub(Box<Cid>),
-    /// The resident has no patience for a fetch any more.
-    Impatient(Box<Cid>),
-    /// The resident publishes.
-    Publish,
-    /// The resident saves something.
-    Act,
-    /// The adversary acts.
-    Adversary,
-    /// The resident writes or reads the vault.
-    Vault,
-    /// A relayer's wish reaches the disk or the chain.
-    Identity(Box<identity::Output>),
-    /// A vault replica's wish reaches the disk.
-    Replica(Box<ReplicaOutput>),
-    /// The resident repeats a question to a relayer.
-    Ask(Box<Ask>),
-    /// A proof of work for an action was found.
-    Solved(Hash32, u64),
-    /// An author's write is durable.
-    Stored(WriteId, Vec<Change>),
-}
-
-impl Local {
-    /// True when it changes the disk.
-    fn is_write(&self) -> bool {
-        match self {
-            Self::Index(_)
-            | Self::Sign(_)
-            | Self::Apply(_)
-            | Self::Write(..)
-            | Self::Replica(_)
-            | Self::Stored(..) => true,
-            Self::Identity(wish) => matches!(**wish, identity::Output::Persist(_)),
-            _ => false,
-        }
-    }
-}
-
-/// What the index of a peer that follows the chain does next.
-#[derive(Debug)]
-pub enum IndexStep {
-    /// Takes these blocks in.
-    Apply(Vec<Arc<ChainBlock>>),
-    /// Takes back what is above this block.
-    Unindex(u64),
-    /// It becomes empty.
-    Clear,
-}
-
-/// Entries that a light peer's index takes in.
-#[derive(Debug)]
-pub struct Part {
-    /// In chain order.
-    pub entries: Vec<Entry>,
-    /// The head that covers them.
-    pub head: Head,
-    /// The tree's right edge after them.
-    pub peaks: Peaks,
-}
-
-/// A submission to a relayer.
-#[derive(Debug)]
-pub struct Ask {
-    /// The relayer that is asked.
-    pub to: Address,
-    /// The encoded question.
-    pub data: Bytes,
+    /// What a role waits for has come.
+    Deed(Deed),
+    /// A write of a role reaches the disk.
+    Write(Deed),
+    /// Whoever sits at the peer does something.
+    Person(Plan),
 }
 
 /// How far a run is.
@@ -271,6 +202,18 @@ impl Ctx {
     pub fn registry(&self) -> Arc<RegistryAt> {
         let last = self.chain.block(self.chain.finalized());
         Arc::clone(&last.unwrap_or_else(|| self.chain.tip()).registry)
+    }
+
+    /// What calls to the chain's endpoints go over.
+    pub fn rpc(&mut self) -> Rpc<'_> {
+        Rpc {
+            chain: &self.chain,
+            endpoints: self.endpoints,
+            is_up: self.is_chain_up,
+            is_calm: self.is_calm,
+            now: self.now,
+            metrics: &mut self.metrics,
+        }
     }
 
     /// Puts a message on the network.
@@ -402,13 +345,15 @@ impl World {
                 self.deliver(from, to, message);
             }
             Event::Local { peer, life, local } => {
-                let host = &mut self.hosts[peer as usize];
+                let host = &self.hosts[peer as usize];
                 if host.life == life && host.is_up {
                     let kind = local_kind(&local);
                     self.record(peer, peer, kind, u64::from(life));
-                    match local.is_write() {
-                        true => self.write(peer, local),
-                        false => self.drive(peer, |host, ctx| host.handle_local(local, ctx)),
+                    match local {
+                        Local::Write(_) => self.write(peer, local),
+                        Local::Person(plan) => self.act(peer, plan),
+                        Local::Scrub(root) => self.scrub(peer, &root),
+                        _ => self.happen(peer, local),
                     }
                 }
             }
@@ -417,13 +362,6 @@ impl World {
                 self.handle_world(event);
             }
         }
-    }
-
-    /// Has a peer do something, by its own clock.
-    fn drive(&mut self, idx: u32, act: impl FnOnce(&mut Host, &mut Ctx)) {
-        self.ctx.now = self.clocks.read(idx, self.ctx.time);
-        act(&mut self.hosts[idx as usize], &mut self.ctx);
-        self.ctx.now = self.ctx.time;
     }
 
     fn record(&mut self, from: u32, to: u32, kind: u8, payload: u64) {
@@ -435,28 +373,6 @@ impl World {
             payload,
         });
     }
-
-    fn deliver(&mut self, from: u32, to: u32, message: Message) {
-        // A cut takes along what is on its way.
-        if !self.ctx.net.is_connected(from, to) {
-            return;
-        }
-        let is_up = self.ctx.up[to as usize];
-        let ctx = &mut self.ctx;
-        // Most of what arrives are copies, so that the peer is not looked at for them.
-        if let Message::Gossip { id, .. } = message
-            && is_up
-            && ctx.seen.has(to, id, ctx.time)
-        {
-            ctx.metrics.duplicates += 1;
-        } else if is_up {
-            self.drive(to, |host, ctx| host.handle_message(from, message, ctx));
-        } else if let Message::Request { id, .. } = message {
-            // The address answers that nobody listens.
-            self.ctx
-                .send(to, from, Message::Response { id, data: None });
-        }
-    }
 }
 
 fn local_kind(local: &Local) -> u8 {
@@ -464,24 +380,18 @@ fn local_kind(local: &Local) -> u8 {
         Local::Wake => 40,
         Local::Timeout(_) => 41,
         Local::Chain => 42,
-        Local::Rpc(_) => 58,
-        Local::Index(_) => 59,
-        Local::Sign(_) => 60,
-        Local::Apply(_) => 61,
-        Local::Content(_) => 43,
-        Local::Write(..) => 52,
+        Local::Deed(_) => 43,
+        Local::Write(_) => 52,
         Local::Connected => 53,
         Local::Scrub(_) => 44,
-        Local::Impatient(_) => 57,
-        Local::Publish => 45,
-        Local::Act => 46,
-        Local::Adversary => 54,
-        Local::Vault => 47,
-        Local::Replica(_) => 48,
-        Local::Identity(_) => 49,
-        Local::Ask(_) => 51,
-        Local::Stored(..) => 55,
-        Local::Solved(..) => 56,
+        Local::Person(Plan::Impatient(_)) => 57,
+        Local::Person(Plan::Publish) => 45,
+        Local::Person(Plan::Act) => 46,
+        Local::Person(Plan::Attack) => 54,
+        Local::Person(Plan::Vault) => 47,
+        Local::Person(Plan::Pay) => 48,
+        Local::Person(Plan::Look) => 49,
+        Local::Person(Plan::Again(_)) => 51,
     }
 }
 

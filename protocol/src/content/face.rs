@@ -17,6 +17,7 @@ use crate::origin::{Origin, RequestId};
 use crate::placement::RegistryAt;
 use crate::records::{Lease, Page, SignedLease, SignedPage};
 use crate::records::{Presence, SignedPresence};
+use crate::signing::{Domain, Signed, SigningKey};
 use crate::time::Epoch;
 use crate::wire::{Protocol, Topic};
 
@@ -393,6 +394,18 @@ pub enum SignedRecord {
     Page(SignedPage),
     /// A sign of life.
     Presence(SignedPresence),
+}
+
+impl Draft {
+    /// Signs it with the key of its peer.
+    #[must_use]
+    pub fn sign(self, domain: &Domain, key: &SigningKey) -> SignedRecord {
+        match self {
+            Self::Lease(lease) => SignedRecord::Lease(Signed::new(lease, domain, key)),
+            Self::Page(page) => SignedRecord::Page(Signed::new(page, domain, key)),
+            Self::Presence(presence) => SignedRecord::Presence(Signed::new(presence, domain, key)),
+        }
+    }
 }
 
 /// Something that people want to know.

@@ -95,6 +95,12 @@ impl Default for ServeConfig {
     }
 }
 
+impl Default for Serve {
+    fn default() -> Self {
+        Self::new(ServeConfig::default())
+    }
+}
+
 impl Serve {
     /// Creates a machine without requests.
     #[must_use]

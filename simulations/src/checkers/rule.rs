@@ -49,6 +49,8 @@ rules! {
     AppliedEntries: "applied entries are the chain's, in its order, without a gap",
     CoveredEntries: "no entry is applied without a counted head over it",
     VaultRead: "a vault read returns the last acknowledged write",
+    TransactionStands: "a transaction of a resident's own that counts is in the chain",
+    TransactionsLand: "a transaction of a resident's own is mined in the end",
     LandedOnce: "an action lands at most once",
     PaidOnce: "a relayer pays for an action once",
     RootsReturn: "in the end every root is back at its effective target",

@@ -90,6 +90,7 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
         of("faults.chain_outages", faults.chain_outages, 0, TIMES_MAX),
         of("workload.publications", work.publications, 0, TIMES_MAX),
         of("workload.actions", work.actions, 0, TIMES_MAX),
+        of("workload.payments", work.payments, 0, TIMES_MAX),
         of(
             "workload.vault_operations",
             work.vault_operations,
@@ -175,7 +176,7 @@ fn times(scenario: &Scenario) -> Vec<Range> {
     ]
 }
 
-fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 8] {
+fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 9] {
     let population = &scenario.population;
     [
         ("population.staked_share", population.staked_share, 1.0),
@@ -190,6 +191,7 @@ fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 8] {
         ("network.duplicates", scenario.network.duplicates, 1.0),
         // Nearly everything lost is a partition.
         ("network.loss", scenario.network.loss, 0.9),
+        ("chain.endpoint_faults", scenario.chain.endpoint_faults, 1.0),
         ("sessions.share", scenario.sessions.share, 1.0),
         ("workload.fetch_share", scenario.workload.fetch_share, 1.0),
     ]

@@ -14,13 +14,16 @@ use protocol::time::{Moment, UnixSeconds};
 
 use super::clocks::Clocks;
 use super::{Ctx, Params, World, WorldEvent};
+use crate::adversary::{Adversary, Kind};
+use crate::chain::endpoints::Endpoints;
 use crate::chain::{Chain, FeeLimits};
 use crate::checkers::Checkers;
 use crate::engine::{Queue, Rng, Seen, TraceHash};
-use crate::host::{Character, Host, Kind};
+use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
+use crate::workload::{Person, Resident};
 
 /// A staked peer as the registry knows it.
 #[derive(Debug, Clone)]
@@ -90,6 +93,7 @@ impl World {
             now,
             time: now,
             chain,
+            endpoints: Endpoints::new(seed, scenario.chain.endpoint_faults),
             is_chain_up: true,
             is_calm: false,
             checkers: Checkers::new(dishonest, now),
@@ -109,18 +113,20 @@ impl World {
             ids: 0,
             durable: Vec::new(),
         };
+        let people = keys.iter().enumerate().map(|(idx, key)| {
+            let kind = adversaries.get(&idx).copied();
+            person(idx, key, idx < staked, liars[idx], kind)
+        });
+        let people = people.collect();
         let hosts = keys
             .into_iter()
             .enumerate()
             .map(|(idx, key)| {
-                let character = Character {
-                    idx: count(idx),
-                    key,
-                    is_staked: idx < staked,
-                    is_liar: liars[idx],
-                    adversary: adversaries.get(&idx).copied(),
-                };
-                Host::new(character, &ctx)
+                let kind = adversaries.get(&idx).copied();
+                let mut host = Host::new(count(idx), key, idx < staked, &ctx);
+                host.is_liar = liars[idx];
+                host.is_hollow = kind == Some(Kind::Promises);
+                host
             })
             .collect();
         let calm_at = now + Duration::from_secs(scenario.fault_seconds);
@@ -136,6 +142,7 @@ impl World {
             ),
             ctx,
             hosts,
+            people,
             operators: members
                 .iter()
                 .enumerate()
@@ -173,7 +180,7 @@ impl World {
         let host = &self.hosts[idx];
         let number = idx as u64 + JOINER_NUMBER_FIRST;
         let member = Staked {
-            key: SigningKey::from_bytes(&host.secret()).expect("the key is one"),
+            key: host.key.clone(),
             operator: operator_address(number),
             operator_number: number,
             zone: zone(number % self.scenario.population.zones.max(1)),
@@ -182,6 +189,22 @@ impl World {
         };
         registration(&member, idx, self.ctx.chain.tip().number)
     }
+}
+
+/// Who sits at a peer: nobody at an honest staked one.
+fn person(
+    idx: usize,
+    key: &SigningKey,
+    is_staked: bool,
+    is_liar: bool,
+    kind: Option<Kind>,
+) -> Option<Box<dyn Person>> {
+    let user = UserId(idx as u64 + 1);
+    let resident = (!is_staked).then(|| Resident::new(key.clone(), user));
+    if is_liar || kind.is_some() {
+        return Some(Box::new(Adversary::new(key.clone(), kind, resident)));
+    }
+    Some(Box::new(resident?))
 }
 
 fn params(scenario: &Scenario) -> Params {
@@ -199,6 +222,8 @@ fn params(scenario: &Scenario) -> Params {
             chain_id: CHAIN_ID,
             entity_manager: contract("EntityManager"),
         },
+        confirmations: scenario.chain.confirmations,
+        block_time: Duration::from_millis(scenario.chain.block_millis.max(100)),
         presence_interval: Duration::from_secs(scenario.content.presence_seconds.max(1)),
         lost_after: Duration::from_secs(scenario.content.lost_after_seconds.max(1)),
         fetch_share: scenario.workload.fetch_share,

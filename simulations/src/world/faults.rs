@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use protocol::time::Moment;
 
-use super::{Host, Local, World};
+use super::{Local, World};
 use crate::engine::{Rng, digest64};
+use crate::workload::Plan;
 
 mod links;
 mod registry;
@@ -85,6 +86,8 @@ pub enum WorldEvent {
     Publish,
     /// A resident saves something.
     Act,
+    /// A resident sends a transaction of its own.
+    Pay,
     /// A resident uses the vault.
     Vault,
     /// The faults end.
@@ -122,6 +125,7 @@ impl World {
         spread(work.publications, 0.8, WorldEvent::Publish);
         spread(work.actions, 0.95, WorldEvent::Act);
         spread(work.vault_operations, 0.95, WorldEvent::Vault);
+        spread(work.payments, 0.9, WorldEvent::Pay);
         spread(faults.crashes, 0.9, WorldEvent::Crash);
         spread(faults.joins, 0.8, WorldEvent::Join);
         spread(faults.leaves, 0.7, WorldEvent::Leave);
@@ -192,8 +196,9 @@ impl World {
             WorldEvent::Quicken(idx) => self.ctx.net.slow(idx, None),
             WorldEvent::Rot => self.rot(),
             WorldEvent::IndexFails => self.fail_index(),
-            WorldEvent::Publish => self.by_resident(event, Local::Publish),
-            WorldEvent::Act => self.by_resident(event, Local::Act),
+            WorldEvent::Publish => self.by_resident(event, Plan::Publish),
+            WorldEvent::Act => self.by_resident(event, Plan::Act),
+            WorldEvent::Pay => self.by_resident(event, Plan::Pay),
             WorldEvent::Vault => self.use_vault(),
             WorldEvent::Calm => self.calm(),
             WorldEvent::Probe => self.probe(),
@@ -209,7 +214,7 @@ impl World {
     fn start(&mut self, idx: u32) {
         if !self.killed.contains(&idx) && !self.hosts[idx as usize].is_up {
             self.clocks.set(idx, self.ctx.time);
-            self.drive(idx, Host::start);
+            self.start_peer(idx);
             self.down.remove(&idx);
             self.tell_connections(idx);
         }
@@ -217,7 +222,7 @@ impl World {
 
     fn put_down(&mut self, idx: u32) {
         self.down.insert(idx, self.ctx.now);
-        self.hosts[idx as usize].crash(&mut self.ctx);
+        self.crash_peer(idx);
         self.tell_connections(idx);
     }
 
@@ -352,13 +357,12 @@ impl World {
                 if let Some(fuse) = fuse {
                     fuse.writes = fuse.writes.saturating_sub(1);
                 }
-                self.drive(idx, |host, ctx| host.handle_local(local, ctx));
-                return;
+                return self.happen(idx, local);
             }
         };
         self.fuses.remove(&idx);
         if fuse.is_written {
-            self.drive(idx, |host, ctx| {
+            self.drive(idx, |host, _, ctx| {
                 host.forget();
                 host.handle_local(local, ctx);
             });
@@ -384,7 +388,7 @@ impl World {
         }
         let sessions = self.scenario.sessions.clone();
         let after = if self.hosts[idx as usize].is_up {
-            self.hosts[idx as usize].crash(&mut self.ctx);
+            self.crash_peer(idx);
             sessions.away(&mut self.faults)
         } else {
             self.start(idx);
@@ -427,7 +431,7 @@ impl World {
         }
     }
 
-    fn by_resident(&mut self, event: WorldEvent, local: Local) {
+    fn by_resident(&mut self, event: WorldEvent, plan: Plan) {
         let up: Vec<u32> = self.hosts[self.staked..]
             .iter()
             .filter(|host| host.is_up)
@@ -436,7 +440,8 @@ impl World {
         match self.faults.sample(&up, 1).first() {
             Some(idx) => {
                 let host = &self.hosts[*idx as usize];
-                self.ctx.local(host, Duration::ZERO, local);
+                let plan = Local::Person(plan);
+                self.ctx.local(host, Duration::ZERO, plan);
             }
             None => self
                 .ctx
@@ -452,7 +457,8 @@ impl World {
         if let Some(host) = self.hosts.get(idx)
             && host.is_up
         {
-            self.ctx.local(host, Duration::ZERO, Local::Vault);
+            self.ctx
+                .local(host, Duration::ZERO, Local::Person(Plan::Vault));
         }
     }
 

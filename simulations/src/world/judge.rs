@@ -55,7 +55,7 @@ impl World {
         self.hosts[..self.staked]
             .iter()
             .filter(|host| host.is_up && host.disk.is_leased(root, epoch))
-            .filter(|host| !is_exact || host.has_root(root))
+            .filter(|host| !is_exact || host.disk.has_root(root))
             .filter(|host| registry.has_role(&host.address, Role::Content))
             .filter_map(|host| Some(registry.peer(&host.address)?.operator))
             .collect::<BTreeSet<Address>>()
@@ -82,7 +82,7 @@ impl World {
             .map(|host| host.address)
             .collect();
         let hollow: BTreeSet<Address> = staked
-            .filter(|host| host.is_hollow())
+            .filter(|host| host.is_hollow)
             .map(|host| host.address)
             .collect();
         let placement = self.ctx.chain.tip().registry.placement.inner();
@@ -111,9 +111,9 @@ impl World {
                 continue;
             }
             for host in self.hosts[..self.staked].iter() {
-                let is_asked = host.is_up && !host.is_hollow();
+                let is_asked = host.is_up && !host.is_hollow;
                 if is_asked && now >= host.started.max(*since) + patience {
-                    let is_lost = host.lost.contains(&peer);
+                    let is_lost = host.run.lost.contains(&peer);
                     self.ctx.checkers.observe(Rule::Lost, is_lost, now, || {
                         format!("peer {} does not count peer {down} as lost", host.idx)
                     });
@@ -127,7 +127,7 @@ impl World {
         let now = self.ctx.now;
         let first = Epoch(now.epoch().0.saturating_sub(1));
         let holders = self.hosts[..self.staked].iter();
-        let holders = holders.filter(|host| host.is_up && !host.is_hollow());
+        let holders = holders.filter(|host| host.is_up && !host.is_hollow);
         for host in holders.filter(|host| host.started.epoch().plus(2) < now.epoch()) {
             let page = host.disk.page.as_ref().map(|page| page.record.epoch);
             let is_renewed = host.disk.leases.is_empty() || page >= Some(first);
@@ -211,7 +211,12 @@ impl World {
             let text = || format!("peer {} has {count} of {all_count} entries", host.idx);
             see(Rule::EntriesArrive, (host.disk.peaks != all).then(text));
             let text = |what| format!("peer {} has to {what}", host.idx);
-            see(Rule::ResidentsDone, host.unfinished(has_relayers).map(text));
+            see(Rule::ResidentsDone, {
+                let person = self.people[host.idx as usize].as_ref();
+                person
+                    .and_then(|person| person.unfinished(host, has_relayers))
+                    .map(text)
+            });
         }
         for (digest, has_landed) in checkers.accepted(chain) {
             let text = || format!("{digest} was accepted and did not land");

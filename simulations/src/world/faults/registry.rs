@@ -233,7 +233,7 @@ impl World {
                 role: *role,
                 id: *id,
                 wallet: host.address,
-                confirmation: confirmation(host.key(), zone, block_number),
+                confirmation: confirmation(&host.key, zone, block_number),
             })
             .collect()
     }

@@ -1,24 +1,28 @@
-//! What a crash leaves behind.
+//! A virtual disk: what a crash leaves behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use cid::Cid;
+use gossip::discovery::IndexFailure;
 use gossip::heads::CountedHead;
-use protocol::action::SignedAction;
-use protocol::author::{Change, JobRow, OutboxRow, PublishRoot};
-use protocol::chain::ChainBlock;
-use protocol::content::{Counters, Row as ContentRow, Stored, Upload};
-use protocol::id::Address;
-use protocol::id::Hash32;
+use gossip::spread::HeldEntries;
+use protocol::author::{Change, JobRow, OutboxRow};
+use protocol::content::repair::RootFacts;
+use protocol::content::{Capacity, Counters, Row as ContentRow, Stored, Upload};
+use protocol::exchange::{Local, LocalQuery};
+use protocol::id::{Address, Hash32};
+use protocol::identity;
 use protocol::merkle::Peaks;
-use protocol::records::{Lease, SignedLease, SignedPage};
+use protocol::records::{Head, Lease, SignedLease, SignedPage};
 use protocol::relayer::Row;
-use protocol::time::{Epoch, Moment};
+use protocol::signing::Record;
+use protocol::time::Epoch;
 use protocol::unixfs::{ProofRoot, Traversal, proof_root};
 use protocol::vault;
+
+use crate::index::{Changes, Indexed, Part, Step};
 
 /// The durable state of one peer.
 #[derive(Debug, Default)]
@@ -43,8 +47,8 @@ pub struct Disk {
     pub ended: BTreeMap<Cid, Epoch>,
     /// True after a restore from a backup, until the return is over.
     pub is_restored: bool,
-    /// The blocks with entries that are indexed, by number.
-    pub indexed: BTreeMap<u64, Arc<ChainBlock>>,
+    /// The blocks that are indexed.
+    pub indexed: Indexed,
     /// The next step of the index fails, with true by its damage.
     pub fails: Option<bool>,
     /// What was signed, by block number.
@@ -65,25 +69,6 @@ pub struct Disk {
     pub jobs: BTreeMap<Hash32, JobRow>,
     /// The author's actions on their way.
     pub outbox: BTreeMap<Hash32, OutboxRow>,
-    /// What the resident wants on chain; light peers.
-    pub wishes: BTreeMap<Hash32, Wish>,
-    /// Roots that are being fetched, and since when; light peers.
-    pub wanted: BTreeMap<Cid, Moment>,
-    /// Version of the last vault record that was signed; light peers.
-    pub vault_version: u64,
-}
-
-/// What a resident wants on chain, and remembers until it is there.
-#[derive(Debug, Clone)]
-pub struct Wish {
-    /// Signed by the resident.
-    pub action: SignedAction,
-    /// What it publishes.
-    pub root: Option<PublishRoot>,
-    /// When it was first asked for.
-    pub started: Moment,
-    /// When it could go to a relayer.
-    pub handed_in: Option<Moment>,
 }
 
 impl Disk {
@@ -126,6 +111,16 @@ impl Disk {
         proof_root::<Infallible>(*root, |cid| Ok(self.read(cid))).ok()
     }
 
+    /// What a lease says of a root; `None` unless it is whole.
+    #[must_use]
+    pub fn facts(&self, root: &Cid) -> Option<RootFacts> {
+        let proof = self.proof(root)?;
+        Some(RootFacts {
+            proof_root: proof.hash,
+            size: proof.size,
+        })
+    }
+
     /// True when every block of a root is here and readable.
     #[must_use]
     pub fn has_root(&self, root: &Cid) -> bool {
@@ -138,14 +133,115 @@ impl Disk {
         is_whole(root, |cid| self.blocks.get(cid).cloned())
     }
 
+    /// What the exchange asks of a block.
+    #[must_use]
+    pub fn look(&self, query: &LocalQuery) -> Local {
+        match self.read(&query.cid) {
+            None => Local::Absent,
+            Some(data) if query.needs_data => Local::Data(data),
+            Some(data) => Local::Present(data.len() as u64),
+        }
+    }
+
+    /// The first of these blocks, as far as their bytes are not too many.
+    #[must_use]
+    pub fn read_all(&self, cids: &[Cid], bytes_max: usize) -> Vec<Option<Bytes>> {
+        let mut left = bytes_max;
+        let blocks = cids.iter().map_while(|cid| {
+            let data = self.read(cid);
+            left = left.checked_sub(data.as_ref().map_or(0, Bytes::len))?;
+            Some(data)
+        });
+        blocks.collect()
+    }
+
+    /// The first block at or after each point that the root lists, else its first.
+    #[must_use]
+    pub fn draw(&self, root: &Cid, points: &[Hash32]) -> Vec<Cid> {
+        let mut listed: Vec<Cid> = self.listed(root).copied().collect();
+        listed.sort_by_key(|cid| cid.hash().digest().to_vec());
+        let draw = |point: &Hash32| {
+            let mut blocks = listed.iter();
+            let first = blocks.find(|cid| cid.hash().digest() >= point.0.as_slice());
+            first.or(listed.first()).copied()
+        };
+        points.iter().filter_map(draw).collect()
+    }
+
+    /// Carries out a step of the index.
+    ///
+    /// # Errors
+    ///
+    /// When it was said to fail.
+    pub fn index(&mut self, step: Step) -> Result<Changes, IndexFailure> {
+        match self.index_failure() {
+            Some(failure) => Err(failure),
+            None => Ok(self.indexed.step(step)),
+        }
+    }
+
+    /// Why the next step of the index fails, if it does.
+    pub fn index_failure(&mut self) -> Option<IndexFailure> {
+        let is_lost = self.fails.take()?;
+        Some(IndexFailure {
+            reason: "the disk does not write".to_owned(),
+            is_lost,
+        })
+    }
+
+    /// Notes that a head is to be signed; false when one of its number or a later
+    /// one was.
+    pub fn claim_head(&mut self, head: &Head) -> bool {
+        let newest = self.signed_heads.last_key_value();
+        if newest.is_some_and(|(newest, _)| *newest >= head.block_number) {
+            return false;
+        }
+        let hash = head.struct_hash();
+        self.signed_heads.insert(head.block_number, hash);
+        true
+    }
+
+    /// Takes entries into a light peer's index.
+    pub fn apply_part(&mut self, part: &Part) {
+        self.peaks = part.peaks.clone();
+        // The index knows its last entry, and not what follows under the head.
+        if let Some(last) = part.entries.last() {
+            self.sequence = Some(last.position.sequence());
+            self.followed_block = last.position.block_number;
+        }
+    }
+
+    /// Empties a light peer's index.
+    pub fn clear_entries(&mut self) {
+        self.peaks = Peaks::default();
+        self.sequence = None;
+        self.followed_block = 0;
+    }
+
+    /// What a light peer's index holds.
+    #[must_use]
+    pub fn held(&self) -> HeldEntries {
+        HeldEntries {
+            peaks: self.peaks.clone(),
+            block_number: self.followed_block,
+            sequence: self.sequence,
+            head_number_min: 0,
+        }
+    }
+
+    /// Carries out a relayer's write.
+    pub fn relay(&mut self, changes: Vec<identity::Change>) {
+        for change in changes {
+            set(&mut self.rows, change.digest, change.row);
+        }
+    }
+
     /// Carries out an author's write.
     pub fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Job(digest, Some(row)) => drop(self.jobs.insert(digest, *row)),
-                Change::Job(digest, None) => drop(self.jobs.remove(&digest)),
-                Change::Outbox(digest, Some(row)) => drop(self.outbox.insert(digest, *row)),
-                Change::Outbox(digest, None) => drop(self.outbox.remove(&digest)),
+                Change::Job(digest, row) => set(&mut self.jobs, digest, row),
+                Change::Outbox(digest, row) => set(&mut self.outbox, digest, row),
             }
         }
     }
@@ -155,6 +251,15 @@ impl Disk {
         self.rotten.remove(&cid);
         self.blocks.insert(cid, data);
         self.list(root, cid);
+    }
+
+    /// Notes that a root lists blocks; returns how many of them are not here.
+    pub fn list_all(&mut self, root: Cid, cids: &[Cid]) -> u64 {
+        for cid in cids {
+            self.list(root, *cid);
+        }
+        let missing = cids.iter().filter(|cid| !self.blocks.contains_key(cid));
+        missing.count() as u64
     }
 
     /// Notes that a root lists a block.
@@ -182,6 +287,14 @@ impl Disk {
     pub fn drop_block(&mut self, cid: &Cid) {
         self.blocks.remove(cid);
         self.rotten.remove(cid);
+    }
+
+    /// Drops the bad blocks that a root lists, and names them.
+    pub fn drop_rotten(&mut self, root: &Cid) -> Vec<Cid> {
+        let bad = self.listed(root).filter(|cid| self.rotten.contains(*cid));
+        let bad: Vec<Cid> = bad.copied().collect();
+        bad.iter().for_each(|cid| self.drop_block(cid));
+        bad
     }
 
     /// Gives up a root, and the blocks that no other lists.
@@ -257,3 +370,17 @@ fn is_whole(root: &Cid, read: impl Fn(&Cid) -> Option<Bytes>) -> bool {
         }
     }
 }
+
+/// What every simulated peer has room for.
+#[must_use]
+pub fn capacity() -> Capacity {
+    Capacity {
+        bytes_max: CAPACITY_BYTES,
+        live_bytes: 0,
+        disk_bytes: 0,
+        disk_free: None,
+    }
+}
+
+/// Bytes that every simulated peer offers.
+const CAPACITY_BYTES: u64 = 1 << 40;

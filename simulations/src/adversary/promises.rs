@@ -10,23 +10,23 @@ use protocol::content::listing::{Part, Request, Response};
 use protocol::content::repair::RootFacts;
 use protocol::id::Hash32;
 use protocol::records::{Lease, Presence, SignedLease};
-use protocol::signing::Signed;
+use protocol::signing::{Signed, SigningKey};
 use protocol::unixfs::raw_cid;
 use protocol::wire::Protocol;
 
-use super::super::{Host, Pending};
+use crate::host::Host;
 use crate::wire::Topic;
 use crate::world::Ctx;
 
 /// What it promised.
 #[derive(Debug, Default)]
-pub(crate) struct Promises {
+pub(super) struct Promises {
     promised: BTreeSet<Cid>,
     leases: Vec<SignedLease>,
 }
 
 impl Promises {
-    pub(super) fn act(&mut self, host: &mut Host, ctx: &mut Ctx) -> Duration {
+    pub(super) fn act(&mut self, key: &SigningKey, host: &mut Host, ctx: &mut Ctx) -> Duration {
         if self.leases.is_empty() {
             for _ in 0..INVENTED {
                 let root = raw_cid(&ctx.rng.bytes(32));
@@ -34,12 +34,12 @@ impl Promises {
                     proof_root: Hash32(ctx.rng.array()),
                     size: 1 + ctx.rng.below(1 << 16),
                 };
-                self.promise(root, facts, host, ctx);
+                self.promise(root, facts, key, host, ctx);
             }
         }
-        for (root, facts) in host.index().roots() {
+        for (root, facts) in host.disk.indexed.index().roots() {
             if !self.promised.contains(&root) {
-                self.promise(root, facts, host, ctx);
+                self.promise(root, facts, key, host, ctx);
             }
         }
         let presence = Presence {
@@ -50,12 +50,19 @@ impl Promises {
             capacity: u64::MAX,
             used: 0,
         };
-        let presence = Signed::new(presence, &ctx.params.domain, &host.key);
+        let presence = Signed::new(presence, &ctx.params.domain, key);
         host.gossip(Topic::Presence, codec::to_bytes(&presence), ctx);
         ctx.params.presence_interval
     }
 
-    fn promise(&mut self, root: Cid, facts: RootFacts, host: &mut Host, ctx: &mut Ctx) {
+    fn promise(
+        &mut self,
+        root: Cid,
+        facts: RootFacts,
+        key: &SigningKey,
+        host: &mut Host,
+        ctx: &mut Ctx,
+    ) {
         let epoch = ctx.now.epoch();
         let lease = Lease {
             root,
@@ -66,7 +73,7 @@ impl Promises {
             from_epoch: epoch,
             to_epoch: epoch.plus(LEASE_EPOCHS),
         };
-        let lease = Signed::new(lease, &ctx.params.domain, &host.key);
+        let lease = Signed::new(lease, &ctx.params.domain, key);
         self.promised.insert(root);
         self.leases.push(lease.clone());
         let lease = Box::new(lease);
@@ -76,7 +83,7 @@ impl Promises {
             .filter(|peer| *peer != host.address)
             .collect();
         for to in peers {
-            host.request(to, Protocol::Leases, notice.clone(), Pending::Told, ctx);
+            host.announce((to, Protocol::Leases, notice.clone().into()), ctx);
         }
     }
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Host;
+use crate::host::Host;
 use crate::wire::Topic;
 use crate::world::Ctx;
 
 /// Pages of others.
 #[derive(Debug, Default)]
-pub(crate) struct Replays {
+pub(super) struct Replays {
     pages: BTreeSet<Bytes>,
 }
 

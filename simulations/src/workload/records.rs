@@ -1,0 +1,112 @@
+//! A resident's vault record: written and read through the vault's machine.
+
+use std::collections::BTreeMap;
+
+use protocol::id::Hash32;
+use protocol::origin::RequestId;
+use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
+use protocol::signing::{Signed, SigningKey};
+use protocol::vault::{Entry, Vault, VaultInput, VaultReply};
+
+use crate::host::Host;
+use crate::world::Ctx;
+
+/// What the resident does with the vault.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    errands: BTreeMap<RequestId, Errand>,
+    /// Of the last record that was signed.
+    version: u64,
+}
+
+/// What the resident waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Errand {
+    /// A version to be safe.
+    Write(u64),
+    /// An answer with this version at least.
+    Read(u64),
+}
+
+impl Records {
+    pub(super) fn forget(&mut self) {
+        self.errands.clear();
+    }
+
+    /// Writes the next version of the record, or reads it.
+    pub(super) fn act(&mut self, key: &SigningKey, host: &mut Host, ctx: &mut Ctx) {
+        let mut errands = self.errands.values();
+        if errands.any(|errand| matches!(errand, Errand::Write(_))) {
+            return;
+        }
+        let lookup_key = lookup_key(host);
+        let request = RequestId(ctx.next_id());
+        if self.version > 0 && ctx.rng.chance(0.6) {
+            let floor = ctx.checkers.acknowledged(&lookup_key);
+            self.errands.insert(request, Errand::Read(floor));
+            let input = VaultInput::Get {
+                request,
+                client: None,
+                lookup_key,
+            };
+            host.tell::<Vault>(input);
+            return;
+        }
+        self.version += 1;
+        self.errands.insert(request, Errand::Write(self.version));
+        let input = VaultInput::Put {
+            request,
+            client: None,
+            entry: self.next_record(lookup_key, key, ctx),
+        };
+        host.tell::<Vault>(input);
+    }
+
+    fn next_record(&self, lookup_key: Hash32, key: &SigningKey, ctx: &mut Ctx) -> Entry {
+        let mut iv = Iv::default();
+        iv.0.copy_from_slice(&ctx.rng.array()[..16]);
+        let record = VaultRecord {
+            scheme: SCHEME_HEDGEHOG,
+            lookup_key,
+            iv,
+            cipher_text: ctx.rng.bytes(CIPHER_TEXT_BYTES),
+            wallet: key.address(),
+            version: self.version,
+            replaces: Hash32::ZERO,
+        };
+        let signed = Signed::new(record, &ctx.params.domain, key);
+        Entry::signed(signed, None, ctx.now.unix())
+    }
+
+    pub(super) fn hear(
+        &mut self,
+        request: RequestId,
+        reply: VaultReply,
+        host: &Host,
+        ctx: &mut Ctx,
+    ) {
+        let Some(errand) = self.errands.remove(&request) else {
+            return;
+        };
+        let lookup_key = lookup_key(host);
+        match (errand, reply) {
+            (Errand::Write(version), VaultReply::Put(Ok(()))) => {
+                ctx.metrics.vault_writes += 1;
+                ctx.checkers.note_written(lookup_key, version);
+            }
+            (Errand::Read(floor), VaultReply::Get(Ok(entries))) => {
+                ctx.metrics.vault_reads += 1;
+                let own = entries
+                    .iter()
+                    .filter(|entry| entry.record.wallet == host.address);
+                let found = own.map(|entry| entry.record.version).max().unwrap_or(0);
+                ctx.checkers.note_read(lookup_key, floor, found, ctx.now);
+            }
+            _ => ctx.metrics.vault_failures += 1,
+        }
+    }
+}
+
+fn lookup_key(host: &Host) -> Hash32 {
+    protocol::entry::sha256(&host.address.0)
+}
