@@ -108,6 +108,8 @@ pub struct Content {
     epoch: Epoch,
     is_page_due: bool,
     is_renewal_due: bool,
+    /// What is to be taken back and could not be written.
+    unstruck: BTreeSet<Cid>,
     returning: Option<Returning>,
     presence_at: Moment,
     relist_at: Moment,
@@ -236,6 +238,7 @@ impl Content {
             epoch: now.epoch(),
             is_page_due: true,
             is_renewal_due: true,
+            unstruck: BTreeSet::new(),
             returning: None,
             presence_at: now,
             relist_at: now + RELIST_INTERVAL,
@@ -335,7 +338,8 @@ impl Content {
     fn handle_not_persisted(&mut self, after: After, now: Moment) {
         match after {
             // The next whole look at what is kept does it again.
-            After::Nothing | After::TellPage(_) | After::Remove(_) | After::SignPage(_) => {}
+            After::Nothing | After::TellPage(_) | After::SignPage(_) => {}
+            After::Remove(root) => drop(self.unstruck.insert(root)),
             After::Reply(id, _) => {
                 self.outputs.push_back(Output::Refuse { id, is_busy: true });
             }
@@ -416,6 +420,7 @@ impl Machine for Content {
         self.note_epoch(now);
         if now >= self.presence_at {
             self.presence_at = now + self.config.presence_interval;
+            self.strike_again();
             self.draft_page(now);
             if self.scan == Scan::Broken {
                 self.begin_scan();

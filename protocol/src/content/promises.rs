@@ -204,6 +204,16 @@ impl Content {
     }
 
     /// Gives the blocks of a struck root up, unless it is on its way back.
+    /// Takes back what the disk did not take back: with the next start it would be
+    /// promised again.
+    pub(super) fn strike_again(&mut self) {
+        for root in std::mem::take(&mut self.unstruck) {
+            if self.book.lease(&root).is_none() && !self.promises.contains_key(&root) {
+                self.strike(root);
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, root: Cid) {
         let is_fetched = [Purpose::Upload, Purpose::Repair]
             .into_iter()

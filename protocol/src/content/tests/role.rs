@@ -86,6 +86,20 @@ fn an_upload_that_is_not_published_ends_and_one_that_waits_for_the_chain_does_no
 }
 
 #[test]
+fn a_promise_that_a_full_disk_keeps_is_struck_once_there_is_room() {
+    let mut peer = Peer::new(2);
+    peer.offer(root(1));
+    peer.run();
+    peer.writes_left = Some(0);
+    peer.wait(Duration::from_secs(7_300));
+    assert!(peer.disk.leases.contains_key(&root(1)), "the disk is full");
+    peer.writes_left = None;
+    peer.wait(Duration::from_secs(120));
+    assert!(peer.disk.leases.is_empty());
+    assert_eq!(peer.removed, [root(1)]);
+}
+
+#[test]
 fn a_promise_outlasts_the_last_thing_that_names_its_root_by_a_day() {
     let mut peer = Peer::new(3);
     peer.promise(root(1), &[7, 8]);
