@@ -8,7 +8,7 @@ def is_production(name):
 
 def production(text):
     """The text up to the tests at the end."""
-    return text.split("#[cfg(test)]")[0]
+    return re.split(r"#\[cfg\(test\)\]\n(?:pub(?:\(.*?\))? )?mod ", text)[0]
 
 
 def masked(text):
