@@ -56,12 +56,6 @@ impl Endpoints {
         Self { seed, ill_permille }
     }
 
-    /// True when endpoints are ill at times.
-    #[must_use]
-    pub const fn fall_ill(&self) -> bool {
-        self.ill_permille > 0
-    }
-
     /// The endpoint of a peer in its order of preference; peers share them.
     #[must_use]
     pub fn of(&self, peer: u32, idx: usize) -> u64 {

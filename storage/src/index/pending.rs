@@ -13,7 +13,7 @@ use protocol::id::{Address, EntityId, Hash32, UserId};
 use protocol::time::UnixSeconds;
 
 use super::view::View;
-use super::{IndexError, RecoveredBlock, Snapshot};
+use super::{IndexError, Snapshot};
 
 /// Actions that wait for the chain, oldest first.
 #[derive(Debug, Clone)]
@@ -108,13 +108,6 @@ impl Pending {
             },
         );
         Ok(())
-    }
-
-    /// Drops the actions that a block recorded.
-    pub fn handle_applied(&mut self, block: &RecoveredBlock) {
-        for entry in &block.entries {
-            self.remove(&entry.entry.action.action.struct_hash());
-        }
     }
 
     /// Drops the actions that were received before a moment.

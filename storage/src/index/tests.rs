@@ -536,7 +536,9 @@ fn pending_actions_stand_beside_the_index() {
     );
     let block = chain.push(actions[..2].to_vec()).clone();
     index.apply(&block).unwrap();
-    pending.handle_applied(&block);
+    for entry in &block.entries {
+        pending.remove(&entry.entry.action.action.struct_hash());
+    }
     assert_eq!(pending.len(), 2);
     pending.expire(UnixSeconds(10));
     assert!(pending.is_empty());
