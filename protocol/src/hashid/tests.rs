@@ -32,6 +32,14 @@ fn other_texts_are_no_ids() {
     }
 }
 
+#[test]
+fn digits_are_a_number_although_they_may_be_a_public_text() {
+    let (number, other) = (222_531_151, 3_268_738_579_234);
+    assert_eq!(encode(other), number.to_string());
+    assert_eq!(parse("222531151"), Some(number));
+    assert_eq!(parse("eYorL"), Some(44));
+}
+
 proptest! {
     #[test]
     fn every_number_comes_back(id: u64) {
