@@ -47,6 +47,8 @@ pub struct Relayer {
     included: BTreeSet<(u64, Hash32)>,
     /// Ended actions whose receipts are kept, the oldest first.
     ended: VecDeque<Hash32>,
+    /// The last block that is final; not known at first.
+    settled: Option<u64>,
     block: u64,
     is_chain_up: bool,
     replies: VecDeque<Reply>,
@@ -251,6 +253,7 @@ impl Relayer {
             wallets: Wallets::default(),
             included: BTreeSet::new(),
             ended: VecDeque::new(),
+            settled: None,
             block: 0,
             is_chain_up: false,
             replies: VecDeque::new(),

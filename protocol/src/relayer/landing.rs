@@ -56,8 +56,16 @@ impl Relayer {
         self.dispatch();
     }
 
-    /// Notes the last final block. What is in it or below stays on chain.
+    /// Notes the last final block. What is in it or below stays on chain, unless a
+    /// later call names a lower one: then what ended above is looked for again.
     pub fn handle_final(&mut self, number: u64) {
+        if self
+            .settled
+            .replace(number)
+            .is_none_or(|known| number < known)
+        {
+            self.reopen_above(number);
+        }
         while let Some(&(block, digest)) = self.included.first()
             && block <= number
         {
@@ -69,6 +77,27 @@ impl Relayer {
                 self.set_stage(&digest, stage);
                 self.retire(&digest);
             }
+        }
+    }
+
+    /// Blocks that were final are not: what is in them may be undone as well.
+    fn reopen_above(&mut self, number: u64) {
+        let (jobs, included) = (&self.jobs, &mut self.included);
+        let mut reopened = Vec::new();
+        self.ended.retain(|digest| {
+            let Some(Stage::Mined(receipt)) = jobs.get(digest).map(|job| &job.row.stage) else {
+                return true;
+            };
+            let is_above = receipt.block_number > number;
+            if is_above {
+                included.insert((receipt.block_number, *digest));
+                reopened.push((*digest, receipt.clone()));
+            }
+            !is_above
+        });
+        for (digest, receipt) in reopened {
+            let sent = None;
+            self.set_stage(&digest, Stage::Included { receipt, sent });
         }
     }
 

@@ -395,6 +395,29 @@ fn what_a_final_block_holds_is_over() {
 }
 
 #[test]
+fn what_a_final_block_held_that_was_undone_is_looked_for_and_sent() {
+    let mut world = World::new();
+    let digest = world.submit(follow(1), 1);
+    world.simulated(&digest, 1);
+    world.settle();
+    let block = receipt().block_number;
+    world.relayer.handle_mined(&digest, receipt());
+    world.relayer.handle_final(block + 4);
+    assert_eq!(world.relayer.pending(), 0);
+    world.relayer.handle_final(block);
+    assert_eq!(world.relayer.pending(), 0, "its own block stands");
+    world.relayer.handle_final(block - 1);
+    assert_eq!(world.relayer.pending(), 1);
+    world.relayer.handle_undone(&digest);
+    world.settle();
+    world.advance(1);
+    assert_eq!(world.names(), ["simulate"]);
+    world.simulated(&digest, 1);
+    world.settle();
+    assert_eq!(world.nonces, [7]);
+}
+
+#[test]
 fn a_hole_is_used_before_a_new_nonce_and_else_filled_again_and_again() {
     let refused = || SendFailure::Refused {
         reason: "revert".to_owned(),
