@@ -96,6 +96,10 @@ pub enum Input {
     Opened(HeldEntries),
 }
 
+name_variants!(Output: Index, Clear, Open, Ask, Judge, Goal, Counted, Fault, Offence, Note);
+
+name_variants!(Note: Contradiction, Diverged, Useless);
+
 name_variants!(Input: Registry, Connected, Gossip, Answered, Indexed, Opened);
 
 /// A wish of the light peer.

@@ -94,6 +94,8 @@ pub enum RefusalCode {
     Pull,
 }
 
+name_variants!(Response: Accepted, Progress, Lease, Refused, Unknown);
+
 name_variants!(RefusalCode: Invalid, Signature, User, Quota, Prefix, Full, Busy, Pull);
 
 impl RefusalCode {

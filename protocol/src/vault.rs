@@ -115,6 +115,8 @@ pub enum Refusal {
     },
 }
 
+name_variants!(Response: Stored, Outdated, Entries, Refused);
+
 name_variants!(Refusal: Signature, Malformed, Scheme, Buried, Full, Taken, Busy);
 
 impl Entry {

@@ -1,7 +1,7 @@
-//! Runs a scenario: `simulate NAME [PEERS] [FIRST_SEED] [SEEDS]`.
+//! Runs a scenario: `simulate NAME [PEERS] [FIRST_SEED] [SEEDS] [measures]`.
 //!
-//! With one seed it prints the report, with several a line for each; it fails
-//! when a rule was broken.
+//! With one seed it prints the report, with several a line for each, with `measures`
+//! a line of JSON with all that was measured; it fails when a rule was broken.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -19,13 +19,23 @@ fn main() -> anyhow::Result<ExitCode> {
     let peers = args.next().map(|text| text.parse()).transpose()?;
     let first: u64 = args.next().map_or(Ok(1), |text| text.parse())?;
     let seeds: u64 = args.next().map_or(Ok(1), |text| text.parse())?;
+    let is_measured = args.next().is_some_and(|text| text == "measures");
     let scenario = Scenario::load(&name, &[])?;
     let mut is_passed = true;
     let mut out = io::stdout();
     for seed in first..first + seeds {
         let report = run(&scenario, Options { peers, seed }, |_| {});
         is_passed &= report.is_passed();
-        if seeds == 1 {
+        if is_measured {
+            let measured = serde_json::json!({
+                "seed": seed,
+                "peers": report.peers,
+                "seconds": report.virtual_seconds,
+                "failures": report.failures(),
+                "measures": report.measures(),
+            });
+            writeln!(out, "{measured}")?;
+        } else if seeds == 1 {
             write!(out, "{}", report.render())?;
         } else {
             let verdict = if report.is_passed() { "ok" } else { "BROKEN" };

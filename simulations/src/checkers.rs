@@ -9,9 +9,13 @@ use serde::{Deserialize, Serialize};
 
 mod blocks;
 mod gossip;
+mod kept;
 mod leases;
+mod losses;
 mod placement;
+mod questions;
 mod relayer;
+mod replicas;
 mod rule;
 mod uploads;
 mod vault;
@@ -20,7 +24,10 @@ pub use rule::Rule;
 
 use gossip::Gossip;
 use leases::Leases;
+use losses::Losses;
+use questions::Questions;
 use relayer::RelayerChecker;
+use replicas::Replicas;
 use uploads::Uploads;
 use vault::VaultChecker;
 
@@ -29,7 +36,10 @@ use vault::VaultChecker;
 pub struct Checkers {
     gossip: Gossip,
     leases: Leases,
+    losses: Losses,
+    questions: Questions,
     relayer: RelayerChecker,
+    replicas: Replicas,
     uploads: Uploads,
     vault: VaultChecker,
     findings: Findings,
@@ -92,7 +102,10 @@ impl Checkers {
         Self {
             gossip: Gossip::new(liars),
             leases: Leases::default(),
+            losses: Losses::default(),
+            questions: Questions::default(),
             relayer: RelayerChecker::default(),
+            replicas: Replicas::default(),
             uploads: Uploads::default(),
             vault: VaultChecker::default(),
             findings: Findings::new(started),
@@ -125,3 +138,6 @@ impl Checkers {
         rules.any(|finding| finding.violations > 0)
     }
 }
+
+#[cfg(test)]
+mod tests;

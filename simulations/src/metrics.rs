@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gossip::{catch_up, discovery};
+use protocol::chain::follower::Request;
+use protocol::id::Hash32;
 use protocol::machine::Named;
-use protocol::{content, identity, publish, relayer, vault};
+use protocol::time::Moment;
+use protocol::{author, content, identity, publish, relayer, vault};
 use serde::{Deserialize, Serialize};
+
+use crate::wire::Message;
 
 /// Counters and samples of one run.
 #[derive(Debug, Default)]
@@ -53,6 +59,29 @@ pub struct Metrics {
     pub refusals: ByName,
     /// What role machines told their owners.
     pub notes: ByName,
+    /// Answers of role machines to other peers.
+    pub responses: ByName,
+    /// Fees of transactions that were raised.
+    pub bumps: u64,
+    /// Downloads that brought nothing, or not all.
+    pub failed_downloads: u64,
+    /// Wishes of role machines.
+    pub outputs: ByName,
+    /// How often a machine did something that was due, by machine and reason.
+    pub wakes: BTreeMap<(&'static str, &'static str), u64>,
+    /// Copies and bytes of messages that were sent.
+    pub sent: Sent,
+    /// Requests of followers to the chain, and the blocks that they are for.
+    pub chain_requests: (u64, u64),
+    /// From the arrival of a question to its answer, and from what happens on the
+    /// chain to those who follow it.
+    lags: BTreeMap<&'static str, Vec<Duration>>,
+    /// When relayers accepted what they did not send yet.
+    unsent: BTreeMap<(u32, Hash32), Moment>,
+    /// What the machines of all peers hold in the end, by machine and table.
+    pub held: BTreeMap<String, u64>,
+    /// The longest time that a root had one replica, and too many.
+    pub replicas: (Duration, Duration),
     /// From a block's finality to the entry at a light peer.
     pub dissemination: Vec<Duration>,
     /// From the start of a publication to durability.
@@ -118,6 +147,33 @@ impl ByName {
     }
 }
 
+/// Messages that were sent, by what they are of.
+#[derive(Debug, Default)]
+pub struct Sent {
+    /// In the order of the messages' kinds.
+    counts: Vec<(&'static str, u64, u64)>,
+}
+
+impl Sent {
+    /// Counts a message.
+    pub fn note(&mut self, message: &Message) {
+        let kind = usize::from(message.kind());
+        if kind >= self.counts.len() {
+            self.counts.resize(kind + 1, ("", 0, 0));
+        }
+        let (name, count, bytes) = &mut self.counts[kind];
+        *name = message.name();
+        *count += 1;
+        *bytes += message.len() as u64;
+    }
+
+    /// The counts by name, and the bytes.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        let counted = self.counts.iter().filter(|(_, count, _)| *count > 0);
+        counted.copied()
+    }
+}
+
 impl Metrics {
     /// Nothing was measured yet; every refusal and note counts 0.
     #[must_use]
@@ -131,14 +187,42 @@ impl Metrics {
             notes: ByName::of([
                 ("content", <content::Note as Named>::NAMES),
                 ("identity", <identity::Note as Named>::NAMES),
+                ("author", <author::Event as Named>::NAMES),
+                ("discovery", <discovery::Note as Named>::NAMES),
+                ("catch-up", <catch_up::Note as Named>::NAMES),
             ]),
             ..Self::default()
         }
     }
 
-    /// Counts an input that a shell gave to a role machine.
-    pub fn note_input<I: Named>(&mut self, machine: &'static str, input: &I) {
-        self.inputs.note(machine, input);
+    /// Counts what a follower asks the chain for.
+    pub fn note_fetched(&mut self, request: &Request) {
+        let (requests, blocks) = &mut self.chain_requests;
+        *requests += 1;
+        if let Request::Blocks { from, to, .. } = request {
+            *blocks += to - from + 1;
+        }
+    }
+
+    /// Notes how long something took.
+    pub fn note_lag(&mut self, what: &'static str, took: Duration) {
+        let lags = self.lags.entry(what).or_default();
+        // Enough for percentiles, and little to keep of a large run.
+        if lags.len() < LAGS_MAX {
+            lags.push(took);
+        }
+    }
+
+    /// Notes that a relayer has accepted an action.
+    pub fn note_accepted(&mut self, peer: u32, digest: Hash32, now: Moment) {
+        self.unsent.entry((peer, digest)).or_insert(now);
+    }
+
+    /// Notes that it sends one.
+    pub fn note_sent(&mut self, peer: u32, digest: Hash32, now: Moment) {
+        if let Some(at) = self.unsent.remove(&(peer, digest)) {
+            self.note_lag("actions to send", now.saturating_since(at));
+        }
     }
 }
 
@@ -178,6 +262,12 @@ impl Metrics {
             ("vault writes", self.vault_writes),
             ("vault reads", self.vault_reads),
             ("vault failures", self.vault_failures),
+            ("fees raised", self.bumps),
+            ("failed downloads", self.failed_downloads),
+            ("chain requests", self.chain_requests.0),
+            ("chain blocks asked for", self.chain_requests.1),
+            ("seconds with one replica", self.replicas.0.as_secs()),
+            ("seconds with too many replicas", self.replicas.1.as_secs()),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -187,6 +277,8 @@ impl Metrics {
     /// The samples by name; empty ones are left out.
     #[must_use]
     pub fn percentiles(&self) -> BTreeMap<String, Percentiles> {
+        let lags = self.lags.iter();
+        let lags = lags.map(|(what, sample)| ((*what).to_owned(), sample));
         [
             ("dissemination", &self.dissemination),
             ("publish", &self.publish),
@@ -195,10 +287,15 @@ impl Metrics {
             ("repair", &self.repair),
         ]
         .into_iter()
-        .filter_map(|(name, sample)| Some((name.to_owned(), percentiles(sample)?)))
+        .map(|(name, sample)| (name.to_owned(), sample))
+        .chain(lags)
+        .filter_map(|(name, sample)| Some((name, percentiles(sample)?)))
         .collect()
     }
 }
+
+/// Times of one kind that are kept.
+const LAGS_MAX: usize = 100_000;
 
 fn percentiles(sample: &[Duration]) -> Option<Percentiles> {
     let mut sorted = sample.to_vec();

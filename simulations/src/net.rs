@@ -169,6 +169,12 @@ impl Network {
             && !self.muted[from as usize]
     }
 
+    /// True while nothing is cut or slow.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.sides.is_none() && self.slow.is_empty() && !self.muted.contains(&true)
+    }
+
     /// From now on nobody hears this peer, which hears everybody; or all is well.
     pub fn mute(&mut self, peer: u32, is_muted: bool) {
         self.muted[peer as usize] = is_muted;

@@ -78,6 +78,23 @@ impl Message {
         u8::try_from(kind).expect("there are few topics and protocols")
     }
 
+    /// What it is of, for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gossip { topic, .. } => match topic {
+                Topic::Entries => "gossip of entries",
+                Topic::Heads => "gossip of heads",
+                Topic::Presence => "gossip of presence",
+                Topic::Pages => "gossip of pages",
+                Topic::Actions => "gossip of actions",
+            },
+            Self::Request { protocol, .. } => question_name(*protocol),
+            Self::Response { data: Some(_), .. } => "answers",
+            Self::Response { data: None, .. } => "refusals",
+        }
+    }
+
     /// A hash of what is said.
     #[must_use]
     pub fn digest(&self) -> u64 {
@@ -90,6 +107,19 @@ impl Message {
             } => digest64(data) ^ id,
             Self::Response { id, data: None } => *id,
         }
+    }
+}
+
+/// What questions of a protocol are called.
+#[must_use]
+pub const fn question_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Blocks => "questions for blocks",
+        Protocol::Publish => "offers",
+        Protocol::Leases => "questions for leases",
+        Protocol::Entries => "questions for entries",
+        Protocol::Relayer => "questions to relayers",
+        Protocol::Vault => "questions to replicas",
     }
 }
 

@@ -1,12 +1,23 @@
 //! What is made of the facts and wishes of simulated peers: the checkers judge
 //! them, the measurements count them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
 use cid::Cid;
+use gossip::heads::CountedHead;
 use gossip::{catch_up, discovery};
-use protocol::author;
+use protocol::author::{self, Event};
+use protocol::chain::ChainEvent;
 use protocol::content::{self, Note, Purpose, Row, SignedRecord};
-use protocol::exchange::{DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput};
+use protocol::exchange::{DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput, Lookup};
+use protocol::id::{Address, Role};
 use protocol::machine::Verdict;
+use protocol::origin::RequestId;
+use protocol::records::Head;
+use protocol::signing::Signed;
+use protocol::time::Moment;
 use protocol::vault::{self, ReplicaInput, ReplicaOutput, VaultInput, VaultOutput};
 use protocol::{identity, publish, relayer};
 
@@ -42,9 +53,20 @@ impl Watched for content::Output {
         }
         match self {
             Self::Respond { body, .. } => {
-                if let Ok(publish::Response::Refused(refusal)) = publish::Response::from_bytes(body)
-                {
-                    ctx.metrics.refusals.note("content", &refusal.code);
+                let response = publish::Response::from_bytes(body).ok();
+                if let Some(response) = &response {
+                    ctx.metrics.responses.note("content", response);
+                }
+                match response {
+                    Some(publish::Response::Refused(refusal)) => {
+                        ctx.metrics.refusals.note("content", &refusal.code);
+                    }
+                    Some(publish::Response::Lease(lease)) => {
+                        let kept = host.disk.leases.get(&lease.record.root);
+                        let is_kept = kept.is_some_and(|kept| *kept == *lease);
+                        ctx.checkers.note_handed_out(host.idx, is_kept, ctx.now);
+                    }
+                    _ => {}
                 }
             }
             Self::Offence { peer, .. } => {
@@ -59,6 +81,7 @@ impl Watched for content::Output {
             }
             Self::Note(Note::Lost(peer)) => {
                 ctx.metrics.lost_peers += 1;
+                note_lost(peer, host, ctx);
                 host.run.lost.insert(*peer);
             }
             Self::Note(Note::Back(peer)) => drop(host.run.lost.remove(peer)),
@@ -70,6 +93,15 @@ impl Watched for content::Output {
             }
             _ => {}
         }
+    }
+}
+
+/// Notes whether a peer that counts as lost may.
+fn note_lost(peer: &Address, host: &Host, ctx: &mut Ctx) {
+    let is_member = host.registry.registry.has_role(peer, Role::Content);
+    if let (true, Some(lost)) = (is_member, ctx.peer(peer)) {
+        let lost_after = ctx.params.lost_after;
+        ctx.checkers.note_lost(host.idx, lost, lost_after, ctx.time);
     }
 }
 
@@ -103,19 +135,35 @@ fn note_struck(root: &Cid, host: &mut Host, ctx: &mut Ctx) {
 
 impl Watched for discovery::Input {
     fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
-        if let (Self::Signed(head), false) = (self, host.is_liar) {
-            ctx.checkers.note_head(head, host.address, ctx.now);
+        match self {
+            Self::Signed(head) if !host.is_liar => {
+                ctx.checkers.note_head(head, host.address, ctx.now);
+            }
+            Self::Chain(events) => {
+                for event in events {
+                    if let ChainEvent::Block(block) = event {
+                        let mined = Moment::from_unix(block.time);
+                        let lag = ctx.time.saturating_since(mined);
+                        ctx.metrics.note_lag("blocks to be followed", lag);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }
 
 impl Watched for discovery::Output {
-    fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
+    fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
         use discovery::Note;
+        if let Self::Note(note) = self {
+            ctx.metrics.notes.note("discovery", note);
+        }
         match self {
             Self::Keep(Some(counted)) => {
                 ctx.checkers
                     .note_counted(&counted.head, &ctx.chain, ctx.now);
+                note_behind(counted, host, ctx);
             }
             Self::Note(Note::Contradiction { .. }) => ctx.metrics.contradictions += 1,
             Self::Note(Note::MajorityDiffers { block_number }) => {
@@ -127,11 +175,69 @@ impl Watched for discovery::Output {
     }
 }
 
+/// Notes how long a head took that counts now.
+fn note_lag(what: &'static str, head: &Head, ctx: &mut Ctx) {
+    let block = ctx.chain.once_final(head.block_number, &head.block_hash);
+    if let Some(block) = block {
+        let lag = ctx.time.saturating_since(block.final_at);
+        ctx.metrics.note_lag(what, lag);
+    }
+}
+
+/// Notes how much of the weight stands behind a head that a peer begins to count.
+fn note_behind(counted: &CountedHead, host: &Host, ctx: &mut Ctx) {
+    let before = host.disk.counted.as_ref();
+    if before.is_some_and(|before| before.head.block_number >= counted.head.block_number) {
+        return;
+    }
+    note_lag("heads to count", &counted.head, ctx);
+    // While the registry changes, peers know this one or that.
+    let root = ctx.registry().root;
+    if host.registry.root != root || ctx.chain.tip().registry.root != root {
+        return;
+    }
+    let registry = &host.registry.registry;
+    let mut weights: BTreeMap<Address, u64> = BTreeMap::new();
+    let mut operators: BTreeMap<Address, Address> = BTreeMap::new();
+    for service in registry.confirmed(Role::Discovery) {
+        weights.insert(service.operator, registry.weight(&service.operator));
+        operators.insert(service.wallet, service.operator);
+    }
+    let total: u64 = weights.values().sum();
+    let cap = match weights.len() {
+        // Docs: from ten operators on (`docs/formats/head.md`).
+        10.. => total / 10,
+        _ => u64::MAX,
+    };
+    let signed = counted.signatures.iter().filter_map(|signature| {
+        let head = Signed {
+            record: counted.head,
+            signature: *signature,
+        };
+        operators.get(&head.signer(&ctx.params.domain).ok()?)
+    });
+    let signed: BTreeSet<&Address> = signed.collect();
+    let behind = signed
+        .into_iter()
+        .map(|operator| weights[operator].min(cap));
+    let (behind, all) = (
+        behind.sum(),
+        weights.values().map(|weight| (*weight).min(cap)).sum(),
+    );
+    ctx.checkers.note_behind(host.idx, behind, all, ctx.now);
+}
+
 impl Watched for catch_up::Output {
     fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
         use catch_up::Note;
+        if let Self::Note(note) = self {
+            ctx.metrics.notes.note("catch-up", note);
+        }
         match self {
-            Self::Counted(head) => ctx.checkers.note_counted(head, &ctx.chain, ctx.now),
+            Self::Counted(head) => {
+                ctx.checkers.note_counted(head, &ctx.chain, ctx.now);
+                note_lag("heads to count at light peers", head, ctx);
+            }
             Self::Offence { peer, .. } => {
                 ctx.metrics.offences += 1;
                 if let Some(idx) = ctx.peer(peer) {
@@ -192,13 +298,91 @@ impl Watched for DownloadOutput {
                 }
             }
             Self::Offence { .. } => ctx.metrics.offences += 1,
+            Self::Ended(Err(_)) => ctx.metrics.failed_downloads += 1,
             _ => {}
         }
     }
 }
 
+/// What a look-up for whoever asked for blocks found.
+impl Watched for (&Lookup, &[Option<Bytes>]) {
+    fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
+        let (lookup, blocks) = self;
+        for (cid, data) in lookup.cids.iter().zip(*blocks) {
+            if let Some(data) = data {
+                ctx.checkers.note_served(host.idx, cid, data, ctx.now);
+            }
+        }
+    }
+}
+
+impl Watched for author::Input {
+    fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
+        let (request, what) = match self {
+            Self::Publish { request, .. } => (request, "what to publish"),
+            Self::Published { request, .. } | Self::Relayed { request, .. } => {
+                (request, "how far something is")
+            }
+            Self::Relay { request, .. } => (request, "what to relay"),
+            _ => return,
+        };
+        note_owner(*request, what, host, ctx);
+    }
+}
+
+impl Watched for author::Output {
+    fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
+        match self {
+            Self::Reply { request, .. } => ctx.note_answered(request.0),
+            Self::Event(event) => {
+                ctx.metrics.notes.note("author", event);
+                if let Event::Confirmed { digest } = event {
+                    let chain = &ctx.chain;
+                    let is_landed = chain.landed(digest) > 0 || chain.burned(digest).is_some();
+                    let is_landed = is_landed || chain.was_undone(digest);
+                    ctx.checkers.note_confirmed(digest, is_landed, ctx.now);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Watched for VaultInput {
+    fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
+        match self {
+            Self::Put { request, .. } => note_owner(*request, "records to write", host, ctx),
+            Self::Get { request, .. } => note_owner(*request, "records to read", host, ctx),
+            _ => {}
+        }
+    }
+}
+
+impl Watched for VaultOutput {
+    fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
+        if let Self::Reply { request, .. } = self {
+            ctx.note_answered(request.0);
+        }
+    }
+}
+
+/// Notes that whoever sits at a peer asks it something.
+fn note_owner(request: RequestId, what: &'static str, host: &Host, ctx: &mut Ctx) {
+    ctx.checkers
+        .note_asked(request.0, (host.idx, what), OWNER_PATIENCE, ctx.time);
+}
+
 impl Watched for identity::Output {
     fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
+        if let Self::Respond { response, .. } = self {
+            ctx.metrics.responses.note("identity", response);
+        }
+        if let Self::Send { digest, .. } = self {
+            ctx.metrics.note_sent(host.idx, *digest, ctx.time);
+        }
+        if let Self::Send { bumps, .. } | Self::Cancel { bumps, .. } = self {
+            ctx.metrics.bumps += u64::from(*bumps);
+        }
         match self {
             Self::Send { slot, .. } | Self::Cancel { slot, .. } => {
                 ctx.checkers.note_payer(host.idx, slot.wallet);
@@ -207,6 +391,19 @@ impl Watched for identity::Output {
                 response: relayer::Response::Refused(refusal),
                 ..
             } => ctx.metrics.refusals.note("identity", &refusal.code),
+            Self::Respond {
+                response: relayer::Response::Accepted { digest, status },
+                ..
+            } => {
+                if matches!(status, relayer::Status::Pending) {
+                    ctx.metrics.note_accepted(host.idx, *digest, ctx.time);
+                }
+                let is_kept = host.disk.rows.contains_key(digest)
+                    || ctx.chain.burned(digest).is_some()
+                    || ctx.chain.was_undone(digest);
+                ctx.checkers
+                    .note_relayed(host.idx, digest, is_kept, ctx.now);
+            }
             Self::Note(note) => ctx.metrics.notes.note("identity", note),
             _ => {}
         }
@@ -215,21 +412,18 @@ impl Watched for identity::Output {
 
 impl Watched for ReplicaOutput {
     fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
-        if let Self::Respond { response, .. } = self
-            && let vault::Response::Refused(refusal) = response
-        {
-            ctx.metrics.refusals.note("replica", refusal);
+        if let Self::Respond { response, .. } = self {
+            ctx.metrics.responses.note("replica", response);
+            if let vault::Response::Refused(refusal) = response {
+                ctx.metrics.refusals.note("replica", refusal);
+            }
         }
     }
 }
 
 impl Watched for catch_up::Input {}
-impl Watched for author::Input {}
-impl Watched for author::Output {}
 impl Watched for identity::Input {}
 impl Watched for ReplicaInput {}
-impl Watched for VaultInput {}
-impl Watched for VaultOutput {}
 impl Watched for DownloadInput {}
 impl Watched for ExchangeInput<Goal> {}
 impl Watched for ExchangeOutput<Goal> {}
@@ -237,3 +431,7 @@ impl Watched for ExchangeOutput<Goal> {}
 /// Epochs that a promise outlasts the last thing that named its root
 /// (`docs/formats/lease.md`).
 const ENDED_EPOCHS: u64 = 24;
+
+/// Within this time a peer answers whoever sits at it. Chosen: longer than all peers
+/// take that it may ask in turn.
+const OWNER_PATIENCE: Duration = Duration::from_secs(120);

@@ -108,6 +108,20 @@ pub struct Ctx {
     staked_only: Arc<Mesh>,
     ids: u64,
     durable: Vec<(Cid, Vec<SignedLease>)>,
+    written: Vec<Written>,
+}
+
+/// A vault record that was acknowledged just now.
+#[derive(Debug)]
+pub struct Written {
+    /// Where it is kept.
+    pub replicas: Vec<Address>,
+    /// Under which key.
+    pub lookup_key: Hash32,
+    /// Whose it is.
+    pub wallet: Address,
+    /// At least this version of it.
+    pub version: u64,
 }
 
 /// Domains and intervals of one run.
@@ -223,11 +237,34 @@ impl Ctx {
             message.garble(&mut self.rng);
         }
         let copies = 1 + usize::from(self.net.is_doubled());
+        self.metrics.sent.note(&message);
+        if let Message::Response { id, .. } = &message {
+            self.note_answered(*id);
+        }
         for message in std::iter::repeat_n(message, copies) {
             if let Some(at) = self.net.send(from, to, message.len(), self.time) {
                 self.queue.push(at, Event::Deliver { from, to, message });
             }
         }
+    }
+
+    /// Notes that a question is answered, which somebody waited for.
+    pub fn note_answered(&mut self, id: u64) {
+        if let Some((what, took)) = self.checkers.note_answered(id, self.time) {
+            self.metrics.note_lag(what, took);
+        }
+    }
+
+    /// Notes that a machine did what was due.
+    pub fn note_woken(
+        &mut self,
+        (peer, machine, reason): (u32, &'static str, &'static str),
+        next: Option<(Moment, &'static str)>,
+    ) {
+        *self.metrics.wakes.entry((machine, reason)).or_default() += 1;
+        let next = next.map(|(at, _)| at);
+        self.checkers
+            .note_woken((peer, machine, reason), next, self.now);
     }
 
     /// Schedules something inside a peer.
@@ -290,6 +327,11 @@ impl Ctx {
         self.durable.push((root, leases.to_vec()));
     }
 
+    /// Notes that a user was told that a vault record is safe.
+    pub fn written(&mut self, written: Written) {
+        self.written.push(written);
+    }
+
     fn schedule(&mut self, at: Moment, event: WorldEvent) {
         self.queue.push(at, Event::World(event));
     }
@@ -311,6 +353,9 @@ impl World {
             self.handle(event);
             if !self.ctx.durable.is_empty() {
                 self.check_durable();
+            }
+            if !self.ctx.written.is_empty() {
+                self.check_written();
             }
         }
         self.judge();

@@ -62,6 +62,10 @@ pub enum Input {
     },
 }
 
+name_variants!(Output: Index, Unindex, Clear, Subscribe, Settled, Fault, Sign, Keep, Publish, Judge, Read, Respond, Refuse, Note);
+
+name_variants!(Note: Contradiction, FinalUndone, MajorityDiffers);
+
 name_variants!(Input: Chain, Tip, Registry, Gossip, Indexed, Signed, Unsigned, Request, Read);
 
 /// Why the index did not do what it was asked.

@@ -110,6 +110,10 @@ pub enum Input {
     Relayer,
 }
 
+name_variants!(Output: Ask, Persist, Hold, Look, Solve, Reply, Event);
+
+name_variants!(Event: Durable, Accepted, Confirmed, Failed);
+
 name_variants!(Input: Publish, Published, Relay, Relayed, Answered, Persisted, Looked, Solved, Index, Chain, Snapshot, Latest, Connected, Relayer);
 
 /// What an author wishes.

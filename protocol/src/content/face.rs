@@ -278,6 +278,8 @@ pub enum Output {
     Note(Note),
 }
 
+name_variants!(Output: Respond, Refuse, Judge, Publish, Ask, Offence, LookUp, ReadReferences, FindListing, Scan, Measure, Persist, Sign, Fetch, Cancel, Remove, Keep, Draw, Inspect, Note);
+
 name_variants!(Input: Registry, Connected, Height, Renamed, RenamedUnknown, References, Scanned, ScanBroken, Request, Gossip, Answer, LookedUp, Measured, Persisted, Signed, Progress, Fetched, Removed, Kept, Drawn, Inspected, BlockLost, BlocksLost, Damaged);
 
 /// The name of a question.

@@ -87,6 +87,8 @@ pub enum DownloadInput {
     Proved(Result<Hash32, FailReason>),
 }
 
+name_variants!(DownloadOutput: FindHolders, FindProviders, Look, Ask, Store, List, Prove, Offence, Ended);
+
 name_variants!(DownloadInput: Around, Hinted, Answered, Looked, Stored, Providers, Listed, Proved);
 
 /// Why a request brought no response.

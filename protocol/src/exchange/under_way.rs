@@ -80,6 +80,8 @@ pub enum ExchangeInput<O> {
     },
 }
 
+name_variants!(ExchangeOutput<O>: Start, Joined, Hint, Stop, Over, Refused);
+
 name_variants!(ExchangeInput<O>: Fetch, Gone, Ended);
 
 /// What the exchange wishes.

@@ -80,6 +80,8 @@ pub enum Input {
     Signed(Signed<PendingAction>),
 }
 
+name_variants!(Output: Respond, Refuse, LookUp, Look, Try, Send, Cancel, LookAtWallet, Persist, Show, Sign, Publish, Note);
+
 name_variants!(Input: Request, LookedUp, Latest, Chain, Index, Fresh, Looked, Tried, Sent, Wallet, Persisted, Signed);
 
 /// What an identity peer wishes.

@@ -102,6 +102,8 @@ pub enum RefusalCode {
     Busy,
 }
 
+name_variants!(Response: Accepted, Refused, Unknown);
+
 name_variants!(RefusalCode: Signature, NotAllowed, Simulation, Proof, Budget, Quota, Busy);
 
 impl RefusalCode {

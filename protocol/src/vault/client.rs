@@ -93,6 +93,8 @@ pub enum VaultInput {
     Latest(Arc<Placement>),
 }
 
+name_variants!(VaultOutput: Ask, Reply);
+
 name_variants!(VaultInput: Put, Get, Answered, Snapshot, Latest);
 
 /// What the vault wishes.

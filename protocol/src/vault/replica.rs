@@ -59,6 +59,8 @@ pub enum ReplicaInput {
     },
 }
 
+name_variants!(ReplicaOutput: Respond, Refuse, Read, Persist);
+
 name_variants!(ReplicaInput: Request, Read, Persisted);
 
 /// What a replica wishes.

@@ -176,6 +176,7 @@ impl Client {
     /// Has a request of the follower answered.
     pub fn fetch(&mut self, request: Request, rpc: &mut Rpc<'_>) {
         let now = rpc.now;
+        rpc.metrics.note_fetched(&request);
         let blocks = match request {
             Request::Blocks { from, to, .. } => self.call(rpc, |view| {
                 let told = |number| {

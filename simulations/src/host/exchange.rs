@@ -13,8 +13,8 @@ use protocol::id::Address;
 use protocol::origin::RequestId;
 use protocol::wire::Protocol;
 
-use super::role::{Roles, is_due};
-use super::{Host, News, Role, Slot};
+use super::role::Roles;
+use super::{Host, News, Role, Slot, Watched};
 use crate::world::Ctx;
 
 /// What a root is fetched for.
@@ -207,11 +207,7 @@ impl Host {
         while let Some(lookup) = self.run.roles.transfers.serve.poll_lookup() {
             moved = true;
             let blocks = self.disk.read_all(&lookup.cids, lookup.bytes_max);
-            for (cid, data) in lookup.cids.iter().zip(&blocks) {
-                if let Some(data) = data {
-                    ctx.checkers.note_served(self.idx, cid, data, ctx.now);
-                }
-            }
+            (&lookup, &blocks[..]).watch(self, ctx);
             self.run
                 .roles
                 .transfers
@@ -228,8 +224,9 @@ impl Host {
 
     pub(super) fn wake_serve(&mut self, ctx: &mut Ctx) {
         let serve = &mut self.run.roles.transfers.serve;
-        if is_due(serve.poll_timeout(), ctx.now) {
+        if let Some((_, reason)) = serve.poll_timeout().filter(|(at, _)| *at <= ctx.now) {
             serve.handle_timeout(ctx.now);
+            ctx.note_woken((self.idx, "serve", reason), serve.poll_timeout());
         }
     }
 }

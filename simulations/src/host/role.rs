@@ -57,7 +57,7 @@ impl Roles {
 }
 
 /// A machine with what its wishes mean in a simulated peer.
-pub trait Role: Machine<Input: Named + Watched, Output: Watched> + Slot + 'static {
+pub trait Role: Machine<Input: Named + Watched, Output: Named + Watched> + Slot + 'static {
     /// As the report calls it.
     const NAME: &'static str;
 
@@ -130,9 +130,10 @@ const fn turn<R: Role>() -> Turn {
         wake: |host, ctx| {
             for key in R::keys(&host.run.roles) {
                 if let Some(machine) = R::slot(&mut host.run.roles, key)
-                    && is_due(machine.deadline(), ctx.now)
+                    && let Some((_, reason)) = machine.deadline().filter(|(at, _)| *at <= ctx.now)
                 {
                     machine.handle_timeout(ctx.now);
+                    ctx.note_woken((host.idx, R::NAME, reason), machine.deadline());
                 }
             }
         },
@@ -245,7 +246,7 @@ impl Host {
         if R::slot(&mut self.run.roles, key).is_none() {
             return;
         }
-        ctx.metrics.note_input(R::NAME, &fact);
+        ctx.metrics.inputs.note(R::NAME, &fact);
         fact.watch(self, ctx);
         if let Some(machine) = R::slot(&mut self.run.roles, key) {
             machine.handle(fact, ctx.now);
@@ -256,6 +257,7 @@ impl Host {
         let mut moved = false;
         while let Some(wish) = R::slot(&mut self.run.roles, key).and_then(Machine::poll) {
             moved = true;
+            ctx.metrics.outputs.note(R::NAME, &wish);
             wish.watch(self, ctx);
             R::carry(self, key, wish, ctx);
         }
@@ -297,10 +299,6 @@ impl Host {
     pub fn announce(&mut self, question: (Address, Protocol, Bytes), ctx: &mut Ctx) {
         self.request(question, Deed::new(|_, _, _| {}), ctx);
     }
-}
-
-pub(super) fn is_due(deadline: Option<(Moment, &'static str)>, now: Moment) -> bool {
-    deadline.is_some_and(|(at, _)| at <= now)
 }
 
 /// Until a row is durable: a fast disk's flush.

@@ -60,6 +60,18 @@ pub struct Report {
     pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
     /// What the machines told their owners, by machine and name.
     pub notes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Answers of the machines to other peers, by machine and kind.
+    pub responses: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Wishes of the machines, by machine and name.
+    pub outputs: BTreeMap<String, BTreeMap<String, u64>>,
+    /// How often a machine did what was due, by machine and reason.
+    pub wakes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Messages that were sent, by what they are of.
+    pub sent: BTreeMap<String, u64>,
+    /// Bytes of these messages, without headers.
+    pub sent_bytes: BTreeMap<String, u64>,
+    /// What the machines hold in the end, by machine and table.
+    pub held: BTreeMap<String, u64>,
     /// BLAKE3 over every delivered event, 64 hexadecimal digits.
     pub trace_hash: String,
 }
@@ -71,6 +83,7 @@ impl Report {
         let wall_seconds = wall.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let events_per_second = events as f64 / wall_seconds.max(1e-9);
+        let sent = || ctx.metrics.sent.all();
         Self {
             seed,
             scenario: scenario.name.clone(),
@@ -93,8 +106,61 @@ impl Report {
             inputs: ctx.metrics.inputs.all(),
             refusals: ctx.metrics.refusals.all(),
             notes: ctx.metrics.notes.all(),
+            responses: ctx.metrics.responses.all(),
+            outputs: ctx.metrics.outputs.all(),
+            wakes: by_machine(&ctx.metrics.wakes),
+            sent: sent()
+                .map(|(name, count, _)| (name.to_owned(), count))
+                .collect(),
+            sent_bytes: sent()
+                .map(|(name, _, bytes)| (name.to_owned(), bytes))
+                .collect(),
+            held: held(&ctx.metrics.held),
             trace_hash: world.trace().finish(),
         }
+    }
+
+    /// Everything that was measured, by the names that bounds have.
+    #[must_use]
+    pub fn measures(&self) -> BTreeMap<String, u64> {
+        let mut all = self.counters.clone();
+        let counted = [
+            ("blocks", self.blocks),
+            ("entries", self.entries),
+            ("transactions in vain", self.wasted_transactions),
+            ("transactions evicted", self.evicted_transactions),
+        ];
+        all.extend(counted.map(|(name, count)| (name.to_owned(), count)));
+        for (name, times) in &self.times {
+            all.insert(format!("{name} times"), times.count);
+            all.insert(format!("{name} p50 ms"), times.p50_ms);
+            all.insert(format!("{name} p95 ms"), times.p95_ms);
+            all.insert(format!("{name} max ms"), times.max_ms);
+        }
+        for (what, by_machine) in [
+            ("in", &self.inputs),
+            ("out", &self.outputs),
+            ("due", &self.wakes),
+            ("answered", &self.responses),
+            ("refused", &self.refusals),
+            ("told", &self.notes),
+        ] {
+            for (machine, counts) in by_machine {
+                let counts = counts.iter();
+                let named =
+                    counts.map(|(name, count)| (format!("{machine} {what} {name}"), *count));
+                all.extend(named);
+            }
+        }
+        for (what, counts) in [
+            ("sent", &self.sent),
+            ("bytes", &self.sent_bytes),
+            ("held", &self.held),
+        ] {
+            let counts = counts.iter();
+            all.extend(counts.map(|(name, count)| (format!("{what} {name}"), *count)));
+        }
+        all
     }
 
     /// True when no rule was broken.
@@ -167,6 +233,27 @@ impl Report {
         }
         writeln!(text, "trace hash: {}", self.trace_hash)
     }
+}
+
+fn by_machine(
+    counts: &BTreeMap<(&'static str, &'static str), u64>,
+) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for ((machine, name), count) in counts {
+        let of_machine = all.entry((*machine).to_owned()).or_default();
+        of_machine.insert((*name).to_owned(), *count);
+    }
+    all
+}
+
+/// What is held, by names that begin with the machine's.
+fn held(counts: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let named = counts.iter();
+    let named = named.map(|(name, count)| {
+        let name = name.strip_prefix("roles.").unwrap_or(name);
+        (name.to_owned(), *count)
+    });
+    named.collect()
 }
 
 /// A line for each machine: what happened with its count, what never did without.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use protocol::id::Hash32;
 use protocol::origin::RequestId;
+use protocol::placement::Purpose;
 use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::signing::{Signed, SigningKey};
-use protocol::vault::{Entry, Vault, VaultInput, VaultReply};
+use protocol::vault::{Entry, REPLICAS_MAX, Vault, VaultInput, VaultReply};
 
 use crate::host::Host;
-use crate::world::Ctx;
+use crate::world::{Ctx, Written};
 
 /// What the resident does with the vault.
 #[derive(Debug, Default)]
@@ -92,6 +93,15 @@ impl Records {
         match (errand, reply) {
             (Errand::Write(version), VaultReply::Put(Ok(()))) => {
                 ctx.metrics.vault_writes += 1;
+                let placement = host.registry.placement.inner();
+                let mut replicas = placement.rank(Purpose::Vault, &lookup_key.0);
+                replicas.truncate(REPLICAS_MAX);
+                ctx.written(Written {
+                    replicas,
+                    lookup_key,
+                    wallet: host.address,
+                    version,
+                });
                 ctx.checkers.note_written(lookup_key, version);
             }
             (Errand::Read(floor), VaultReply::Get(Ok(entries))) => {

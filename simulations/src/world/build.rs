@@ -112,6 +112,7 @@ impl World {
             staked_only: Arc::new(Mesh::new(peers, &listeners, MESH_DEGREE, &mut mesh_rng)),
             ids: 0,
             durable: Vec::new(),
+            written: Vec::new(),
         };
         let people = keys.iter().enumerate().map(|(idx, key)| {
             let kind = adversaries.get(&idx).copied();

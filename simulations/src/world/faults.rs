@@ -166,6 +166,16 @@ impl World {
     }
 
     pub(super) fn handle_world(&mut self, event: WorldEvent) {
+        self.befall(event);
+        if !self.ctx.net.is_whole() {
+            self.ctx.checkers.note_cut(self.ctx.now);
+        }
+    }
+
+    fn befall(&mut self, event: WorldEvent) {
+        if !self.ctx.net.is_whole() {
+            self.ctx.checkers.note_cut(self.ctx.now);
+        }
         match event {
             WorldEvent::Begin => self.begin(),
             WorldEvent::Mine => self.mine(),

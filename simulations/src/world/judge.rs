@@ -8,7 +8,8 @@ use protocol::id::{Address, Role};
 use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
 use protocol::time::Epoch;
 
-use super::World;
+use super::{World, Written};
+use crate::census::census;
 use crate::checkers::Rule;
 use crate::host::Host;
 use crate::index::Index;
@@ -45,6 +46,31 @@ impl World {
                 || format!("{root} has leases of {} operators", promised.len()),
             );
             self.roots.insert(root);
+        }
+    }
+
+    /// An acknowledged vault record is on most of its replicas' disks at the moment
+    /// it is acknowledged.
+    pub(super) fn check_written(&mut self) {
+        for written in std::mem::take(&mut self.ctx.written) {
+            let Written {
+                replicas,
+                lookup_key,
+                wallet,
+                version,
+            } = written;
+            let has = |replica: &&Address| {
+                let host = self.ctx.peer(replica).map(|idx| &self.hosts[idx as usize]);
+                let kept = host.and_then(|host| host.disk.vault.get(&lookup_key));
+                kept.into_iter()
+                    .flatten()
+                    .any(|entry| entry.record.wallet == wallet && entry.record.version >= version)
+            };
+            let count = replicas.iter().filter(has).count();
+            let (of, now) = (replicas.len(), self.ctx.now);
+            self.ctx
+                .checkers
+                .note_vault_disks(&lookup_key, count, of, now);
         }
     }
 
@@ -142,10 +168,15 @@ impl World {
     /// Measures how long roots are short of replicas.
     pub(super) fn measure_repair(&mut self) {
         let targets = self.targets();
+        let counts: BTreeMap<Cid, usize> = targets
+            .keys()
+            .map(|root| (*root, self.replicas(root, false)))
+            .collect();
+        self.ctx.checkers.note_replicas(&counts, self.ctx.now);
         self.short_since
             .retain(|root, _| targets.contains_key(root));
         for (root, target) in targets {
-            let is_short = self.replicas(&root, false) < target;
+            let is_short = counts[&root] < target;
             match (is_short, self.short_since.contains_key(&root)) {
                 (true, false) => {
                     self.short_since.insert(root, self.ctx.now);
@@ -234,8 +265,17 @@ impl World {
             self.ctx.checkers.observe(rule, holds, now, text);
         }
         self.ctx.checkers.judge_chain(&self.ctx.chain, now);
+        self.ctx.checkers.judge_questions(now);
+        self.ctx.metrics.replicas = self.ctx.checkers.longest();
+        for host in self.hosts.iter().take(COUNTED_PEERS_MAX) {
+            census(&host.run, &mut self.ctx.metrics.held);
+        }
     }
 }
+
+/// Peers whose tables are counted in the end: all of a run that is tried out, and
+/// not so many that it takes longer than the run.
+const COUNTED_PEERS_MAX: usize = 256;
 
 /// From the end of the silence to the moment that everybody knows. Chosen: more
 /// than an answer under way takes, and much less than an hour of a page.

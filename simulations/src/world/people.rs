@@ -7,7 +7,7 @@ use protocol::content::{Content, Input};
 
 use super::{Ctx, Event, Local, World};
 use crate::host::Host;
-use crate::wire::{Message, Protocol};
+use crate::wire::{Message, Protocol, question_name};
 use crate::workload::{Person, Plan};
 
 impl World {
@@ -63,6 +63,7 @@ impl World {
             message => self.drive(to, |host, person, ctx| {
                 let takes = |person: &mut Box<dyn Person>| person.takes(from, &message, host, ctx);
                 if !person.is_some_and(takes) {
+                    note_question(from, to, &message, ctx);
                     host.handle_message(from, message, ctx);
                 }
             }),
@@ -127,6 +128,7 @@ impl World {
     /// Starts a peer that is down.
     pub(super) fn start_peer(&mut self, peer: u32) {
         self.drive(peer, |host, person, ctx| {
+            ctx.checkers.note_up(peer, ctx.time);
             host.start(ctx);
             if let Some(person) = person {
                 person.start(host, ctx);
@@ -138,9 +140,20 @@ impl World {
     /// Crashes a peer.
     pub(super) fn crash_peer(&mut self, peer: u32) {
         self.hosts[peer as usize].crash(&mut self.ctx);
+        self.ctx.checkers.note_down(peer);
         if let Some(person) = &mut self.people[peer as usize] {
             person.forget();
         }
+    }
+}
+
+/// Notes that a peer is asked something; what liars ask may make no sense.
+fn note_question(from: u32, to: u32, message: &Message, ctx: &mut Ctx) {
+    if let Message::Request { id, protocol, .. } = message
+        && !ctx.checkers.is_liar(from)
+    {
+        let (what, patience) = (question_name(*protocol), protocol.limits().timeout);
+        ctx.checkers.note_asked(*id, (to, what), patience, ctx.time);
     }
 }
 

@@ -1,0 +1,142 @@
+//! A census of machines: how much each of their tables holds.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Write};
+
+/// Counts the entries of tables, and the options that hold something, as the debug
+/// format of `of` shows them, by the names of the fields that lead to them.
+pub fn census(of: &impl Debug, into: &mut BTreeMap<String, u64>) {
+    let mut reader = Reader {
+        into,
+        frames: Vec::new(),
+        path: Vec::new(),
+        word: String::new(),
+        is_apart: false,
+        is_fresh: false,
+        quote: None,
+        is_escaped: false,
+    };
+    // What does not print is not counted.
+    let _ = write!(reader, "{of:?}");
+}
+
+/// Reads the debug format as it is written.
+struct Reader<'a> {
+    into: &'a mut BTreeMap<String, u64>,
+    frames: Vec<Frame>,
+    /// Names of the fields that are open.
+    path: Vec<String>,
+    /// The last word.
+    word: String,
+    /// True when something stands between the last word and here.
+    is_apart: bool,
+    /// True from a field's name to what it holds.
+    is_fresh: bool,
+    quote: Option<char>,
+    is_escaped: bool,
+}
+
+/// An open bracket.
+struct Frame {
+    is_struct: bool,
+    is_counted: bool,
+    /// Names that were open before.
+    names: usize,
+    commas: u64,
+    is_empty: bool,
+}
+
+impl Write for Reader<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().for_each(|char| self.read(char));
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    fn read(&mut self, char: char) {
+        if let Some(quote) = self.quote {
+            if self.is_escaped {
+                self.is_escaped = false;
+            } else if char == '\\' {
+                self.is_escaped = true;
+            } else if char == quote {
+                self.quote = None;
+            }
+            return;
+        }
+        match char {
+            '{' | '[' | '(' => self.open(char),
+            '}' | ']' | ')' => self.close(),
+            ',' => {
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.commas += 1;
+                    if frame.is_struct {
+                        self.path.truncate(frame.names);
+                    }
+                }
+                self.word.clear();
+            }
+            ':' => {
+                let is_name = |frame: &Frame| frame.is_struct && frame.names == self.path.len();
+                if self.frames.last().is_some_and(is_name) {
+                    self.path.push(std::mem::take(&mut self.word));
+                    self.is_fresh = true;
+                }
+                self.word.clear();
+            }
+            ' ' => self.is_apart = true,
+            _ => {
+                self.quote = (char == '"').then_some(char);
+                if let Some(frame) = self.frames.last_mut() {
+                    frame.is_empty = false;
+                }
+                if std::mem::take(&mut self.is_apart) {
+                    self.word.clear();
+                }
+                self.word.push(char);
+            }
+        }
+    }
+
+    fn open(&mut self, bracket: char) {
+        let is_struct = bracket == '{' && !self.word.is_empty();
+        let is_option = bracket == '(' && self.word == "Some";
+        let is_value = std::mem::take(&mut self.is_fresh);
+        let is_named = bracket == '(' && !self.word.is_empty() && !is_option;
+        if let Some(frame) = self.frames.last_mut() {
+            frame.is_empty = false;
+        }
+        self.frames.push(Frame {
+            is_struct,
+            is_counted: is_value && !is_struct && !is_named,
+            names: self.path.len(),
+            commas: 0,
+            is_empty: true,
+        });
+        // A named value is looked through.
+        self.is_fresh = is_value && is_named;
+        self.word.clear();
+    }
+
+    fn close(&mut self) {
+        let Some(frame) = self.frames.pop() else {
+            return;
+        };
+        self.path.truncate(frame.names);
+        if frame.is_counted && frame.names <= NAMES_MAX {
+            let count = match frame.is_empty {
+                true => 0,
+                false => frame.commas + 1,
+            };
+            *self.into.entry(self.path.join(".")).or_default() += count;
+        }
+        self.word.clear();
+    }
+}
+
+/// Names of fields down to which tables are told apart.
+const NAMES_MAX: usize = 5;
+
+#[cfg(test)]
+mod tests;
