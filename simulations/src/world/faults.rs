@@ -274,11 +274,15 @@ impl World {
         if self.ctx.is_calm {
             return;
         }
+        let before = self.ctx.chain.tip().number;
+        // Several in a row take back no more than what is not final yet.
         let most = match self.scenario.faults.reorganisation_blocks {
-            0 => self.scenario.chain.confirmations.max(1),
+            0 => before - self.ctx.chain.finalized(),
             blocks => blocks,
         };
-        let before = self.ctx.chain.tip().number;
+        if most == 0 {
+            return;
+        }
         self.ctx.chain.reorganise(1 + self.faults.below(most));
         if self.faults.chance(0.5) {
             for _ in self.ctx.chain.tip().number..before {
