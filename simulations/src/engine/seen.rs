@@ -10,26 +10,41 @@ use protocol::time::Moment;
 /// at a time, so that what is asked of a copy lies close together.
 #[derive(Debug, Default)]
 pub struct Seen {
+    peers: usize,
     rows: HashMap<u64, Row, BuildHasherDefault<AsIs>>,
     /// When rows that say nothing any more are looked for.
     sweep_at: Moment,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Row {
+    /// When it was seen first of all.
+    first: Moment,
     /// When it was seen first by a peer for the last time.
     last: Moment,
-    /// By peer, up to the last one that saw it; zero for never.
-    at: Vec<Moment>,
+    /// By peer, in milliseconds after `first` and one more; zero for never.
+    at: Vec<u32>,
 }
 
 impl Seen {
+    /// Nothing is seen yet by so many peers.
+    #[must_use]
+    pub fn new(peers: usize) -> Self {
+        Self {
+            peers,
+            ..Self::default()
+        }
+    }
+
     /// True when a copy of the message is not the peer's first.
     #[must_use]
     pub fn has(&self, peer: u32, message: u64, now: Moment) -> bool {
-        let row = self.rows.get(&message);
-        let at = row.and_then(|row| row.at.get(peer as usize));
-        at.is_some_and(|at| now < *at + SEEN_TIME)
+        let at = |row: &Row| match *row.at.get(peer as usize)? {
+            0 => None,
+            millis => Some(row.first + Duration::from_millis(u64::from(millis - 1))),
+        };
+        let at = self.rows.get(&message).and_then(at);
+        at.is_some_and(|at| now < at + SEEN_TIME)
     }
 
     /// Notes that a peer saw a message.
@@ -38,12 +53,16 @@ impl Seen {
             self.rows.retain(|_, row| now < row.last + SEEN_TIME);
             self.sweep_at = now + SEEN_TIME;
         }
-        let row = self.rows.entry(message).or_default();
-        let place = peer as usize;
-        if row.at.len() <= place {
-            row.at.resize(place + 1, Moment::ZERO);
+        let peers = self.peers;
+        let row = self.rows.entry(message).or_insert_with(|| Row {
+            first: now,
+            last: now,
+            at: vec![0; peers],
+        });
+        if let Some(at) = row.at.get_mut(peer as usize) {
+            let millis = (now - row.first).as_millis();
+            *at = u32::try_from(millis).unwrap_or(u32::MAX - 1) + 1;
         }
-        row.at[place] = now;
         row.last = now;
     }
 
@@ -51,7 +70,7 @@ impl Seen {
     pub fn forget(&mut self, peer: u32) {
         for row in self.rows.values_mut() {
             if let Some(at) = row.at.get_mut(peer as usize) {
-                *at = Moment::ZERO;
+                *at = 0;
             }
         }
     }

@@ -132,7 +132,7 @@ fn the_trace_hash_is_that_of_all_records_in_a_row() {
 #[test]
 fn a_message_is_known_for_five_minutes_to_who_saw_it() {
     let minute = |number: u64| Moment::from_nanos(number * 60_000_000_000);
-    let mut seen = Seen::default();
+    let mut seen = Seen::new(5);
     seen.note(3, 77, minute(10));
     let known = |seen: &Seen, now| [2, 3, 4].map(|peer| seen.has(peer, 77, minute(now)));
     assert_eq!(known(&seen, 10), [false, true, false]);

@@ -161,7 +161,7 @@ impl Host {
             });
             ctx.local(self, RPC_DELAY, Local::Deed(answer));
         }
-        let discovery = self.run.roles.discovery.as_ref();
+        let discovery = self.run.roles.discovery.as_deref();
         if discovery.is_none_or(Discovery::is_indexing) {
             return false;
         }

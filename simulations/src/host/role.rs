@@ -28,32 +28,34 @@ impl Roles {
     /// The machines of a peer that starts, with what is on its disk.
     pub(super) fn new(host: &Host, ctx: &mut Ctx) -> Self {
         let (disk, params, peer) = (&host.disk, ctx.params.clone(), host.address);
-        let mut roles = Self {
-            exchange: Some(Exchange::new(peer, host.is_staked)),
-            ..Self::default()
-        };
+        let mut roles = Self::default();
+        roles.exchange = boxed(Exchange::new(peer, host.is_staked));
         roles.transfers.serve = Serve::new(params.limits.serve());
         if !host.is_staked {
             let (jobs, rows) = (disk.jobs.values().cloned(), disk.outbox.values().cloned());
-            roles.author = Some(Author::restore(params.author(peer), jobs, rows, ctx.now));
+            roles.author = boxed(Author::restore(params.author(peer), jobs, rows, ctx.now));
             let (config, seed) = (params.catch_up(peer), ctx.rng.below(u64::MAX));
-            roles.catch_up = Some(CatchUp::new(config, disk.held(), seed, ctx.now));
-            roles.vault = Some(Vault::new(params.domain));
+            roles.catch_up = boxed(CatchUp::new(config, disk.held(), seed, ctx.now));
+            roles.vault = boxed(Vault::new(params.domain));
             return roles;
         }
         let counted = disk.counted.clone();
-        roles.discovery = Some(Discovery::new(params.discovery(peer), counted, ctx.now));
+        roles.discovery = boxed(Discovery::new(params.discovery(peer), counted, ctx.now));
         if !host.is_hollow {
             let (config, seed) = (params.content(peer), ctx.rng.below(u64::MAX));
-            let registry = Arc::clone(&host.registry.at);
-            let content = Content::new(config, disk.stored(), registry, seed, ctx.now);
-            roles.content = Some(content);
+            let at = Arc::clone(&host.registry.at);
+            roles.content = boxed(Content::new(config, disk.stored(), at, seed, ctx.now));
         }
         let rows = disk.rows.values().cloned();
-        roles.identity = Some(Identity::new(params.identity(peer), rows, ctx.now));
-        roles.replica = Some(Replica::new(params.domain));
+        roles.identity = boxed(Identity::new(params.identity(peer), rows, ctx.now));
+        roles.replica = boxed(Replica::new(params.domain));
         roles
     }
+}
+
+/// Most peers play few roles; what they do not play takes no room.
+fn boxed<M>(machine: M) -> Option<Box<M>> {
+    Some(Box::new(machine))
 }
 
 /// A machine with what its wishes mean in a simulated peer.
@@ -82,7 +84,7 @@ macro_rules! roles {
         /// The machines of a peer.
         #[derive(Debug, Default)]
         pub struct Roles {
-            $(pub(super) $field: Option<$machine>,)+
+            $(pub(super) $field: Option<Box<$machine>>,)+
             pub(super) transfers: Transfers,
         }
 
@@ -94,7 +96,7 @@ macro_rules! roles {
             }
 
             fn slot(roles: &mut Roles, (): ()) -> Option<&mut Self> {
-                roles.$field.as_mut()
+                roles.$field.as_deref_mut()
             }
         })+
     };

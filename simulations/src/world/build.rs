@@ -101,7 +101,7 @@ impl World {
             rng: Rng::stream(seed, "peers"),
             up: vec![false; peers],
             params,
-            seen: Seen::default(),
+            seen: Seen::new(peers),
             queue: Queue::new(),
             net: Network::new(scenario.network.clone(), peers, staked, seed),
             trace: TraceHash::default(),
