@@ -30,6 +30,7 @@ mod openapi;
 mod parameters;
 mod reads;
 pub mod relay;
+mod route;
 mod routes;
 mod status;
 
@@ -37,7 +38,7 @@ pub use gateway::{Network, Unfetched};
 
 use error::ApiError;
 use listen::Bounded;
-use routes::Access;
+use route::Access;
 
 /// What other parts of the peer bring along; all of it may be absent.
 #[derive(Debug, Default)]

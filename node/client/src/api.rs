@@ -25,10 +25,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use actions::{ActionBody, Number, RelayAnswer, RelayState, Relayed};
-pub use entities::{
-    Comment, ContentList, DigitalContent, Favorite, FeedItem, Item, ItemType, ListItem,
-    ParentTrack, Picture, RemixOf, Repost, SearchResults, StemOf, User, WidePicture,
-};
+pub use entities::*;
 pub use error::{ErrorBody, ErrorFields};
 pub use peer::{
     ChainAccess, ChainHealth, ContentHealth, EndpointHealth, Health, IndexHealth, NodeInfo,

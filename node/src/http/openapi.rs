@@ -13,8 +13,8 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::parameters::{self, Parameter};
-use super::routes::{self, Access, Body, Route};
-use super::{App, status};
+use super::route::{Access, Body, Route};
+use super::{App, routes, status};
 
 /// `GET /v1/openapi.json`
 pub(super) async fn answer(State(app): State<Arc<App>>) -> Json<Value> {

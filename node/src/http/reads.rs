@@ -5,37 +5,45 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::{self, HeaderValue};
+use axum::http::header::HeaderValue;
 use axum::http::request::Parts;
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use client::api::{
-    Comment, ContentList, Data, DigitalContent, Favorite, FeedItem, Item, PublicId, Repost,
-    SearchResults, Timestamp, User,
-};
-use protocol::entity::{EntityType, Relation, Target};
+use axum::response::Response;
+use client::api::{Comment, ContentList, Data, DigitalContent, Item, Timestamp};
+use protocol::entity::{EntityType, Target};
 use protocol::entry::block_of;
 use protocol::hashid;
-use protocol::id::{Address, EntityId, ParseIdError, UserId};
+use protocol::id::{EntityId, UserId};
 use storage::index::{
-    CommentView, ContentView, IndexError, ListView, PublishedBy, RelationRow, Snapshot, UserView,
-    Window,
+    CommentView, ContentView, IndexError, ListView, RelationRow, Snapshot, UserView, Window,
 };
-use storage::search::Hit;
 
 use super::App;
 use super::access::{CHAIN_BLOCK, INDEXED_BLOCK};
 use super::error::ApiError;
 use super::extract::{Path, Query};
+use super::route::Route;
 
+mod contents;
+mod lists;
+mod search;
 mod shape;
+mod users;
 
 /// The query of a request, in order and with repetitions.
 pub(super) type Pairs = Query<Vec<(String, String)>>;
 
 type Answer<T> = Result<Json<Data<T>>, ApiError>;
 type Apps = State<Arc<App>>;
+
+/// Every route of a question to the index.
+pub(super) fn routes() -> Vec<Route> {
+    let mut routes = users::routes();
+    routes.extend(contents::routes());
+    routes.extend(lists::routes());
+    routes.extend(search::routes());
+    routes
+}
 
 /// Says how fresh an answer is.
 pub(super) async fn freshness(State(app): Apps, request: Request, next: Next) -> Response {
@@ -48,306 +56,6 @@ pub(super) async fn freshness(State(app): Apps, request: Request, next: Next) ->
         headers.insert(CHAIN_BLOCK, HeaderValue::from(head.number));
     }
     response
-}
-
-pub(super) async fn user(State(app): Apps, Path(id): Path<String>) -> Answer<User> {
-    let id = UserId(read_id(&id)?);
-    app.look(move |look| Ok(shape::user(&look.existing_user(id)?)))
-        .await
-}
-
-pub(super) async fn users(State(app): Apps, Query(pairs): Pairs) -> Answer<Vec<User>> {
-    if let Some(text) = values(&pairs, "wallet").next() {
-        let wallet: Address = text.parse().map_err(|error: ParseIdError| {
-            ApiError::bad_request("bad_wallet", error.to_string())
-        })?;
-        return app
-            .look(move |look| {
-                let users = look.snapshot.users_by_wallet(wallet)?;
-                Ok(users.iter().map(shape::user).collect())
-            })
-            .await;
-    }
-    let ids = wanted_ids(&pairs)?;
-    app.look(move |look| {
-        let users = ids.into_iter().map(|id| look.snapshot.user(UserId(id)));
-        let users = users.collect::<Result<Vec<_>, _>>()?;
-        Ok(users.iter().flatten().map(shape::user).collect())
-    })
-    .await
-}
-
-pub(super) async fn user_by_handle(State(app): Apps, Path(handle): Path<String>) -> Answer<User> {
-    app.look(move |look| {
-        let found = look.snapshot.user_by_handle(&handle)?;
-        let found = found.ok_or_else(|| ApiError::not_found(format!("no user `{handle}`")))?;
-        Ok(shape::user(&found))
-    })
-    .await
-}
-
-pub(super) async fn user_tracks(listing: Listing) -> Answer<Vec<DigitalContent>> {
-    listing
-        .of_user(|look, id, window| {
-            look.contents(&look.snapshot.contents_by_owner(id, false, window)?)
-        })
-        .await
-}
-
-pub(super) async fn user_playlists(listing: Listing) -> Answer<Vec<ContentList>> {
-    user_lists(listing, false).await
-}
-
-pub(super) async fn user_albums(listing: Listing) -> Answer<Vec<ContentList>> {
-    user_lists(listing, true).await
-}
-
-async fn user_lists(listing: Listing, is_album: bool) -> Answer<Vec<ContentList>> {
-    listing
-        .of_user(move |look, id, window| {
-            let lists = look
-                .snapshot
-                .lists_by_owner(id, Some(is_album), false, window)?;
-            look.lists(&lists)
-        })
-        .await
-}
-
-pub(super) async fn followers(listing: Listing) -> Answer<Vec<User>> {
-    listing
-        .of_user(|look, id, window| {
-            let users = look.snapshot.followers(id, window)?;
-            Ok(users.iter().map(shape::user).collect())
-        })
-        .await
-}
-
-pub(super) async fn following(listing: Listing) -> Answer<Vec<User>> {
-    listing
-        .of_user(|look, id, window| {
-            let users = look.snapshot.following(id, window)?;
-            Ok(users.iter().map(shape::user).collect())
-        })
-        .await
-}
-
-pub(super) async fn user_favorites(listing: Listing) -> Answer<Vec<Favorite>> {
-    listing
-        .of_user(|look, id, window| {
-            let saved = look.snapshot.made(Relation::Save, id, window)?;
-            flat(saved.iter().map(|row| {
-                let item = look.item(row.target)?;
-                Ok(item.map(|item| Favorite {
-                    favorite_item_id: item.id(),
-                    favorite_type: format!("SaveType.{}", item.item_type().name()),
-                    user_id: PublicId(id.0),
-                    timestamp: look.time_of(row),
-                    item_type: item.item_type(),
-                    item,
-                }))
-            }))
-        })
-        .await
-}
-
-pub(super) async fn user_reposts(listing: Listing) -> Answer<Vec<Repost>> {
-    listing
-        .of_user(|look, id, window| {
-            let reposted = look.snapshot.made(Relation::Repost, id, window)?;
-            flat(reposted.iter().map(|row| {
-                let item = look.item(row.target)?;
-                Ok(item.map(|item| Repost {
-                    timestamp: look.time_of(row),
-                    item_type: item.item_type(),
-                    item,
-                }))
-            }))
-        })
-        .await
-}
-
-pub(super) async fn user_feed(listing: Listing) -> Answer<Vec<FeedItem>> {
-    listing
-        .of_user(|look, id, window| {
-            let items = look.snapshot.feed(id, window)?;
-            flat(items.iter().map(|row| {
-                let item = look.item(row.target)?;
-                let reposted_by = match row.by {
-                    PublishedBy::Owner => None,
-                    PublishedBy::Reposter(user) => Some(PublicId(user.0)),
-                };
-                Ok(item.map(|item| FeedItem {
-                    timestamp: look.time_at(row.sequence),
-                    item_type: item.item_type(),
-                    reposted_by,
-                    item,
-                }))
-            }))
-        })
-        .await
-}
-
-pub(super) async fn track(State(app): Apps, Path(id): Path<String>) -> Answer<DigitalContent> {
-    let id = EntityId(read_id(&id)?);
-    app.look(move |look| look.content(&look.existing_content(id)?))
-        .await
-}
-
-pub(super) async fn tracks(State(app): Apps, Query(pairs): Pairs) -> Answer<Vec<DigitalContent>> {
-    let ids = wanted_ids(&pairs)?;
-    app.look(move |look| {
-        let found = ids
-            .into_iter()
-            .map(|id| look.snapshot.content(EntityId(id)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let there = found.into_iter().flatten();
-        let there: Vec<_> = there.filter(|view| !view.content.is_delete).collect();
-        look.contents(&there)
-    })
-    .await
-}
-
-pub(super) async fn latest_tracks(
-    State(app): Apps,
-    Query(pairs): Pairs,
-) -> Answer<Vec<DigitalContent>> {
-    let window = window(&pairs)?;
-    app.look(move |look| look.contents(&look.snapshot.latest_contents(window)?))
-        .await
-}
-
-pub(super) async fn track_comments(listing: Listing) -> Answer<Vec<Comment>> {
-    listing
-        .of_content(|look, id, window| {
-            let comments = look.snapshot.comments(id, window)?;
-            comments.iter().map(|view| look.comment(view)).collect()
-        })
-        .await
-}
-
-pub(super) async fn track_favorites(listing: Listing) -> Answer<Vec<User>> {
-    related_users(listing, Relation::Save).await
-}
-
-pub(super) async fn track_reposts(listing: Listing) -> Answer<Vec<User>> {
-    related_users(listing, Relation::Repost).await
-}
-
-async fn related_users(listing: Listing, relation: Relation) -> Answer<Vec<User>> {
-    listing
-        .of_content(move |look, id, window| {
-            let target = Target::content(id);
-            let rows = look.snapshot.received(relation, target, window)?;
-            flat(rows.iter().map(|row| {
-                let found = look.snapshot.user(row.user_id)?;
-                Ok(found.as_ref().map(shape::user))
-            }))
-        })
-        .await
-}
-
-/// Sends a player to the file.
-pub(super) async fn track_stream(
-    State(app): Apps,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let id = EntityId(read_id(&id)?);
-    let found = app
-        .look(move |look| Ok(look.existing_content(id)?.content.cid))
-        .await?;
-    let cid = found.0.data;
-    let target = HeaderValue::from_str(&format!("/ipfs/{cid}"))
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok((StatusCode::FOUND, [(header::LOCATION, target)]).into_response())
-}
-
-pub(super) async fn playlist(State(app): Apps, Path(id): Path<String>) -> Answer<ContentList> {
-    let id = EntityId(read_id(&id)?);
-    app.look(move |look| look.list(&look.existing_list(id)?))
-        .await
-}
-
-pub(super) async fn playlist_tracks(
-    Listing { app, id, window }: Listing,
-) -> Answer<Vec<DigitalContent>> {
-    let id = EntityId(id);
-    app.look(move |look| {
-        look.existing_list(id)?;
-        look.contents(&look.snapshot.list_contents(id, window)?)
-    })
-    .await
-}
-
-pub(super) async fn search_users(State(app): Apps, Query(pairs): Pairs) -> Answer<Vec<User>> {
-    search_one(app, pairs, |look, wanted| look.found_users(wanted)).await
-}
-
-pub(super) async fn search_tracks(
-    State(app): Apps,
-    Query(pairs): Pairs,
-) -> Answer<Vec<DigitalContent>> {
-    search_one(app, pairs, |look, wanted| look.found_contents(wanted)).await
-}
-
-pub(super) async fn search_playlists(
-    State(app): Apps,
-    Query(pairs): Pairs,
-) -> Answer<Vec<ContentList>> {
-    search_one(app, pairs, |look, wanted| look.found_lists(wanted)).await
-}
-
-async fn search_one<T: Send + 'static>(
-    app: Arc<App>,
-    pairs: Vec<(String, String)>,
-    find: fn(&Look<'_>, &Wanted) -> Result<Vec<T>, ApiError>,
-) -> Answer<Vec<T>> {
-    let wanted = Wanted::read(&pairs, false)?;
-    app.look(move |look| find(look, &wanted)).await
-}
-
-pub(super) async fn search(State(app): Apps, Query(pairs): Pairs) -> Answer<SearchResults> {
-    search_all(app, pairs, false).await
-}
-
-pub(super) async fn autocomplete(State(app): Apps, Query(pairs): Pairs) -> Answer<SearchResults> {
-    search_all(app, pairs, true).await
-}
-
-async fn search_all(
-    app: Arc<App>,
-    pairs: Vec<(String, String)>,
-    is_typing: bool,
-) -> Answer<SearchResults> {
-    let wanted = Wanted::read(&pairs, is_typing)?;
-    app.look(move |look| {
-        let lists = look.found_lists(&wanted)?;
-        let (albums, playlists) = lists.into_iter().partition(|list| list.is_album);
-        Ok(SearchResults {
-            users: look.found_users(&wanted)?,
-            tracks: look.found_contents(&wanted)?,
-            playlists,
-            albums,
-        })
-    })
-    .await
-}
-
-/// Words to search for.
-struct Wanted {
-    words: String,
-    window: Window,
-    /// The last word is being typed.
-    is_typing: bool,
-}
-
-impl Wanted {
-    fn read(pairs: &[(String, String)], is_typing: bool) -> Result<Self, ApiError> {
-        Ok(Self {
-            words: wanted_query(pairs)?,
-            window: window(pairs)?,
-            is_typing,
-        })
-    }
 }
 
 /// A question for what belongs to one thing, a window at a time.
@@ -493,34 +201,6 @@ impl Look<'_> {
         found.map(|view| self.list(&view)).transpose()
     }
 
-    fn found_users(&self, wanted: &Wanted) -> Result<Vec<User>, ApiError> {
-        let hits = self.hits(wanted, EntityType::User)?;
-        flat(hits.iter().map(|hit| {
-            let found = self.snapshot.user(UserId(hit.id.0))?;
-            Ok(found.as_ref().map(shape::user))
-        }))
-    }
-
-    fn found_contents(&self, wanted: &Wanted) -> Result<Vec<DigitalContent>, ApiError> {
-        let hits = self.hits(wanted, EntityType::Track)?;
-        flat(hits.iter().map(|hit| self.living_content(hit.id)))
-    }
-
-    fn found_lists(&self, wanted: &Wanted) -> Result<Vec<ContentList>, ApiError> {
-        let hits = self.hits(wanted, EntityType::Playlist)?;
-        flat(hits.iter().map(|hit| self.living_list(hit.id)))
-    }
-
-    fn hits(&self, wanted: &Wanted, kind: EntityType) -> Result<Vec<Hit>, ApiError> {
-        let search = self.app.context.index.search();
-        let (words, window) = (&wanted.words, wanted.window);
-        let hits = match wanted.is_typing {
-            true => search.autocomplete(words, Some(kind), window.limit),
-            false => search.search(words, Some(kind), window.limit, window.offset),
-        };
-        hits.map_err(|error| ApiError::internal(&error))
-    }
-
     /// When a relation was made, while its block is remembered.
     fn time_of(&self, row: &RelationRow) -> Option<Timestamp> {
         self.time_at(row.sequence)
@@ -579,17 +259,6 @@ fn wanted_ids(pairs: &[(String, String)]) -> Result<Vec<u64>, ApiError> {
         read => Some(read),
     });
     named.collect()
-}
-
-fn wanted_query(pairs: &[(String, String)]) -> Result<String, ApiError> {
-    let query = values(pairs, "query").next().map(str::trim);
-    match query {
-        Some(query) if !query.is_empty() => Ok(query.to_owned()),
-        _ => Err(
-            ApiError::bad_request("bad_query", "there are no words to search for")
-                .with_hint("write `?query=…`"),
-        ),
-    }
 }
 
 fn window(pairs: &[(String, String)]) -> Result<Window, ApiError> {
