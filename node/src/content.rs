@@ -12,7 +12,6 @@ use protocol::content::{BookConfig, Config, Content, Height, HolderConfig, Input
 use protocol::id::Address;
 use protocol::placement::RegistryAt;
 use protocol::registry::Registry;
-use protocol::signing::Signed;
 use storage::index::IndexError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::AbortHandle;
@@ -21,7 +20,9 @@ use crate::chain::ChainStatus;
 use crate::context::Context;
 use crate::exchange::ExchangeHandle;
 use crate::index::{self, Changes};
-use crate::net::{Gossip, Inbound, NetError, Protocol, Refusal, Responders, Topic, Verdicts};
+use crate::net::{
+    Audience, Gossip, Inbound, Messages, NetError, Protocol, Refusal, Responders, Topic, Verdicts,
+};
 use crate::shell::{self, Driver, Work};
 use crate::store::StoreError;
 
@@ -65,8 +66,7 @@ pub async fn spawn(
         exchange: exchange.clone(),
         offers: context.net.serve(Protocol::Publish).await?,
         lease_requests: context.net.serve(Protocol::Leases).await?,
-        presences: context.net.subscribe(Topic::Presence).await?,
-        pages: context.net.subscribe(Topic::Pages).await?,
+        messages: context.net.subscribe_to(Audience::Holders).await?,
         snapshot: context.chain.snapshot(),
         connected: context.net.connected(),
         height: context.index.height(),
@@ -144,8 +144,7 @@ struct Hands {
     exchange: ExchangeHandle,
     offers: mpsc::Receiver<Inbound>,
     lease_requests: mpsc::Receiver<Inbound>,
-    presences: mpsc::Receiver<Gossip>,
-    pages: mpsc::Receiver<Gossip>,
+    messages: Messages,
     snapshot: watch::Receiver<Arc<Registry>>,
     connected: watch::Receiver<BTreeSet<Address>>,
     height: watch::Receiver<index::Height>,
@@ -173,8 +172,7 @@ impl Driver<Content> for Hands {
             Some((root, bytes)) = self.progressed.recv() => Input::Progress { root, bytes },
             Some(request) = self.offers.recv() => self.request(Protocol::Publish, request),
             Some(request) = self.lease_requests.recv() => self.request(Protocol::Leases, request),
-            Some(message) = self.presences.recv() => self.gossip(Topic::Presence, message),
-            Some(message) = self.pages.recv() => self.gossip(Topic::Pages, message),
+            Some(message) = self.messages.recv() => self.gossip(message),
             damaged = self.damaged.recv() => match damaged {
                 Ok(block) => Input::BlockLost(block),
                 Err(broadcast::error::RecvError::Lagged(_)) => Input::BlocksLost,
@@ -243,7 +241,10 @@ impl Driver<Content> for Hands {
                 let store = self.context.store.clone();
                 work.in_order(async move { Some(rows::write(store, id, rows).await) });
             }
-            Output::Sign(draft) => work.fact(Input::Signed(self.sign(draft))),
+            Output::Sign(draft) => {
+                let domain = self.context.contracts.domain();
+                work.fact(Input::Signed(draft.sign(&domain, &self.context.key)));
+            }
             Output::Fetch {
                 root,
                 purpose,
@@ -286,10 +287,10 @@ impl Hands {
         }
     }
 
-    fn gossip(&mut self, topic: Topic, message: Gossip) -> Input {
+    fn gossip(&mut self, message: Gossip) -> Input {
         Input::Gossip {
             token: self.verdicts.hold(message.verdict),
-            topic,
+            topic: message.topic,
             body: message.data,
         }
     }
@@ -314,18 +315,6 @@ impl Hands {
             }
             None
         });
-    }
-
-    fn sign(&self, draft: protocol::content::Draft) -> protocol::content::SignedRecord {
-        use protocol::content::{Draft, SignedRecord};
-        let (domain, key) = (self.context.contracts.domain(), &self.context.key);
-        match draft {
-            Draft::Lease(lease) => SignedRecord::Lease(Signed::new(lease, &domain, key)),
-            Draft::Page(page) => SignedRecord::Page(Signed::new(page, &domain, key)),
-            Draft::Presence(presence) => {
-                SignedRecord::Presence(Signed::new(presence, &domain, key))
-            }
-        }
     }
 }
 

@@ -22,7 +22,9 @@ use tokio::sync::{mpsc, watch};
 use crate::chain::ChainStatus;
 use crate::context::Context;
 use crate::index::{IndexHandle, IndexTaskError};
-use crate::net::{Gossip, Inbound, NetError, Protocol, Refusal, Responders, Topic, Verdicts};
+use crate::net::{
+    Audience, Gossip, Inbound, Messages, NetError, Protocol, Refusal, Responders, Verdicts,
+};
 use crate::shell::{self, Driver, Work};
 use crate::store::StoreError;
 
@@ -53,8 +55,7 @@ pub async fn spawn(context: &Context, roles: &[Role]) -> Result<(), NetError> {
     let mut status = context.chain.status();
     status.mark_changed();
     let hands = Hands {
-        batches: context.net.subscribe(Topic::Entries).await?,
-        heads: context.net.subscribe(Topic::Heads).await?,
+        messages: context.net.subscribe_to(Audience::Indexes).await?,
         // Closed until the machine wishes to follow the chain.
         chain: mpsc::channel(1).1,
         is_indexing: false,
@@ -83,8 +84,7 @@ struct Hands {
     context: Context,
     chain: mpsc::Receiver<ChainEvent>,
     is_indexing: bool,
-    batches: mpsc::Receiver<Gossip>,
-    heads: mpsc::Receiver<Gossip>,
+    messages: Messages,
     requests: mpsc::Receiver<Inbound>,
     registry: watch::Receiver<Arc<Registry>>,
     status: watch::Receiver<ChainStatus>,
@@ -110,8 +110,7 @@ impl Driver<Discovery> for Hands {
             1.. = self.chain.recv_many(&mut events, EVENTS_MAX), if !self.is_indexing => {
                 Input::Chain(events)
             }
-            Some(message) = self.batches.recv() => self.gossip(Topic::Entries, message),
-            Some(message) = self.heads.recv() => self.gossip(Topic::Heads, message),
+            Some(message) = self.messages.recv() => self.gossip(message),
             Some(inbound) = self.requests.recv() => {
                 let (id, origin, body) = self.responders.hold(inbound);
                 Input::Request { id, origin, body }
@@ -198,10 +197,10 @@ impl Driver<Discovery> for Hands {
 }
 
 impl Hands {
-    fn gossip(&mut self, topic: Topic, message: Gossip) -> Input {
+    fn gossip(&mut self, message: Gossip) -> Input {
         Input::Gossip {
             token: self.verdicts.hold(message.verdict),
-            topic,
+            topic: message.topic,
             body: message.data,
         }
     }

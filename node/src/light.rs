@@ -13,13 +13,13 @@ use protocol::entry::{Entry, sequences_of};
 use protocol::id::Address;
 use protocol::registry::Registry;
 use storage::index::{BlockEntry, RecoveredBlock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::discovery::numbers::Numbers;
 use crate::discovery::{failure, log_contradiction, spread_config};
 use crate::index::{IndexHandle, IndexTaskError};
-use crate::net::{Gossip, NetError, Protocol, Topic, Verdicts};
+use crate::net::{Audience, Gossip, Messages, NetError, Protocol, Verdicts};
 use crate::shell::{self, Driver, Work};
 
 /// Why a light peer's index did not start.
@@ -47,8 +47,7 @@ pub async fn spawn(context: &Context) -> Result<(), LightError> {
     let mut connected = context.net.connected();
     connected.mark_changed();
     let hands = Hands {
-        batches: context.net.subscribe(Topic::Entries).await?,
-        heads: context.net.subscribe(Topic::Heads).await?,
+        messages: context.net.subscribe_to(Audience::Indexes).await?,
         registry,
         connected,
         verdicts: Verdicts::default(),
@@ -61,8 +60,7 @@ pub async fn spawn(context: &Context) -> Result<(), LightError> {
 
 struct Hands {
     context: Context,
-    batches: mpsc::Receiver<Gossip>,
-    heads: mpsc::Receiver<Gossip>,
+    messages: Messages,
     registry: watch::Receiver<Arc<Registry>>,
     connected: watch::Receiver<BTreeSet<Address>>,
     verdicts: Verdicts,
@@ -79,8 +77,7 @@ impl Driver<CatchUp> for Hands {
             Ok(()) = self.connected.changed() => {
                 Input::Connected(self.connected.borrow_and_update().clone())
             }
-            Some(message) = self.heads.recv() => self.gossip(Topic::Heads, message),
-            Some(message) = self.batches.recv() => self.gossip(Topic::Entries, message),
+            Some(message) = self.messages.recv() => self.gossip(message),
             else => return None,
         };
         Some(input)
@@ -141,10 +138,10 @@ impl Driver<CatchUp> for Hands {
 }
 
 impl Hands {
-    fn gossip(&mut self, topic: Topic, message: Gossip) -> Input {
+    fn gossip(&mut self, message: Gossip) -> Input {
         Input::Gossip {
             token: self.verdicts.hold(message.verdict),
-            topic,
+            topic: message.topic,
             body: message.data,
         }
     }

@@ -25,9 +25,9 @@ pub use config::NetConfig;
 pub use error::{NetError, PublishError, Refusal, RequestError, StartError};
 pub use identity::{address_of, peer_id, peer_id_of};
 pub use libp2p::{Multiaddr, PeerId};
-pub use message::{Gossip, Inbound, LocalPeer, NetEvent, PeerInfo, Responder, Verdict};
+pub use message::{Gossip, Inbound, LocalPeer, Messages, NetEvent, PeerInfo, Responder, Verdict};
 pub(crate) use open::{Responders, Verdicts};
-pub use protocol::wire::{Protocol, Topic};
+pub use protocol::wire::{Audience, Protocol, Topic};
 
 mod actor;
 mod codec;
@@ -221,6 +221,19 @@ impl NetHandle {
         self.ask(|reply| Command::Subscribe { topic, reply })
             .await
             .unwrap_or(Err(NetError::Stopped))
+    }
+
+    /// Subscribes to every topic of an audience, as [`Self::subscribe`] does to one.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError::Subscribed`] as there.
+    pub async fn subscribe_to(&self, audience: Audience) -> Result<Messages, NetError> {
+        let mut topics = Vec::new();
+        for topic in Topic::of(audience) {
+            topics.push(self.subscribe(topic).await?);
+        }
+        Ok(Messages::new(topics))
     }
 
     /// Notes where `peer` listens, in place of what was set before. At least one

@@ -27,7 +27,7 @@ use crate::action::ActionDomain;
 use crate::id::Address;
 use crate::machine::Machine;
 use crate::placement::RegistryAt;
-use crate::records::Lease;
+use crate::records::{Heard, Lease, Statement};
 use crate::signing::Domain;
 use crate::time::{Epoch, Moment};
 
@@ -80,6 +80,7 @@ pub struct Content {
     repair: Repair,
     references: References,
     lists: Lists,
+    heard: Arc<Heard>,
     /// Roots that are whole here and wait for their lease.
     promises: BTreeMap<Cid, Promise>,
     /// Since when nothing names a promised root.
@@ -158,7 +159,7 @@ enum After {
     SignLeases(Vec<Lease>),
     GiveLease(crate::records::SignedLease),
     GiveRenewed(Vec<crate::records::SignedLease>),
-    SignPage(crate::records::Page),
+    Sign(Statement),
     TellPage(crate::records::SignedPage),
     Remove(Cid),
 }
@@ -219,6 +220,7 @@ impl Content {
             repair,
             references: References::default(),
             lists: Lists::default(),
+            heard: Arc::default(),
             promises: BTreeMap::new(),
             renewal: None,
             ended: stored.ended.into_iter().collect(),
@@ -328,7 +330,7 @@ impl Content {
             }
             After::GiveLease(lease) => self.give_lease(lease, now),
             After::GiveRenewed(leases) => self.give_renewed(leases, now),
-            After::SignPage(page) => self.outputs.push_back(Output::Sign(Draft::Page(page))),
+            After::Sign(statement) => self.sign(statement),
             After::TellPage(page) => self.tell_page(page),
             After::Remove(root) => self.remove(root),
         }
@@ -338,7 +340,7 @@ impl Content {
     fn handle_not_persisted(&mut self, after: After, now: Moment) {
         match after {
             // The next whole look at what is kept does it again.
-            After::Nothing | After::TellPage(_) | After::SignPage(_) => {}
+            After::Nothing | After::TellPage(_) | After::Sign(_) => {}
             After::Remove(root) => drop(self.unstruck.insert(root)),
             After::Reply(id, _) => {
                 self.outputs.push_back(Output::Refuse { id, is_busy: true });

@@ -4,12 +4,15 @@
 //! and holds that against the registry and the present. Type strings and fields
 //! stand in `docs/formats/signed.md`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::ActionError;
-use crate::codec::DecodeError;
+use crate::codec::{self, DecodeError};
 use crate::id::{Address, Role};
 use crate::registry::Registry;
-use crate::signing::SignatureError;
+use crate::signing::{Domain, SignatureError, Signed, SigningKey};
 use crate::time::Moment;
+use crate::wire::Topic;
 
 mod attestation;
 mod confirm;
@@ -20,18 +23,29 @@ mod page;
 mod pending_action;
 mod presence;
 mod reply;
+mod told;
 mod vault;
+
+use told::told;
 
 pub use attestation::Attestation;
 pub use confirm::Confirm;
 pub use endpoint::Endpoint;
 pub use head::{CheckedHead, Head, SignedHead, check_head};
 pub use lease::{LEASE_EPOCHS_MAX, Lease, SignedLease};
-pub use page::{PAGE_EPOCHS_MAX, Page, SignedPage, check_page};
+pub use page::{PAGE_EPOCHS_MAX, Page, SignedPage};
 pub use pending_action::{ENVELOPE_SKEW_SECONDS_MAX, Envelope, PendingAction, check_envelope};
-pub use presence::{PRESENCE_SKEW_SECONDS_MAX, Presence, SignedPresence, check_presence};
+pub use presence::{PRESENCE_SKEW_SECONDS_MAX, Presence, SignedPresence};
 pub use reply::Reply;
+pub use told::{Around, Heard, Told, told_by};
 pub use vault::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
+
+told! {
+    /// A sign of life.
+    Presence,
+    /// The renewal of all leases of a holder.
+    Page,
+}
 
 /// Why a record was refused.
 #[derive(Debug, thiserror::Error)]

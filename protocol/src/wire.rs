@@ -10,7 +10,7 @@ use crate::refusal::REASON_BYTES_MAX;
 
 mod topic;
 
-pub use topic::Topic;
+pub use topic::{Audience, Topic};
 
 /// A request-response protocol between peers.
 ///

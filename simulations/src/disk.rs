@@ -324,7 +324,7 @@ impl Disk {
     pub fn stored(&self) -> Stored {
         Stored {
             uploads: self.uploads.values().cloned().collect(),
-            counters: self.counters,
+            counters: self.counters.clone(),
             leases: self.leases.values().cloned().collect(),
             page: self.page.clone(),
             claims: self.claims.values().cloned().collect(),

@@ -1,7 +1,7 @@
 //! What the simulated peers say to each other: production bytes in thin frames.
 
 use bytes::Bytes;
-pub use protocol::wire::{Protocol, Topic};
+pub use protocol::wire::{Audience, Protocol, Topic};
 
 use crate::engine::{Rng, digest64};
 
@@ -82,13 +82,7 @@ impl Message {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Gossip { topic, .. } => match topic {
-                Topic::Entries => "gossip of entries",
-                Topic::Heads => "gossip of heads",
-                Topic::Presence => "gossip of presence",
-                Topic::Pages => "gossip of pages",
-                Topic::Actions => "gossip of actions",
-            },
+            Self::Gossip { topic, .. } => topic.name(),
             Self::Request { protocol, .. } => question_name(*protocol),
             Self::Response { data: Some(_), .. } => "answers",
             Self::Response { data: None, .. } => "refusals",

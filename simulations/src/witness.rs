@@ -15,7 +15,7 @@ use protocol::exchange::{DownloadInput, DownloadOutput, ExchangeInput, ExchangeO
 use protocol::id::{Address, Role};
 use protocol::machine::Verdict;
 use protocol::origin::RequestId;
-use protocol::records::Head;
+use protocol::records::{Head, SignedStatement};
 use protocol::signing::Signed;
 use protocol::time::Moment;
 use protocol::vault::{self, ReplicaInput, ReplicaOutput, VaultInput, VaultOutput};
@@ -35,7 +35,9 @@ impl Watched for content::Input {
                 result: Ok(_),
                 ..
             } => ctx.metrics.repairs += 1,
-            Self::Signed(SignedRecord::Page(page)) => ctx.checkers.note_page(page, ctx.now),
+            Self::Signed(SignedRecord::Told(SignedStatement::Page(page))) => {
+                ctx.checkers.note_page(page, ctx.now);
+            }
             Self::Request { origin, .. } => {
                 if let Some(idx) = ctx.peer(&origin.peer) {
                     ctx.checkers.note_heard(idx, ctx.now);

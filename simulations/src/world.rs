@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::net::{Mesh, Network};
 use crate::scenario::Scenario;
-use crate::wire::{Message, Topic};
+use crate::wire::{Audience, Message, Topic};
 use crate::workload::{Person, Plan};
 
 mod build;
@@ -297,9 +297,9 @@ impl Ctx {
     /// The mesh of a topic.
     #[must_use]
     pub fn mesh(&self, topic: Topic) -> &Arc<Mesh> {
-        match topic {
-            Topic::Entries | Topic::Heads => &self.everybody,
-            Topic::Presence | Topic::Pages | Topic::Actions => &self.staked_only,
+        match topic.audience() {
+            Audience::Indexes => &self.everybody,
+            Audience::Holders | Audience::Staked => &self.staked_only,
         }
     }
 

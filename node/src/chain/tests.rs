@@ -501,8 +501,11 @@ impl TestChain {
         self.compare("hashAttestation", &attestation, tokens).await;
     }
 
-    /// Compares struct hash and digest of a record with the contract's.
+    /// Compares a record's type with the page's, its struct hash and digest with
+    /// the contract's.
     async fn compare<R: Record>(&self, function: &str, record: &R, fields: Vec<Token>) {
+        let line = format!("```\n{}\n```", R::TYPE);
+        assert!(SIGNED.contains(&line), "{function}");
         let data = calls::encode(ContractKind::Records, function, &[Token::Tuple(fields)]);
         let struct_hash = self.records(data).await;
         assert_eq!(struct_hash, record.struct_hash(), "{function}");
@@ -520,3 +523,6 @@ impl TestChain {
         Hash32(self.client.call(&call).await.unwrap().try_into().unwrap())
     }
 }
+
+/// The page of all records.
+const SIGNED: &str = include_str!("../../../docs/formats/signed.md");

@@ -19,7 +19,7 @@ use protocol::author::{PublishError, PublishRoot};
 use protocol::exchange::Surveyed;
 use protocol::id::{Address, Hash32, Role};
 use protocol::placement::{Placement, REPLICAS_TARGET};
-use protocol::records::{Lease, SignedLease};
+use protocol::records::{Lease, SignedLease, told_by};
 use protocol::unixfs::{Node, NodeKind};
 use serde::Deserialize;
 use storage::blocks::{Holding, RootInfo};
@@ -127,6 +127,9 @@ pub(super) async fn chain(State(app): State<Arc<App>>) -> Json<ChainAccess> {
 pub(super) async fn peers(State(app): State<Arc<App>>) -> Json<Data<Vec<PeerRow>>> {
     let registry = app.context.chain.registry().borrow().clone();
     let infos = app.context.net.peers_info().await;
+    let content = app.content.as_ref();
+    let heard = content.map(|content| content.status().borrow().heard.clone());
+    let heard = heard.unwrap_or_default();
     let rows = infos.into_iter().map(|info| {
         let staked = registry.peer(&info.address);
         let roles = staked.iter().flat_map(|peer| peer.roles.keys().copied());
@@ -142,6 +145,7 @@ pub(super) async fn peers(State(app): State<Arc<App>>) -> Json<Data<Vec<PeerRow>
             connected: info.connections > 0,
             received_bytes: info.received_bytes,
             sent_bytes: info.sent_bytes,
+            heard: told_by(&heard, info.address).cloned().collect(),
         }
     });
     let data = rows.collect();

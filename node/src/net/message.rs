@@ -1,7 +1,10 @@
 //! What the network hands to the roles.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +58,12 @@ pub struct Gossip {
     pub data: Bytes,
     /// Decides whether it is passed on.
     pub verdict: Verdict,
+}
+
+/// The messages of several topics; each topic has its turn.
+#[derive(Debug)]
+pub struct Messages {
+    topics: VecDeque<mpsc::Receiver<Gossip>>,
 }
 
 /// Says what a gossip message is worth; dropping it ignores the message.
@@ -131,6 +140,41 @@ pub struct PeerInfo {
     pub received_bytes: u64,
     /// Bodies of requests and responses sent to it.
     pub sent_bytes: u64,
+}
+
+impl Messages {
+    pub(super) fn new(topics: impl IntoIterator<Item = mpsc::Receiver<Gossip>>) -> Self {
+        Self {
+            topics: topics.into_iter().collect(),
+        }
+    }
+
+    /// The next message; `None` when the network has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn recv(&mut self) -> Option<Gossip> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Gossip>> {
+        let mut is_open = false;
+        for idx in 0..self.topics.len() {
+            match self.topics[idx].poll_recv(context) {
+                Poll::Ready(Some(message)) => {
+                    self.topics.rotate_left(idx + 1);
+                    return Poll::Ready(Some(message));
+                }
+                Poll::Ready(None) => {}
+                Poll::Pending => is_open = true,
+            }
+        }
+        match is_open {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    }
 }
 
 impl Responder {

@@ -10,6 +10,7 @@ use super::listing::{Listing, Part};
 use crate::id::{Address, Hash32};
 use crate::records::{LEASE_EPOCHS_MAX, Lease, Page, SignedLease, SignedPage};
 use crate::time::Epoch;
+use crate::wire::{Audience, Topic};
 
 /// The leases that this peer has given.
 ///
@@ -35,15 +36,16 @@ pub struct BookConfig {
     pub leases_max: usize,
 }
 
-/// The last serials that were used, and the epoch of the last page.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The last serials that were used, and the epochs that have their record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Serial of the last lease, 0 before the first.
     pub lease_serial: u64,
     /// Serial of the last page, 0 before the first.
     pub page_serial: u64,
-    /// Epoch of the last page; a second one for it would be an offence.
-    pub page_epoch: Option<Epoch>,
+    /// Epoch of the last record on each topic that carries one an epoch; a second
+    /// one for it would be an offence.
+    pub epochs: BTreeMap<Topic, Epoch>,
     /// The highest serial of a lease that the last page lists.
     #[serde(default)]
     pub listed_serial: u64,
@@ -66,7 +68,7 @@ pub enum Grant {
 }
 
 /// A page to sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageDraft {
     /// What to sign.
     pub page: Page,
@@ -81,6 +83,14 @@ impl BookConfig {
     pub fn renewals_max(&self) -> usize {
         let epochs = usize::try_from(self.renewal_epochs).unwrap_or(usize::MAX);
         LEAVES_MAX.div_ceil(epochs.max(1))
+    }
+}
+
+impl Counters {
+    /// Leaves the epochs of a topic up to `epoch` without another record.
+    fn raise(&mut self, topic: Topic, epoch: Epoch) {
+        let last = self.epochs.entry(topic).or_insert(epoch);
+        *last = epoch.max(*last);
     }
 }
 
@@ -121,7 +131,7 @@ impl LeaseBook {
         }
         if let Some(page) = &page {
             counters.page_serial = counters.page_serial.max(page.record.serial);
-            counters.page_epoch = counters.page_epoch.max(Some(page.record.epoch));
+            counters.raise(Topic::Pages, page.record.epoch);
         }
         let page = page.map(|page| (page, counters.listed_serial));
         Self {
@@ -139,8 +149,21 @@ impl LeaseBook {
     pub fn return_from_backup(&mut self, epoch: Epoch) -> Counters {
         self.counters.lease_serial += RETURN_SERIALS;
         self.counters.page_serial += RETURN_SERIALS;
-        self.counters.page_epoch = self.counters.page_epoch.max(Some(epoch));
-        self.counters
+        for topic in Topic::of(Audience::Holders) {
+            self.counters.raise(topic, epoch);
+        }
+        self.counters.clone()
+    }
+
+    /// Draws the one record of an epoch on a topic; false when one was drawn for
+    /// it or a later one. The counters are to be stored before it is signed.
+    pub fn draw(&mut self, topic: Topic, epoch: Epoch) -> bool {
+        let last = self.counters.epochs.get(&topic);
+        if last.is_some_and(|last| *last >= epoch) {
+            return false;
+        }
+        self.counters.epochs.insert(topic, epoch);
+        true
     }
 
     /// Promises a root from `epoch` on; a standing lease is returned as it is.
@@ -215,18 +238,17 @@ impl LeaseBook {
 
     /// Drafts the page of `epoch`, unless one was drafted for it or a later one.
     pub fn draft_page(&mut self, epoch: Epoch) -> Option<PageDraft> {
-        if self.counters.page_epoch.is_some_and(|last| last >= epoch) {
+        if !self.draw(Topic::Pages, epoch) {
             return None;
         }
         self.counters.page_serial += 1;
-        self.counters.page_epoch = Some(epoch);
         // A lease that is being signed has a higher serial, and is not listed.
         let serials = self.leases().map(|lease| lease.record.serial);
         self.counters.listed_serial = serials.max().unwrap_or(0);
         let serial = self.counters.page_serial;
         Some(PageDraft {
             page: self.listing.draft(self.holder, serial, epoch),
-            counters: self.counters,
+            counters: self.counters.clone(),
         })
     }
 
@@ -275,7 +297,7 @@ impl LeaseBook {
     /// The counters as they stand.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.counters
+        self.counters.clone()
     }
 
     fn draft(&mut self, root: Cid, proof_root: Hash32, size: u64, epoch: Epoch) -> Grant {
@@ -291,7 +313,7 @@ impl LeaseBook {
         };
         Grant::Draft {
             lease,
-            counters: self.counters,
+            counters: self.counters.clone(),
         }
     }
 

@@ -15,8 +15,7 @@ use crate::id::{Address, Hash32};
 use crate::machine::{Token, Verdict, name_variants};
 use crate::origin::{Origin, RequestId};
 use crate::placement::RegistryAt;
-use crate::records::{Lease, Page, SignedLease, SignedPage};
-use crate::records::{Presence, SignedPresence};
+use crate::records::{Lease, SignedLease, SignedPage, SignedStatement, Statement};
 use crate::signing::{Domain, Signed, SigningKey};
 use crate::time::Epoch;
 use crate::wire::{Protocol, Topic};
@@ -57,7 +56,7 @@ pub enum Input {
         /// As it came.
         body: Bytes,
     },
-    /// A message on [`Topic::Presence`] or [`Topic::Pages`] waits for its verdict.
+    /// A message on one of the role's topics waits for its verdict.
     Gossip {
         /// Judged under this name.
         token: Token,
@@ -381,10 +380,8 @@ pub struct Stored {
 pub enum Draft {
     /// A lease of one root.
     Lease(Lease),
-    /// A page over all leases.
-    Page(Page),
-    /// A sign of life.
-    Presence(Presence),
+    /// What everybody is told.
+    Told(Statement),
 }
 
 /// What was signed.
@@ -392,10 +389,8 @@ pub enum Draft {
 pub enum SignedRecord {
     /// A lease of one root.
     Lease(SignedLease),
-    /// A page over all leases.
-    Page(SignedPage),
-    /// A sign of life.
-    Presence(SignedPresence),
+    /// What everybody is told.
+    Told(SignedStatement),
 }
 
 impl Draft {
@@ -404,8 +399,7 @@ impl Draft {
     pub fn sign(self, domain: &Domain, key: &SigningKey) -> SignedRecord {
         match self {
             Self::Lease(lease) => SignedRecord::Lease(Signed::new(lease, domain, key)),
-            Self::Page(page) => SignedRecord::Page(Signed::new(page, domain, key)),
-            Self::Presence(presence) => SignedRecord::Presence(Signed::new(presence, domain, key)),
+            Self::Told(statement) => SignedRecord::Told(statement.sign(domain, key)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::sync::Arc;
 
 use cid::Cid;
 use rand::Rng;
@@ -23,8 +24,6 @@ pub(super) struct Lists {
     /// Serial of the newest page of each peer whose leases were read since it
     /// connected.
     read: BTreeMap<Address, u64>,
-    /// Serial of the newest page of each confirmed peer that was gossiped.
-    told: BTreeMap<Address, u64>,
     /// Whose was begun last; the others have their turn first.
     last: Address,
     /// The newest epoch that each holder signed two pages for, as noted already.
@@ -40,17 +39,6 @@ struct Reading {
     parts: usize,
     /// When it began; what it reads is renewed every epoch.
     began: Epoch,
-}
-
-impl Lists {
-    /// Serial of the newest page of a holder that was gossiped.
-    pub(super) fn told(&self, holder: &Address) -> Option<u64> {
-        self.told.get(holder).copied()
-    }
-
-    pub(super) fn note_told(&mut self, holder: Address, serial: u64) {
-        self.told.insert(holder, serial);
-    }
 }
 
 impl Content {
@@ -212,9 +200,7 @@ impl Content {
             self.persist(rows, After::Nothing);
         }
         let placement = &self.registry.placement;
-        self.lists
-            .told
-            .retain(|peer, _| placement.operator_of(peer).is_some());
+        Arc::make_mut(&mut self.heard).retain(|(peer, _), _| placement.operator_of(peer).is_some());
     }
 }
 

@@ -10,7 +10,7 @@ use super::listing::Request;
 use super::repair::RootFacts;
 use super::{After, AskId, Asked, Content, Note, Output, Purpose, Row, SignedRecord};
 use crate::id::Address;
-use crate::records::{Lease, SignedLease};
+use crate::records::{Lease, SignedLease, SignedStatement};
 use crate::time::Moment;
 use crate::wire::Protocol;
 
@@ -98,8 +98,8 @@ impl Content {
     pub(super) fn handle_signed(&mut self, record: SignedRecord) {
         match record {
             SignedRecord::Lease(lease) => self.keep_lease(lease),
-            SignedRecord::Page(page) => self.keep_page(page),
-            SignedRecord::Presence(presence) => self.publish_presence(&presence),
+            SignedRecord::Told(SignedStatement::Page(page)) => self.keep_page(page),
+            SignedRecord::Told(statement) => self.tell(&statement),
         }
     }
 

@@ -1,10 +1,12 @@
 //! What the role tells its owner.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Content;
 use super::repair::Progress;
 use crate::id::UserId;
+use crate::records::Heard;
 use crate::time::{Epoch, UnixSeconds};
 use cid::Cid;
 
@@ -51,6 +53,8 @@ pub struct Status {
     pub repair: Progress,
     /// The return from a backup, until it is over.
     pub returning: Option<Returning>,
+    /// What others told everybody, the newest of each kind.
+    pub heard: Arc<Heard>,
 }
 
 impl Returning {
@@ -71,6 +75,7 @@ impl Content {
             ended: self.ended.len(),
             published: self.references.len(),
             repair: self.repair.progress(),
+            heard: Arc::clone(&self.heard),
             returning: self.returning.as_ref().map(|returning| {
                 let is_whole = |root: &&Cid| self.promises.contains_key(*root);
                 Returning {

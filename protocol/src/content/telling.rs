@@ -1,14 +1,15 @@
 //! Signs of life and pages: this peer's, and those of others.
 
+use std::sync::Arc;
+
 use super::repair::RootFacts;
 use super::uploads::OFFENCE;
 use super::{After, Content, Draft, Output, Row};
-use crate::codec;
-use crate::id::{Address, Hash32};
+use crate::id::Hash32;
 use crate::machine::{Token, Verdict};
 use crate::origin::{Origin, RequestId};
-use crate::records::{Page, SignedLease, SignedPage};
-use crate::records::{Presence, SignedPresence, check_page, check_presence};
+use crate::records::{Around, Page, Presence, SignedLease, SignedPage};
+use crate::records::{SignedStatement, Statement};
 use crate::signing::Record;
 use crate::time::Moment;
 use crate::wire::Topic;
@@ -49,7 +50,7 @@ impl Content {
         }
         if let Some(draft) = self.book.draft_page(now.epoch()) {
             let rows = vec![Row::Counters(draft.counters)];
-            self.persist(rows, After::SignPage(draft.page));
+            self.persist(rows, After::Sign(Statement::Page(draft.page)));
         }
     }
 
@@ -63,10 +64,7 @@ impl Content {
 
     pub(super) fn tell_page(&mut self, page: SignedPage) {
         self.book.handle_page_signed(page.clone());
-        self.outputs.push_back(Output::Publish {
-            topic: Topic::Pages,
-            body: codec::to_bytes(&page),
-        });
+        self.tell(&SignedStatement::Page(page));
     }
 
     /// Tells that this peer is here.
@@ -80,62 +78,65 @@ impl Content {
             capacity: self.capacity.bytes_max,
             used: self.capacity.live_bytes,
         };
-        self.outputs
-            .push_back(Output::Sign(Draft::Presence(presence)));
+        self.sign(Statement::Presence(presence));
     }
 
-    pub(super) fn publish_presence(&mut self, presence: &SignedPresence) {
+    pub(super) fn sign(&mut self, statement: Statement) {
+        self.outputs.push_back(Output::Sign(Draft::Told(statement)));
+    }
+
+    pub(super) fn tell(&mut self, statement: &SignedStatement) {
         self.outputs.push_back(Output::Publish {
-            topic: Topic::Presence,
-            body: codec::to_bytes(presence),
+            topic: statement.topic(),
+            body: statement.to_bytes(),
         });
     }
 
     pub(super) fn handle_gossip(&mut self, token: Token, topic: Topic, body: &[u8], now: Moment) {
-        let verdict = match topic {
-            Topic::Presence => self.judge_presence(body, now),
-            Topic::Pages => self.judge_page(body, now),
-            _ => Verdict::Ignore,
+        let around = Around {
+            registry: &self.registry.registry,
+            domain: &self.config.domain,
+            heard: &self.heard,
+            now,
+        };
+        let verdict = match Statement::check(topic, body, &around) {
+            Ok(Some(statement)) => {
+                self.note_heard(statement, now);
+                Verdict::Accept
+            }
+            Err(error) if error.is_offence() => Verdict::Reject,
+            Ok(None) | Err(_) => Verdict::Ignore,
         };
         self.outputs.push_back(Output::Judge { token, verdict });
     }
 
-    fn judge_presence(&mut self, body: &[u8], now: Moment) -> Verdict {
-        let registry = &self.registry.registry;
-        match check_presence(body, registry, &self.config.domain, now) {
-            Ok(presence) => {
-                let record = presence.record;
-                let at = Moment::from_unix(record.time).min(now);
-                self.repair.handle_presence(record.peer, at, now);
-                self.note_serial(record.peer, record.page_serial);
-                Verdict::Accept
+    /// Makes of a checked statement what follows from it, and keeps the newest.
+    fn note_heard(&mut self, statement: Statement, now: Moment) {
+        match &statement {
+            Statement::Presence(presence) => {
+                let at = Moment::from_unix(presence.time).min(now);
+                self.repair.handle_presence(presence.peer, at, now);
+                self.note_serial(presence.peer, presence.page_serial);
             }
-            Err(error) if error.is_offence() => Verdict::Reject,
-            Err(_) => Verdict::Ignore,
+            Statement::Page(page) => self.note_page(page),
+        }
+        let key = (statement.teller(), statement.topic());
+        let is_newer = |known: &Statement| known.number() < statement.number();
+        if self.heard.get(&key).is_none_or(is_newer) {
+            Arc::make_mut(&mut self.heard).insert(key, statement);
         }
     }
 
     /// A page says that its holder's leases may be read anew, and nothing about
     /// whether the holder is alive: anybody can tell an old one again.
-    fn judge_page(&mut self, body: &[u8], now: Moment) -> Verdict {
-        let registry = &self.registry.registry;
-        let newest = |holder: &Address| self.lists.told(holder);
-        match check_page(body, registry, &self.config.domain, now, newest) {
-            Ok(page) => {
-                let record = page.record;
-                self.lists.note_told(record.holder, record.serial);
-                if let Some(known) = self.view.page(&record.holder)
-                    && known.record.epoch == record.epoch
-                    && known.record != record
-                {
-                    self.note_equivocation(record.holder, record.epoch);
-                }
-                self.note_serial(record.holder, record.serial);
-                Verdict::Accept
-            }
-            Err(error) if error.is_offence() => Verdict::Reject,
-            Err(_) => Verdict::Ignore,
+    fn note_page(&mut self, page: &Page) {
+        if let Some(known) = self.view.page(&page.holder)
+            && known.record.epoch == page.epoch
+            && known.record != *page
+        {
+            self.note_equivocation(page.holder, page.epoch);
         }
+        self.note_serial(page.holder, page.serial);
     }
 
     /// Answers `/coliving/leases/1`; false for what is none of it.

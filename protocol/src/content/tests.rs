@@ -3,6 +3,7 @@ use crate::content::leaf::page_of;
 use crate::id::Hash32;
 use crate::records::{LEASE_EPOCHS_MAX, PAGE_EPOCHS_MAX, Page, SignedLease, SignedPage};
 use crate::signing::{Domain, Signed, SigningKey};
+use crate::wire::Topic;
 
 mod role;
 
@@ -84,7 +85,7 @@ fn what_comes_back_from_a_backup_signs_nothing_twice() {
     let mut book = book(Counters {
         lease_serial: 7,
         page_serial: 3,
-        page_epoch: Some(EPOCH),
+        epochs: BTreeMap::from([(Topic::Pages, EPOCH)]),
         listed_serial: 7,
     });
     let counters = book.return_from_backup(EPOCH.plus(2));

@@ -3,11 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PRESENCE_SKEW_SECONDS_MAX, RecordError, require_role};
+use super::{Around, PRESENCE_SKEW_SECONDS_MAX, RecordError, Told, require_role};
 use crate::codec;
 use crate::id::{Address, Hash32, Role};
-use crate::registry::Registry;
-use crate::signing::{Domain, Record, Signed, StructEncoder};
+use crate::signing::{Record, Signed, StructEncoder};
 use crate::time::{EPOCH_SECONDS, Epoch, Moment};
 use crate::wire::Topic;
 
@@ -46,38 +45,38 @@ impl Record for Page {
     }
 }
 
-/// Decodes and checks a gossiped lease page; `newest` is the serial of the
-/// newest page that is known of a holder.
-///
-/// A page says that its holder renewed its leases, not that it lives: anybody
-/// can send it again at any time. Only news is passed on, so that what is sent
-/// again stops at the first peer.
-///
-/// # Errors
-///
-/// [`RecordError`]; see [`RecordError::is_offence`].
-pub fn check_page(
-    data: &[u8],
-    registry: &Registry,
-    domain: &Domain,
-    now: Moment,
-    newest: impl FnOnce(&Address) -> Option<u64>,
-) -> Result<SignedPage, RecordError> {
-    let page: SignedPage = codec::from_bytes("lease page", data, Topic::Pages.message_bytes_max())?;
-    let record = &page.record;
-    // The cheap questions come first: a page that is sent again costs no signature.
-    require_role(registry, record.holder, Role::Content)?;
-    require_page_epoch(record.epoch, now)?;
-    if let Some(known) = newest(&record.holder)
-        && record.serial <= known
-    {
-        return Err(RecordError::Stale {
-            found: record.serial,
-            known,
-        });
+impl Told for Page {
+    const TOPIC: Topic = Topic::Pages;
+
+    fn teller(&self) -> Address {
+        self.holder
     }
-    page.verify(domain, record.holder)?;
-    Ok(page)
+
+    fn number(&self) -> u64 {
+        self.serial
+    }
+
+    /// A page says that its holder renewed its leases, not that it lives: anybody
+    /// can send it again at any time. Only news is passed on, so that what is sent
+    /// again stops at the first peer.
+    fn check(data: &[u8], around: &Around<'_>) -> Result<Signed<Self>, RecordError> {
+        let bytes_max = Self::TOPIC.message_bytes_max();
+        let page: SignedPage = codec::from_bytes("lease page", data, bytes_max)?;
+        let record = &page.record;
+        // The cheap questions come first: a page that is sent again costs no signature.
+        require_role(around.registry, record.holder, Role::Content)?;
+        require_page_epoch(record.epoch, around.now)?;
+        if let Some(known) = around.newest(record.holder, Self::TOPIC)
+            && record.serial <= known
+        {
+            return Err(RecordError::Stale {
+                found: record.serial,
+                known,
+            });
+        }
+        page.verify(around.domain, record.holder)?;
+        Ok(page)
+    }
 }
 
 /// Takes pages of the running epoch and the one before, which travelled across

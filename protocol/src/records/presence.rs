@@ -2,12 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{RecordError, require_time};
+use super::{Around, RecordError, Told, require_time};
 use crate::codec;
 use crate::id::{Address, Hash32};
-use crate::registry::Registry;
-use crate::signing::{Domain, Record, Signed, StructEncoder};
-use crate::time::{Moment, UnixSeconds};
+use crate::signing::{Record, Signed, StructEncoder};
+use crate::time::UnixSeconds;
 use crate::wire::Topic;
 
 /// "I am here": gossiped by staked peers.
@@ -45,28 +44,31 @@ impl Record for Presence {
     }
 }
 
-/// Decodes and checks a gossiped presence.
-///
-/// # Errors
-///
-/// [`RecordError`]; see [`RecordError::is_offence`].
-pub fn check_presence(
-    data: &[u8],
-    registry: &Registry,
-    domain: &Domain,
-    now: Moment,
-) -> Result<SignedPresence, RecordError> {
-    let presence: SignedPresence =
-        codec::from_bytes("presence", data, Topic::Presence.message_bytes_max())?;
-    presence.verify(domain, presence.record.peer)?;
-    if registry.peer(&presence.record.peer).is_none() {
-        return Err(RecordError::NotConfirmed {
-            peer: presence.record.peer,
-            role: "staked",
-        });
+impl Told for Presence {
+    const TOPIC: Topic = Topic::Presence;
+
+    fn teller(&self) -> Address {
+        self.peer
     }
-    require_time(presence.record.time.0, now, PRESENCE_SKEW_SECONDS_MAX)?;
-    Ok(presence)
+
+    fn number(&self) -> u64 {
+        self.time.0
+    }
+
+    fn check(data: &[u8], around: &Around<'_>) -> Result<Signed<Self>, RecordError> {
+        let bytes_max = Self::TOPIC.message_bytes_max();
+        let presence: SignedPresence = codec::from_bytes("presence", data, bytes_max)?;
+        let record = &presence.record;
+        presence.verify(around.domain, record.peer)?;
+        if around.registry.peer(&record.peer).is_none() {
+            return Err(RecordError::NotConfirmed {
+                peer: record.peer,
+                role: "staked",
+            });
+        }
+        require_time(record.time.0, around.now, PRESENCE_SKEW_SECONDS_MAX)?;
+        Ok(presence)
+    }
 }
 
 /// A presence is this far from the present at most. Chosen: longer than clocks differ

@@ -5,13 +5,11 @@ use protocol::action::ActionDomain;
 use protocol::codec::{self, DecodeError};
 use protocol::id::{Address, Hash32};
 use protocol::memo;
-use protocol::records::{
-    Head, RecordError, check_envelope, check_head, check_page, check_presence,
-};
+use protocol::records::{Around, Head, Heard, RecordError, Statement, check_envelope, check_head};
 use protocol::registry::Registry;
 use protocol::signing::{Domain, Signed, SigningKey};
 use protocol::time::Moment;
-use protocol::wire::Topic;
+use protocol::wire::{Audience, Topic};
 
 proptest! {
     #[test]
@@ -37,12 +35,11 @@ fn what_is_longer_than_its_limit_is_refused_by_its_length() {
     check_limit(Topic::Heads.message_bytes_max(), |bytes| {
         check_head(bytes, &registry, &domain).err()
     });
-    check_limit(Topic::Presence.message_bytes_max(), |bytes| {
-        check_presence(bytes, &registry, &domain, now).err()
-    });
-    check_limit(Topic::Pages.message_bytes_max(), |bytes| {
-        check_page(bytes, &registry, &domain, now, |_| None).err()
-    });
+    for topic in Topic::of(Audience::Holders) {
+        check_limit(topic.message_bytes_max(), |bytes| {
+            Statement::check(topic, bytes, &around(&registry, &domain, now)).err()
+        });
+    }
     check_limit(Topic::Actions.message_bytes_max(), |bytes| {
         check_envelope(bytes, &registry, &domain, &ACTIONS, now).err()
     });
@@ -91,8 +88,10 @@ fn check_limit(bytes_max: usize, check: impl Fn(&[u8]) -> Option<RecordError>) {
 fn check_all(bytes: &[u8]) {
     let (registry, domain, now) = surroundings();
     let _ = check_head(bytes, &registry, &domain);
-    let _ = check_presence(bytes, &registry, &domain, now);
-    let _ = check_page(bytes, &registry, &domain, now, |_| None);
+    for topic in Topic::of(Audience::Holders) {
+        let checked = Statement::check(topic, bytes, &around(&registry, &domain, now));
+        assert!(!matches!(checked, Ok(None)), "nobody reads {topic:?}");
+    }
     let _ = check_envelope(bytes, &registry, &domain, &ACTIONS, now);
 }
 
@@ -103,6 +102,17 @@ fn surroundings() -> (Registry, Domain, Moment) {
     };
     (Registry::default(), domain, Moment::default())
 }
+
+fn around<'a>(registry: &'a Registry, domain: &'a Domain, now: Moment) -> Around<'a> {
+    Around {
+        registry,
+        domain,
+        heard: &NOTHING,
+        now,
+    }
+}
+
+static NOTHING: Heard = Heard::new();
 
 const ACTIONS: ActionDomain = ActionDomain {
     chain_id: 1,

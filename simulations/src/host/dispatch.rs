@@ -15,23 +15,23 @@ use protocol::vault::{Replica, ReplicaInput, Vault, VaultInput};
 
 use super::role::RPC_DELAY;
 use super::{Deed, Host};
-use crate::wire::{Protocol, Topic};
+use crate::wire::{Audience, Protocol, Topic};
 use crate::world::{Ctx, Local};
 
 impl Host {
     pub(super) fn handle_gossip(&mut self, token: Token, topic: Topic, body: Bytes, ctx: &mut Ctx) {
-        match topic {
-            Topic::Entries | Topic::Heads if self.is_staked => {
+        match topic.audience() {
+            Audience::Indexes if self.is_staked => {
                 self.give::<Discovery>((), discovery::Input::Gossip { token, topic, body }, ctx);
             }
-            Topic::Entries | Topic::Heads => {
+            Audience::Indexes => {
                 self.give::<CatchUp>((), catch_up::Input::Gossip { token, topic, body }, ctx);
             }
-            Topic::Presence | Topic::Pages => {
+            Audience::Holders => {
                 self.give::<Content>((), content::Input::Gossip { token, topic, body }, ctx);
             }
             // Pending actions are shown nowhere here.
-            Topic::Actions => {
+            Audience::Staked => {
                 self.give::<Identity>((), identity::Input::Fresh, ctx);
                 self.decide(token, Verdict::Ignore, ctx);
             }

@@ -2,7 +2,7 @@
 
 use protocol::chain::Contracts;
 use protocol::id::{Address, Role};
-use protocol::records::Endpoint;
+use protocol::records::{Endpoint, Statement};
 use protocol::signing::{Signature, Signed};
 use protocol::time::UnixSeconds;
 use schemars::JsonSchema;
@@ -278,6 +278,11 @@ pub struct PeerRow {
     pub received_bytes: u64,
     /// Bytes that went to it.
     pub sent_bytes: u64,
+    /// The newest of each kind that it told everybody, where the content role
+    /// listens.
+    #[serde(default)]
+    #[schemars(with = "Vec<schema::Statement>")]
+    pub heard: Vec<Statement>,
 }
 
 /// `POST /v1/control/stop`: the peer stops in order.

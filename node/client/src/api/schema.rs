@@ -122,6 +122,17 @@ named_schema!(Signature, {
     "pattern": "^0x[0-9a-f]{130}$",
 });
 
+/// Stands for [`protocol::records::Statement`] in schemas.
+#[derive(Debug)]
+pub(super) struct Statement;
+
+named_schema!(Statement, {
+    "type": "object",
+    "description": "What a peer tells everybody: the name of a signed record, and its fields.",
+    "required": ["type", "record"],
+    "properties": {"type": {"type": "string"}, "record": {"type": "object"}},
+});
+
 /// Stands for [`Role`] in schemas.
 #[derive(Debug)]
 pub(super) struct RoleName;

@@ -8,7 +8,7 @@ use crate::id::{EntityId, UserId};
 use crate::machine::Machine;
 use crate::origin::{Origin, RequestId};
 use crate::publish::{Offer, Request, Response};
-use crate::records::{LEASE_EPOCHS_MAX, Presence};
+use crate::records::{LEASE_EPOCHS_MAX, SignedStatement};
 use crate::registry::testing::registry_of;
 use crate::time::UnixSeconds;
 use crate::wire::{Protocol, Topic};
@@ -400,7 +400,8 @@ struct Peer {
     removed: Vec<Cid>,
     offences: Vec<Address>,
     told: BTreeSet<Topic>,
-    presence: Option<Presence>,
+    /// What was signed to be told, but for pages.
+    statements: Vec<Statement>,
     lister: Option<lists::Lister>,
     /// Peers whose lists were asked for.
     asked: BTreeSet<Address>,
@@ -456,7 +457,7 @@ impl Peer {
             removed: Vec::new(),
             offences: Vec::new(),
             told: BTreeSet::new(),
-            presence: None,
+            statements: Vec::new(),
             lister: None,
             asked: BTreeSet::new(),
             held: None,
@@ -628,7 +629,7 @@ impl Peer {
     }
 
     fn sign(&mut self, draft: Draft) -> SignedRecord {
-        match draft {
+        match draft.clone() {
             Draft::Lease(lease) => {
                 assert!(
                     self.disk.counters.lease_serial >= lease.serial,
@@ -638,19 +639,19 @@ impl Peer {
                 self.signed.push(lease.clone());
                 SignedRecord::Lease(lease)
             }
-            Draft::Page(page) => {
+            Draft::Told(Statement::Page(page)) => {
                 assert_eq!(
-                    self.disk.counters.page_epoch,
-                    Some(page.epoch),
+                    self.disk.counters.epochs.get(&Topic::Pages),
+                    Some(&page.epoch),
                     "counted first"
                 );
                 let page = Signed::new(page, &DOMAIN, &key());
                 self.pages.push(page.clone());
-                SignedRecord::Page(page)
+                SignedRecord::Told(SignedStatement::Page(page))
             }
-            Draft::Presence(presence) => {
-                self.presence = Some(presence);
-                SignedRecord::Presence(Signed::new(presence, &DOMAIN, &key()))
+            Draft::Told(statement) => {
+                self.statements.push(statement);
+                draft.sign(&DOMAIN, &key())
             }
         }
     }

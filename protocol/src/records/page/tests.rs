@@ -1,7 +1,9 @@
 use super::*;
 use crate::amount::Dgc;
+use crate::records::Statement;
+use crate::registry::Registry;
 use crate::registry::testing::{Enrolment, registry_of};
-use crate::signing::SigningKey;
+use crate::signing::{Domain, SigningKey};
 use crate::time::UnixSeconds;
 
 #[track_caller]
@@ -13,23 +15,25 @@ fn check(epoch: Epoch, is_news: bool) {
 #[track_caller]
 fn check_known(epoch: Epoch, newest: Option<u64>, is_news: bool) {
     let (page, now) = (page(epoch, 7), Moment::from_unix(START));
-    let checked = check_page(&page, &registry(), &DOMAIN, now, |_| newest);
-    match checked {
+    match checked_after(&page, newest, now) {
         Ok(_) => assert!(is_news, "a page of {epoch} is taken"),
         Err(error) => assert!(!is_news && !error.is_offence(), "{epoch}: {error}"),
     }
 }
 
 fn page(epoch: Epoch, serial: u64) -> Vec<u8> {
-    let page = Page {
+    codec::to_bytes(&Signed::new(unsigned(epoch, serial), &DOMAIN, &key()))
+}
+
+fn unsigned(epoch: Epoch, serial: u64) -> Page {
+    Page {
         holder: key().address(),
         serial,
         epoch,
         count: 0,
         size: 0,
         leases_root: crate::merkle::root([]),
-    };
-    codec::to_bytes(&Signed::new(page, &DOMAIN, &key()))
+    }
 }
 
 #[test]
@@ -60,8 +64,27 @@ fn a_page_that_its_holder_did_not_sign_is_an_offence() {
     .unwrap();
     page.record.serial += 1;
     let (page, now) = (codec::to_bytes(&page), Moment::from_unix(START));
-    let checked = check_page(&page, &registry(), &DOMAIN, now, |_| None);
+    let checked = checked_after(&page, None, now);
     assert!(checked.unwrap_err().is_offence());
+}
+
+/// Checks a page where one of serial `newest` was heard.
+fn checked_after(
+    data: &[u8],
+    newest: Option<u64>,
+    now: Moment,
+) -> Result<Signed<Page>, RecordError> {
+    let known = newest.map(|serial| Statement::Page(unsigned(START.epoch(), serial)));
+    let heard = known.map(|known| ((key().address(), Topic::Pages), known));
+    Page::check(
+        data,
+        &Around {
+            registry: &registry(),
+            domain: &DOMAIN,
+            heard: &heard.into_iter().collect(),
+            now,
+        },
+    )
 }
 
 fn key() -> SigningKey {

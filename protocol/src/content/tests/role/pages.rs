@@ -1,6 +1,8 @@
 //! What the page lists, over renewals, releases and restarts.
 
 use super::*;
+use crate::machine::Token;
+use crate::records::{Presence, told_by};
 
 #[test]
 fn what_is_listed_fits_its_page_over_renewals_and_restarts() {
@@ -41,7 +43,9 @@ fn a_list_without_a_page_binds_like_one() {
     peer.restart();
     let part = peer.list_part();
     assert_eq!((part.page.as_ref(), part.fresh.len()), (None, 1));
-    let told = peer.presence.unwrap();
+    let Some(Statement::Presence(told)) = peer.statements.last() else {
+        panic!("it lives");
+    };
     assert_eq!(
         (told.page_serial, told.page_hash),
         (0, Hash32::ZERO),
@@ -99,7 +103,46 @@ fn two_looks_at_what_is_kept_give_up_nothing_that_came_between_them() {
     assert!(peer.disk.leases.contains_key(&root(1)));
 }
 
+#[test]
+fn the_newest_that_a_peer_told_is_kept_until_it_leaves_the_registry() {
+    let mut peer = Peer::new(24);
+    let start = peer.now.unix().0;
+    for seconds in [0, 20, 10] {
+        let told = Presence {
+            peer: other().address(),
+            time: UnixSeconds(start + seconds),
+            page_serial: 0,
+            page_hash: Hash32::ZERO,
+            capacity: 0,
+            used: 0,
+        };
+        peer.hear(&Statement::Presence(told));
+    }
+    assert_eq!(peer.heard(), [start + 20]);
+    let nobody = RegistryAt::new(Arc::default());
+    peer.feed(Input::Registry(nobody));
+    peer.wait(HOUR);
+    assert!(peer.heard().is_empty());
+}
+
 impl Peer {
+    /// The other peer tells everybody something.
+    fn hear(&mut self, statement: &Statement) {
+        let signed = statement.clone().sign(&DOMAIN, &other());
+        self.feed(Input::Gossip {
+            token: Token(0),
+            topic: statement.topic(),
+            body: signed.to_bytes().into(),
+        });
+    }
+
+    /// Numbers of what the other peer told last.
+    fn heard(&self) -> Vec<u64> {
+        let heard = self.content.status().heard;
+        let told = told_by(&heard, other().address());
+        told.map(Statement::number).collect()
+    }
+
     fn with_book(seed: u64, lease_epochs: u64, renewal_epochs: u64) -> Self {
         let mut peer = Self::new(seed);
         peer.config.book.lease_epochs = lease_epochs;
