@@ -14,7 +14,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use libp2p::Multiaddr;
 use protocol::chain::Contracts;
+use protocol::content::repair;
 use protocol::id::{Address, Role};
+use protocol::relayer;
 use toml_edit::{Item, Value};
 
 mod fields;
@@ -355,6 +357,9 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
+        // What the machines decide with has its defaults, and their reasons, there.
+        let repair = repair::Config::default();
+        let relayer = relayer::Config::new(Contracts::default().action_domain());
         Self {
             data: PathBuf::from("coliving-data"),
             name: String::from("peer"),
@@ -390,16 +395,16 @@ impl Default for Config {
                 reserve: ByteSize::gib(1),
             },
             content: ContentSection {
-                lost_after: Duration::from_secs(4 * 3600),
+                lost_after: repair.lost_after,
                 presence_interval: Duration::from_secs(60),
-                repair_rate: ByteSize::mib(16),
+                repair_rate: ByteSize::b(repair.bytes_per_second),
                 lease_epochs: 30 * 24,
                 unlimited_uploads: false,
             },
             identity: IdentitySection {
-                gas_per_hour: 50_000_000,
-                gas_per_day: 500_000_000,
-                quota_factor: 1,
+                gas_per_hour: relayer.gas_per_hour_max,
+                gas_per_day: relayer.gas_per_day_max,
+                quota_factor: relayer.quota_factor.into(),
                 allow: Vec::new(),
             },
         }

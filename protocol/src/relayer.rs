@@ -208,11 +208,11 @@ impl Config {
     pub fn new(domain: ActionDomain) -> Self {
         Self {
             domain,
-            // A thousand actions at the estimate: what an operator pays is bounded.
-            gas_per_hour_max: 300_000_000,
+            // 166 actions at the estimate: what an operator pays is bounded.
+            gas_per_hour_max: 50_000_000,
             // Ten full hours.
-            gas_per_day_max: 3_000_000_000,
-            // A hundred actions a prefix: a hundredth of the day.
+            gas_per_day_max: 500_000_000,
+            // A hundred actions a prefix: a sixteenth of the day.
             new_user_gas_per_day_max: 30_000_000,
             // A hundred, apart from the rest, so that a spent budget keeps nobody in.
             deactivation_gas_per_day_max: 30_000_000,
@@ -222,7 +222,7 @@ impl Config {
             unlimited: BTreeSet::new(),
             // Chosen: more than an action with usual metadata takes.
             gas_estimate: 300_000,
-            // A day's gas at the estimate.
+            // Six days' gas at the estimate: what waits for a chain that is away.
             jobs_max: 10_000,
             // Chosen: a client asks once and its relayers again; only larger than both.
             waiters_max: 16,
@@ -232,7 +232,7 @@ impl Config {
             bump_after_blocks: 3,
             // By a quarter each: three times the first fee, which bounds the cost.
             bumps_max: 5,
-            // Ten days' worth at a full budget.
+            // Two months' worth at a full budget.
             receipts_max: 100_000,
         }
     }
