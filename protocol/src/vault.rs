@@ -1,8 +1,7 @@
 //! The vault: encrypted entropies under keys that only a password gives.
 //!
 //! Records are kept by the placed identity peers of their lookup key
-//! ([`Replica`], by the rules of [`Store`]), written to and read from a majority
-//! of them ([`Vault`], by [`Write`] and [`Read`]). Versions and tombstones count
+//! ([`Replica`]), written to and read from a majority of them ([`Vault`]). Versions and tombstones count
 //! per lookup key and wallet, so that somebody else's record cannot bury the
 //! owner's.
 //!
@@ -29,9 +28,10 @@ pub use hedgehog::{
     CipherError, HedgehogRecord, check_password, decrypt_entropy, derive_key, encrypt_entropy,
     lookup_key,
 };
-pub use quorum::{Read, ReadEvent, Transmit, Write, WriteEvent};
 pub use replica::{Replica, ReplicaInput, ReplicaOutput};
-pub use rules::{Limiter, Outcome, Store};
+
+use quorum::{Read, ReadEvent, Transmit, Write, WriteEvent};
+use rules::{Limiter, Store};
 
 /// A record as a replica keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,16 +15,16 @@ use crate::time::{Moment, UnixSeconds};
 
 /// A request to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
+pub(crate) struct Transmit {
     /// One of the replicas.
-    pub to: Address,
+    pub(crate) to: Address,
     /// What to say.
-    pub request: Request,
+    pub(crate) request: Request,
 }
 
 /// Brings one record onto a majority of its replicas.
 #[derive(Debug)]
-pub struct Write {
+pub(crate) struct Write {
     domain: Domain,
     entry: Entry,
     asked: Asked,
@@ -35,7 +35,7 @@ pub struct Write {
 
 /// What became of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WriteEvent {
+pub(crate) enum WriteEvent {
     /// A majority of each placed set has it durably.
     Stored,
     /// Somebody has a record that wins: read, and sign a higher version.
@@ -49,7 +49,7 @@ pub enum WriteEvent {
 
 /// Reads the records of one lookup key from a majority of its replicas.
 #[derive(Debug)]
-pub struct Read {
+pub(crate) struct Read {
     domain: Domain,
     lookup_key: Hash32,
     asked: Asked,
@@ -60,7 +60,7 @@ pub struct Read {
 
 /// What a read found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReadEvent {
+pub(crate) enum ReadEvent {
     /// The living records, the earliest wallet first; empty when there are none.
     /// The client takes the one whose entropy derives the record's wallet.
     Found {
@@ -95,7 +95,7 @@ struct Asked {
 impl Write {
     /// Starts to write `entry` to each of the placed `sets`, one or two.
     #[must_use]
-    pub fn new(domain: Domain, entry: Entry, sets: &[Vec<Address>], now: Moment) -> Self {
+    pub(crate) fn new(domain: Domain, entry: Entry, sets: &[Vec<Address>], now: Moment) -> Self {
         let request = Request::Put(Box::new(entry.clone()));
         let mut write = Self {
             domain,
@@ -110,7 +110,7 @@ impl Write {
     }
 
     /// Takes a replica's answer.
-    pub fn handle_response(&mut self, from: Address, response: Response) {
+    pub(crate) fn handle_response(&mut self, from: Address, response: Response) {
         if self.asked.waiting.remove(&from).is_none() {
             return;
         }
@@ -135,7 +135,7 @@ impl Write {
 
     /// Notes that a replica did not answer; it is asked again while the write is
     /// not over.
-    pub fn handle_failure(&mut self, from: Address, now: Moment) {
+    pub(crate) fn handle_failure(&mut self, from: Address, now: Moment) {
         if self.is_over {
             self.asked.waiting.remove(&from);
             return;
@@ -145,33 +145,33 @@ impl Write {
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Moment) {
+    pub(crate) fn handle_timeout(&mut self, now: Moment) {
         self.asked.expire(now);
         self.judge();
     }
 
     /// True when it is over and nobody is still to answer.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.is_over && self.asked.waiting.is_empty()
     }
 
     /// When [`Write::handle_timeout`] is due, and why.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+    pub(crate) fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         let deadline = self.asked.deadline().filter(|_| !self.is_over);
         deadline.map(|at| (at, "vault write"))
     }
 
     /// The next request to deliver.
     #[must_use]
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
         self.asked.transmits.pop_front()
     }
 
     /// The next event.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<WriteEvent> {
+    pub(crate) fn poll_event(&mut self) -> Option<WriteEvent> {
         self.events.pop_front()
     }
 
@@ -204,7 +204,7 @@ impl Write {
 impl Read {
     /// Starts to read `lookup_key` from each of the placed `sets`, one or two.
     #[must_use]
-    pub fn new(domain: Domain, lookup_key: Hash32, sets: &[Vec<Address>], now: Moment) -> Self {
+    pub(crate) fn new(domain: Domain, lookup_key: Hash32, sets: &[Vec<Address>], now: Moment) -> Self {
         let mut read = Self {
             domain,
             lookup_key,
@@ -219,7 +219,7 @@ impl Read {
 
     /// Takes a replica's answer. One that holds a record of another key, or one
     /// that its wallet did not sign, is no answer.
-    pub fn handle_response(&mut self, from: Address, response: Response, now: Moment) {
+    pub(crate) fn handle_response(&mut self, from: Address, response: Response, now: Moment) {
         if self.asked.waiting.remove(&from).is_none() {
             return;
         }
@@ -240,7 +240,7 @@ impl Read {
 
     /// Notes that a replica did not answer; it is asked again while the read is
     /// not over.
-    pub fn handle_failure(&mut self, from: Address, now: Moment) {
+    pub(crate) fn handle_failure(&mut self, from: Address, now: Moment) {
         if self.is_over {
             self.asked.waiting.remove(&from);
             return;
@@ -250,20 +250,20 @@ impl Read {
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Moment) {
+    pub(crate) fn handle_timeout(&mut self, now: Moment) {
         self.asked.expire(now);
         self.judge(now.unix());
     }
 
     /// True when it is over and nobody is still to answer.
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.is_over && self.asked.waiting.is_empty()
     }
 
     /// When [`Read::handle_timeout`] is due, and why.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+    pub(crate) fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         let deadline = self.asked.deadline().filter(|_| !self.is_over);
         deadline.map(|at| (at, "vault read"))
     }
@@ -271,13 +271,13 @@ impl Read {
     /// The next request to deliver; the answers to a [`Request::Put`] are not
     /// needed.
     #[must_use]
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+    pub(crate) fn poll_transmit(&mut self) -> Option<Transmit> {
         self.asked.transmits.pop_front()
     }
 
     /// The next event.
     #[must_use]
-    pub fn poll_event(&mut self) -> Option<ReadEvent> {
+    pub(crate) fn poll_event(&mut self) -> Option<ReadEvent> {
         self.events.pop_front()
     }
 

@@ -11,29 +11,29 @@ use crate::time::UnixSeconds;
 
 /// The rules of a replica, over the entries of one lookup key at a time.
 #[derive(Debug, Clone, Copy)]
-pub struct Store {
+pub(crate) struct Store {
     domain: Domain,
 }
 
 /// What a request leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// What to answer, once the entries are durable.
-    pub response: Response,
+    pub(crate) response: Response,
     /// The entries of the lookup key to store in place of those before.
-    pub store: Option<Vec<Entry>>,
+    pub(crate) store: Option<Vec<Entry>>,
 }
 
 impl Store {
     /// The rules under a domain.
     #[must_use]
-    pub fn new(domain: Domain) -> Self {
+    pub(crate) fn new(domain: Domain) -> Self {
         Self { domain }
     }
 
     /// Decides about a request, given what is stored under its lookup key.
     #[must_use]
-    pub fn handle_request(
+    pub(crate) fn handle_request(
         &self,
         request: Request,
         stored: Vec<Entry>,
@@ -135,7 +135,7 @@ fn is_same_text(one: &Entry, other: &Entry) -> bool {
 
 /// Counts how often each lookup key and each prefix asks in a minute.
 #[derive(Debug)]
-pub struct Limiter {
+pub(crate) struct Limiter {
     per_key_max: u32,
     per_prefix_max: u32,
     minute: u64,
@@ -146,7 +146,7 @@ pub struct Limiter {
 impl Limiter {
     /// Creates a limiter of so many requests in a minute.
     #[must_use]
-    pub fn new(per_key_max: u32, per_prefix_max: u32) -> Self {
+    pub(crate) fn new(per_key_max: u32, per_prefix_max: u32) -> Self {
         Self {
             per_key_max,
             per_prefix_max,
@@ -161,7 +161,7 @@ impl Limiter {
     /// # Errors
     ///
     /// [`Refusal::Busy`] when the minute's share is used up.
-    pub fn check(
+    pub(crate) fn check(
         &mut self,
         key: &Hash32,
         ip: Option<IpAddr>,
