@@ -114,8 +114,12 @@ pub enum Output {
         /// The tree's right edge after them.
         peaks: Peaks,
     },
-    /// Empty the index; answer by [`Input::Indexed`].
-    Clear,
+    /// Empty the index, once it is written down which heads are not taken any
+    /// more; answer by [`Input::Indexed`].
+    Clear {
+        /// As [`HeldEntries::head_number_min`] has it from now on.
+        head_number_min: u64,
+    },
     /// Look what the index holds; answer by [`Input::Opened`].
     Open,
     /// Ask a peer in `/coliving/entries/1`; answer by [`Input::Answered`].
@@ -282,7 +286,8 @@ impl CatchUp {
 
     fn clear(&mut self) {
         self.phase = Phase::Clearing;
-        self.outputs.push_back(Output::Clear);
+        let head_number_min = self.head_number_min;
+        self.outputs.push_back(Output::Clear { head_number_min });
     }
 
     fn open(&mut self) {

@@ -6,13 +6,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gossip::catch_up::{CatchUp, Input, Note, Output};
+use gossip::discovery::IndexFailure;
 use gossip::spread::HeldEntries;
 use protocol::action::ActionDomain;
 use protocol::entry::{Entry, sequences_of};
 use protocol::id::Address;
 use protocol::registry::Registry;
 use storage::index::{BlockEntry, RecoveredBlock};
+use storage::tables::{META, TablesWrite};
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -21,6 +24,7 @@ use crate::discovery::{failure, log_contradiction, spread_config};
 use crate::index::{IndexHandle, IndexTaskError};
 use crate::net::{Audience, Gossip, Messages, NetError, Protocol, Verdicts};
 use crate::shell::{self, Driver, Work};
+use crate::store::{StoreError, StoreHandle};
 
 /// Why a light peer's index did not start.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,9 @@ pub enum LightError {
     /// The index cannot be read.
     #[error(transparent)]
     Index(#[from] IndexTaskError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Starts to index from gossip.
@@ -39,7 +46,7 @@ pub enum LightError {
 ///
 /// [`LightError`] when the topics are taken or the index cannot be read.
 pub async fn spawn(context: &Context) -> Result<(), LightError> {
-    let held = held_entries(&context.index)?;
+    let held = held_entries(&context.store, &context.index)?;
     let config = spread_config(context, false);
     let machine = CatchUp::new(config, held, rand::random(), context.clock.now());
     let mut registry = context.chain.registry();
@@ -86,6 +93,7 @@ impl Driver<CatchUp> for Hands {
     fn carry(&mut self, wish: Output, work: &mut Work<Input>) {
         let index = self.context.index.clone();
         let net = self.context.net.clone();
+        let store = self.context.store.clone();
         match wish {
             Output::Index { entries, .. } => {
                 let domain = self.context.contracts.action_domain();
@@ -94,12 +102,20 @@ impl Driver<CatchUp> for Hands {
                     Some(Input::Indexed(done.map_err(failure)))
                 });
             }
-            Output::Clear => work.in_order(async move {
-                let done = index.clear().await;
-                Some(Input::Indexed(done.map_err(failure)))
-            }),
+            Output::Clear { head_number_min } => {
+                work.in_order(async move {
+                    let done = match keep_head_number_min(&store, head_number_min).await {
+                        Ok(()) => index.clear().await.map_err(failure),
+                        Err(error) => Err(IndexFailure {
+                            reason: error.to_string(),
+                            is_lost: false,
+                        }),
+                    };
+                    Some(Input::Indexed(done))
+                });
+            }
             Output::Open => work.in_order(async move {
-                let held = held_entries(&index).unwrap_or_else(|error| {
+                let held = held_entries(&store, &index).unwrap_or_else(|error| {
                     tracing::error!(%error, "the index cannot be read");
                     HeldEntries::default()
                 });
@@ -147,19 +163,39 @@ impl Hands {
     }
 }
 
-fn held_entries(index: &IndexHandle) -> Result<HeldEntries, IndexTaskError> {
+fn held_entries(store: &StoreHandle, index: &IndexHandle) -> Result<HeldEntries, LightError> {
+    let head_number_min = head_number_min(store)?;
     let snapshot = index.snapshot()?;
-    let Some(cursor) = snapshot.cursor()? else {
-        return Ok(HeldEntries::default());
+    let Some(cursor) = snapshot.cursor().map_err(IndexTaskError::from)? else {
+        return Ok(HeldEntries {
+            head_number_min,
+            ..HeldEntries::default()
+        });
     };
     let in_block = sequences_of(cursor.number..=cursor.number);
-    let last = snapshot.entries(in_block, usize::MAX)?.pop();
+    let last = snapshot.entries(in_block, usize::MAX);
+    let last = last.map_err(IndexTaskError::from)?.pop();
     Ok(HeldEntries {
         peaks: cursor.peaks,
         block_number: cursor.number,
         sequence: last.map(|entry| entry.position.sequence()),
-        head_number_min: 0,
+        head_number_min,
     })
+}
+
+/// Writes down which heads are of an abandoned fork, before the index forgets it.
+async fn keep_head_number_min(store: &StoreHandle, number: u64) -> Result<(), StoreError> {
+    let row = Bytes::copy_from_slice(&number.to_be_bytes());
+    let write =
+        move |tables: &TablesWrite<'_>| Ok(tables.put(META, &HEAD_NUMBER_MIN.to_owned(), &row)?);
+    store.write(write).await
+}
+
+fn head_number_min(store: &StoreHandle) -> Result<u64, StoreError> {
+    let row: Option<Bytes> =
+        store.read::<_, StoreError>(|tables| Ok(tables.get(META, &HEAD_NUMBER_MIN.to_owned())?))?;
+    let number = row.and_then(|row| Some(u64::from_be_bytes(row.as_ref().try_into().ok()?)));
+    Ok(number.unwrap_or(0))
 }
 
 async fn apply(
@@ -213,3 +249,9 @@ fn log(note: &Note) {
         Note::Useless { peer, reason } => tracing::debug!(%peer, reason, "entries of no use"),
     }
 }
+
+/// Where it is kept which heads are not taken.
+const HEAD_NUMBER_MIN: &str = "head_number_min";
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,8 @@ pub struct Disk {
     pub followed_block: u64,
     /// Chain position of the last one.
     pub sequence: Option<u64>,
+    /// Heads below it are of an abandoned fork.
+    pub head_number_min: u64,
     /// Vault records by lookup key.
     pub vault: BTreeMap<Hash32, Vec<vault::Entry>>,
     /// The relayer's rows.
@@ -211,8 +213,9 @@ impl Disk {
         }
     }
 
-    /// Empties a light peer's index.
-    pub fn clear_entries(&mut self) {
+    /// Empties a light peer's index; heads below a number are not taken again.
+    pub fn clear_entries(&mut self, head_number_min: u64) {
+        self.head_number_min = head_number_min;
         self.peaks = Peaks::default();
         self.sequence = None;
         self.followed_block = 0;
@@ -225,7 +228,7 @@ impl Disk {
             peaks: self.peaks.clone(),
             block_number: self.followed_block,
             sequence: self.sequence,
-            head_number_min: 0,
+            head_number_min: self.head_number_min,
         }
     }
 

@@ -204,7 +204,12 @@ impl Write {
 impl Read {
     /// Starts to read `lookup_key` from each of the placed `sets`, one or two.
     #[must_use]
-    pub(crate) fn new(domain: Domain, lookup_key: Hash32, sets: &[Vec<Address>], now: Moment) -> Self {
+    pub(crate) fn new(
+        domain: Domain,
+        lookup_key: Hash32,
+        sets: &[Vec<Address>],
+        now: Moment,
+    ) -> Self {
         let mut read = Self {
             domain,
             lookup_key,

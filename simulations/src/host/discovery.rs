@@ -64,8 +64,8 @@ impl Role for CatchUp {
                 };
                 host.write::<Self>(ctx, move |host, ctx| Some(host.apply(part, ctx)));
             }
-            Output::Clear => {
-                host.disk.clear_entries();
+            Output::Clear { head_number_min } => {
+                host.disk.clear_entries(head_number_min);
                 host.tell::<Self>(Input::Indexed(Ok(())));
             }
             Output::Open => host.tell::<Self>(Input::Opened(host.disk.held())),

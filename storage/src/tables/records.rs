@@ -65,7 +65,8 @@ tables! {
     /// back among the others.
     RESTORED: String => Restoration = "restored", BackedUp;
 
-    /// The newest counted head; others tell the next one.
+    /// The newest counted head, and below which number a light peer takes none;
+    /// others tell the next one.
     META: String => Bytes = "meta", Expendable;
 
     /// The format of the file, under [`newest`].
