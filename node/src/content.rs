@@ -59,9 +59,26 @@ pub async fn spawn(
     context: &Context,
     exchange: &ExchangeHandle,
 ) -> Result<ContentHandle, ContentError> {
-    let (status, seen) = watch::channel(Status::default());
+    let mut hands = hands(context, exchange).await?;
+    let seen = hands.status.subscribe();
+    hands.height.mark_changed();
+    hands.connected.mark_changed();
+    let stored = rows::read(context)?;
+    let registry = RegistryAt::new(hands.snapshot.borrow_and_update().clone());
+    let machine = Content::new(
+        config(context),
+        stored,
+        registry,
+        rand::random(),
+        context.clock.now(),
+    );
+    shell::spawn(machine, hands, context.clock, &context.floor);
+    Ok(ContentHandle { status: seen })
+}
+
+async fn hands(context: &Context, exchange: &ExchangeHandle) -> Result<Hands, NetError> {
     let (progress, progressed) = mpsc::channel(PROGRESS_MAX);
-    let mut hands = Hands {
+    Ok(Hands {
         context: context.clone(),
         exchange: exchange.clone(),
         offers: context.net.serve(Protocol::Publish).await?,
@@ -79,21 +96,8 @@ pub async fn spawn(
         pulls: BTreeMap::new(),
         progress,
         progressed,
-        status,
-    };
-    hands.height.mark_changed();
-    hands.connected.mark_changed();
-    let stored = rows::read(context)?;
-    let registry = RegistryAt::new(hands.snapshot.borrow_and_update().clone());
-    let machine = Content::new(
-        config(context),
-        stored,
-        registry,
-        rand::random(),
-        context.clock.now(),
-    );
-    shell::spawn(machine, hands, context.clock, &context.floor);
-    Ok(ContentHandle { status: seen })
+        status: watch::channel(Status::default()).0,
+    })
 }
 
 impl ContentHandle {

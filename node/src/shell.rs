@@ -56,7 +56,7 @@ pub struct Work<I> {
 }
 
 impl<I: Send + 'static> Work<I> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             facts: VecDeque::new(),
             ordered: VecDeque::new(),
@@ -89,7 +89,7 @@ impl<I: Send + 'static> Work<I> {
     }
 
     /// The end of something that is under way; dropping this future loses nothing.
-    async fn next_ended(&mut self) -> Option<I> {
+    pub(crate) async fn next_ended(&mut self) -> Option<I> {
         let Self {
             ordered, beside, ..
         } = self;
