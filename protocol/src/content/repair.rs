@@ -21,13 +21,19 @@ use crate::records::Lease;
 use crate::time::Moment;
 
 mod bucket;
+mod fetching;
 mod liveness;
+mod looking;
 mod queue;
+mod releasing;
 
 pub use bucket::TokenBucket;
 
+use fetching::Fetching;
 use liveness::Liveness;
-use queue::{Line, Queue};
+use looking::Work;
+use queue::Queue;
+use releasing::Check;
 
 /// Decides what this peer should fetch and what it may release.
 #[derive(Debug)]
@@ -168,14 +174,6 @@ pub struct Progress {
     pub is_scanning: bool,
 }
 
-/// A root that is being fetched.
-#[derive(Debug, Clone, Copy)]
-struct Fetching {
-    /// Bytes taken from the bucket.
-    bytes: u64,
-    line: Line,
-}
-
 impl RootFacts {
     /// What a lease says of its root.
     #[must_use]
@@ -203,25 +201,6 @@ struct Root {
     retry_at: Option<Moment>,
     /// This peer promised the root and lost blocks of it.
     is_owed: bool,
-}
-
-/// What has to be looked at.
-#[derive(Debug)]
-struct Work {
-    roots: BTreeSet<Cid>,
-    /// Holders whose roots are to be looked at, and the last one that was.
-    holders: VecDeque<(Address, Option<Cid>)>,
-    /// A pass over all roots, and the last root that it looked at: `None` between
-    /// passes, `Some(None)` before the first root.
-    pass: Option<Option<Cid>>,
-    pass_at: Moment,
-    step_at: Moment,
-}
-
-#[derive(Debug)]
-struct Check {
-    waiting: BTreeSet<Address>,
-    is_refuted: bool,
 }
 
 impl Default for Config {
@@ -433,92 +412,6 @@ impl Repair {
         self.handle_released(&me, root);
     }
 
-    /// Notes that a fetch ended well: the root is durable here. `facts` are of the
-    /// verified blocks, whatever others say of them.
-    pub fn handle_fetched(&mut self, root: &Cid, facts: RootFacts, now: Moment) {
-        if self.end_fetch(root, true, now).is_some() {
-            if let Some(known) = self.roots.get_mut(root)
-                && (known.is_required || known.is_owed)
-            {
-                known.failures = 0;
-                known.is_owed = false;
-                self.handle_holding(self.me, *root, facts);
-            } else {
-                self.events.push_back(Event::Release { root: *root });
-            }
-        }
-        self.start_fetches(now);
-    }
-
-    /// Notes that a fetch failed; the root is tried again later, with what others
-    /// say of it if they disagree.
-    pub fn handle_fetch_failed(&mut self, root: &Cid, now: Moment) {
-        if let Some(ended) = self.end_fetch(root, false, now) {
-            // Whoever lied about a size shall not stop the repair of other roots.
-            self.bucket.give_back(ended.bytes);
-            if let Some(known) = self.roots.get_mut(root) {
-                known.failures = (known.failures + 1).min(RETRY_FACTOR_MAX);
-                let at = now + self.config.retry_interval * known.failures;
-                known.retry_at = Some(at);
-                self.retries.insert((at, *root));
-            }
-        }
-        self.start_fetches(now);
-    }
-
-    /// Notes that a fetch was not judged by its holders: there is no room here.
-    pub fn handle_fetch_hindered(&mut self, root: &Cid, now: Moment) {
-        if let Some(ended) = self.fetching.remove(root) {
-            self.queue.end(ended.line);
-            self.bucket.give_back(ended.bytes);
-            if let Some(known) = self.roots.get_mut(root) {
-                let at = now + self.config.retry_interval * RETRY_FACTOR_MAX;
-                known.retry_at = Some(at);
-                self.retries.insert((at, *root));
-            }
-        }
-        self.start_fetches(now);
-    }
-
-    fn end_fetch(&mut self, root: &Cid, is_here: bool, now: Moment) -> Option<Fetching> {
-        let ended = self.fetching.remove(root)?;
-        self.queue.end(ended.line);
-        let claimants: Vec<Address> = self.claims(root).map(|(peer, _)| peer).collect();
-        for claimant in claimants {
-            self.queue
-                .judge(claimant, is_here, self.config.retry_interval, now);
-        }
-        Some(ended)
-    }
-
-    /// Takes the outcome of an [`Event::CheckRead`].
-    pub fn handle_check(&mut self, peer: Address, root: &Cid, is_held: bool) {
-        let Some(check) = self.checks.get_mut(root) else {
-            return;
-        };
-        if !check.waiting.remove(&peer) {
-            return;
-        }
-        check.is_refuted |= !is_held;
-        let is_over = check.waiting.is_empty();
-        let is_refuted = check.is_refuted;
-        if !is_held {
-            // Its page says otherwise; until the next one it does not count.
-            self.handle_released(&peer, root);
-        }
-        if !is_over {
-            return;
-        }
-        self.checks.remove(root);
-        self.start_checks();
-        // The world may have changed since the check began.
-        if !is_refuted && self.wanted_keepers(root).is_some() {
-            let me = self.me;
-            self.handle_released(&me, root);
-            self.events.push_back(Event::Release { root: *root });
-        }
-    }
-
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Moment) {
         self.has_heard |= now >= self.heard_at;
@@ -642,223 +535,12 @@ impl Repair {
         }
     }
 
-    fn touch(&mut self, root: Cid) {
-        self.work.roots.insert(root);
-    }
-
-    fn start_pass(&mut self) {
-        self.work.pass = Some(None);
-    }
-
-    fn has_work(&self) -> bool {
-        !self.work.roots.is_empty() || !self.work.holders.is_empty() || self.work.pass.is_some()
-    }
-
     fn is_live(&self, peer: &Address) -> bool {
         !self.lost().contains(peer) && self.placement.operator_of(peer).is_some()
     }
 
-    fn find_lost(&mut self, now: Moment) {
-        while let Some(peer) = self.liveness.pop_lost(now) {
-            self.events.push_back(Event::Lost { peer });
-            // Its own roots first; the pass then finds where it was wanted.
-            self.work.holders.push_back((peer, None));
-            self.start_pass();
-        }
-    }
-
-    /// Looks at a bounded number of roots: those that changed, then those of
-    /// peers that were lost or returned, then all.
-    fn step(&mut self) {
-        let mut left = self.config.step_roots_max;
-        while left > 0
-            && let Some(root) = self.work.roots.pop_first()
-        {
-            self.examine(&root);
-            left -= 1;
-        }
-        while left > 0
-            && let Some((holder, cursor)) = self.work.holders.pop_front()
-        {
-            let roots: Vec<Cid> = self
-                .holdings
-                .get(&holder)
-                .into_iter()
-                .flat_map(|roots| roots.range(after(cursor)))
-                .take(left)
-                .copied()
-                .collect();
-            if roots.len() == left {
-                self.work
-                    .holders
-                    .push_front((holder, roots.last().copied()));
-            }
-            left -= roots.len();
-            for root in roots {
-                self.examine(&root);
-            }
-        }
-        if left > 0
-            && let Some(cursor) = self.work.pass
-        {
-            let roots: Vec<Cid> = self
-                .roots
-                .range(after(cursor))
-                .take(left)
-                .map(|(root, _)| *root)
-                .collect();
-            self.work.pass = (roots.len() == left).then(|| roots.last().copied());
-            for root in roots {
-                self.examine(&root);
-            }
-        }
-    }
-
-    /// Decides what one root needs of this peer.
-    fn examine(&mut self, root: &Cid) {
-        self.dequeue(root);
-        let Some(known) = self.roots.get(root) else {
-            return;
-        };
-        let live = self.claims(root).count();
-        if live > 0 || !known.is_required {
-            self.starved.remove(root);
-        } else if self.has_heard && self.starved.insert(*root) {
-            self.events.push_back(Event::Starved {
-                root: *root,
-                lost_holders: known.claims.iter().map(|(holder, _)| *holder).collect(),
-            });
-        }
-        if known.claim_idx(&self.me).is_ok() {
-            if known.is_required
-                && self.surplus.len() < self.config.queue_max
-                && self.wanted_keepers(root).is_some()
-            {
-                self.surplus.insert(*root);
-                self.start_checks();
-            }
-        } else if !self.fetching.contains_key(root)
-            && known.retry_at.is_none()
-            && (known.is_owed || (known.is_required && self.is_wanted(root)))
-        {
-            let first = self.claims(root).next();
-            let line = match (live, first) {
-                (1, Some((claimant, _))) => Line::One(claimant),
-                (_, Some(_)) => Line::Several,
-                (_, None) => Line::Nobody,
-            };
-            self.enqueue((line, live), *root);
-        }
-    }
-
-    fn is_wanted(&self, root: &Cid) -> bool {
-        self.wanted(root).contains(&self.me)
-    }
-
     fn wanted(&self, root: &Cid) -> Vec<Address> {
         self.placement.place(root, self.config.target, self.lost())
-    }
-
-    fn enqueue(&mut self, spot: queue::Spot, root: Cid) {
-        let known = self
-            .roots
-            .get_mut(&root)
-            .expect("examined roots are tracked");
-        known.queued = Some(spot);
-        if let Some(gone) = self.queue.insert(root, spot, self.config.queue_max)
-            && let Some(known) = self.roots.get_mut(&gone)
-        {
-            known.queued = None;
-        }
-    }
-
-    fn dequeue(&mut self, root: &Cid) {
-        if let Some(known) = self.roots.get_mut(root)
-            && let Some(spot) = known.queued.take()
-        {
-            self.queue.remove(root, spot);
-        }
-    }
-
-    fn start_fetches(&mut self, now: Moment) {
-        self.next_fetch = None;
-        // One place is left for those whose roots others claim too.
-        let of_one_max = self.config.fetches_max.saturating_sub(1).max(1);
-        while self.fetching.len() < self.config.fetches_max {
-            let Some((root, (line, _))) = self.queue.first(now, of_one_max) else {
-                self.next_fetch = self.queue.next_trusted(now);
-                return;
-            };
-            let facts = self.tried(&root);
-            let size = facts.map_or(0, |facts| facts.size);
-            let Some(bytes) = self.bucket.take(size, now) else {
-                self.next_fetch = Some(self.bucket.ready_at(size));
-                return;
-            };
-            self.dequeue(&root);
-            self.queue.start(line);
-            self.fetching.insert(root, Fetching { bytes, line });
-            let holders = self.ranked_claimants(&root, facts);
-            self.events.push_back(Event::Fetch {
-                root,
-                facts,
-                holders,
-            });
-        }
-    }
-
-    /// Who claims a root: those that agree with `facts` first, then in rank
-    /// order where they are placed.
-    fn ranked_claimants(&self, root: &Cid, facts: Option<RootFacts>) -> Vec<Address> {
-        let wanted = self.wanted(root);
-        let mut claims: Vec<(Address, RootFacts)> = self.claims(root).collect();
-        claims.sort_by_key(|(holder, claimed)| {
-            let rank = wanted.iter().position(|peer| peer == holder);
-            (Some(*claimed) != facts, rank.unwrap_or(usize::MAX))
-        });
-        claims.into_iter().map(|(holder, _)| holder).collect()
-    }
-
-    /// What the next fetch of a root expects: each failure goes on to the next
-    /// candidate.
-    fn tried(&self, root: &Cid) -> Option<RootFacts> {
-        let candidates = self.candidates(root);
-        let failures = usize::try_from(self.roots.get(root)?.failures).unwrap_or(usize::MAX);
-        candidates.get(failures % candidates.len().max(1)).copied()
-    }
-
-    /// The wanted peers, when this peer holds the root, is not one of them and
-    /// all of them are believed to hold it.
-    fn wanted_keepers(&self, root: &Cid) -> Option<Vec<Address>> {
-        self.roots.get(root)?.claim_idx(&self.me).ok()?;
-        let wanted = self.wanted(root);
-        let holders: BTreeSet<Address> = self.holders(root).collect();
-        let is_kept = !wanted.is_empty()
-            && !wanted.contains(&self.me)
-            && wanted.iter().all(|peer| holders.contains(peer));
-        is_kept.then_some(wanted)
-    }
-
-    fn start_checks(&mut self) {
-        while self.checks.len() < self.config.checks_max
-            && let Some(root) = self.surplus.pop_first()
-        {
-            if self.checks.contains_key(&root) {
-                continue;
-            }
-            let Some(wanted) = self.wanted_keepers(&root) else {
-                continue;
-            };
-            for peer in &wanted {
-                self.events
-                    .push_back(Event::CheckRead { peer: *peer, root });
-            }
-            let check = Check {
-                waiting: wanted.into_iter().collect(),
-                is_refuted: false,
-            };
-            self.checks.insert(root, check);
-        }
     }
 }
 
@@ -869,20 +551,8 @@ impl Root {
     }
 }
 
-fn after(cursor: Option<Cid>) -> (std::ops::Bound<Cid>, std::ops::Bound<Cid>) {
-    let from = match cursor {
-        Some(last) => std::ops::Bound::Excluded(last),
-        None => std::ops::Bound::Unbounded,
-    };
-    (from, std::ops::Bound::Unbounded)
-}
-
 /// Holders that are counted of one root; more than any target.
 pub const HOLDERS_MAX: usize = 32;
-
-/// Failures after which the pause between two tries grows no more. Chosen: five
-/// minutes by default, a twelfth of a pass.
-const RETRY_FACTOR_MAX: u32 = 30;
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -180,7 +180,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "repair: a wanted peer does not fetch",
         scenario: "repair",
-        file: "protocol/src/content/repair.rs",
+        file: "protocol/src/content/repair/looking.rs",
         from: "&& (known.is_owed || (known.is_required && self.is_wanted(root)))",
         to: "&& known.is_owed",
     },
@@ -243,7 +243,7 @@ const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "repair: a root that is only claimed is wanted",
         scenario: "hostile",
-        file: "protocol/src/content/repair.rs",
+        file: "protocol/src/content/repair/looking.rs",
         from: "&& (known.is_owed || (known.is_required && self.is_wanted(root)))",
         to: "&& (known.is_owed || self.is_wanted(root))",
     },
