@@ -33,7 +33,9 @@ pub(super) async fn require_owner(
             "token_needed",
             "this route belongs to the peer's owner",
         )
-        .with_hint("send `Authorization: Bearer` with the contents of COLIVING_HOME/token")
+        .with_hint(
+            "send `Authorization: Bearer` with the contents of `token` in the peer's data folder",
+        )
         .into_response();
     }
     next.run(request).await

@@ -145,22 +145,26 @@ impl ClientError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Away { .. } => {
-                Some("start a peer with `coliving devnet` or `coliving run`, or give `--node URL`".to_owned())
-            }
-            Self::Refused { hint, .. } if !hint.is_empty() => Some(hint.clone()),
-            Self::Refused { status: 401 | 403, code, .. } if code != "notAllowed" => Some(
-                "give the peer's token with `--token` or COLIVING_TOKEN; it stands in the file `token` of its data folder".to_owned(),
+            Self::Away { .. } => Some(
+                "start a peer with `coliving devnet` or `coliving run`, or give `--node URL`"
+                    .to_owned(),
             ),
-            Self::Refused { retry_after: Some(seconds), .. } => {
-                Some(format!("try again in {seconds} seconds"))
-            }
+            // The peer's words are for those who write the request themselves.
+            Self::Refused { code, .. } if code == "token_needed" => Some(TOKEN_HINT.to_owned()),
+            Self::Refused { hint, .. } if !hint.is_empty() => Some(hint.clone()),
+            Self::Refused {
+                status: 401 | 403,
+                code,
+                ..
+            } if code != "notAllowed" => Some(TOKEN_HINT.to_owned()),
+            Self::Refused {
+                retry_after: Some(seconds),
+                ..
+            } => Some(format!("try again in {seconds} seconds")),
             Self::Incomplete { .. } => {
                 Some("run the same command again: it goes on where it ended".to_owned())
             }
-            Self::Changed { .. } => {
-                Some("do it again once nothing writes to the file".to_owned())
-            }
+            Self::Changed { .. } => Some("do it again once nothing writes to the file".to_owned()),
             Self::Refused { .. }
             | Self::Url { .. }
             | Self::Unexpected { .. }
@@ -198,3 +202,5 @@ impl ClientError {
         }
     }
 }
+
+const TOKEN_HINT: &str = "give the peer's token with `--token` or COLIVING_TOKEN; it stands in the file `token` of the peer's data folder, which `data` of its config.toml names";

@@ -37,6 +37,17 @@ fn a_refusal_speaks_with_the_peers_words() {
     assert_eq!(bare.to_string(), "the peer answered 404 Not Found to /x");
 }
 
+#[test]
+fn whoever_lacks_the_token_is_told_where_it_lies() {
+    let body = br#"{"error":{"code":"token_needed","message":"no","hint":"send a header"}}"#;
+    let error = ClientError::from_body(StatusCode::UNAUTHORIZED, body, None, "/v1/control/roots");
+    let hint = error.hint().unwrap();
+    assert!(
+        hint.contains("`--token`") && hint.contains("file `token`"),
+        "{hint}"
+    );
+}
+
 #[tokio::test]
 async fn an_absent_peer_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
