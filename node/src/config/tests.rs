@@ -61,6 +61,24 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
+fn a_deployment_in_the_environment_may_be_json() {
+    let contracts = Contracts {
+        chain_id: 7,
+        ..Contracts::default()
+    };
+    let json = serde_json::to_string(&contracts).unwrap();
+    let read = |text: &str| {
+        let text = text.to_owned();
+        Config::read(&complete(), move |name| {
+            (name == "COLIVING_CHAIN_CONTRACTS").then(|| text.clone())
+        })
+    };
+    assert_eq!(read(&json).unwrap().chain.contracts, contracts);
+    let Problems(problems) = read("{\"chainId\": 7}").unwrap_err();
+    assert_eq!(problems[0].setting, "COLIVING_CHAIN_CONTRACTS");
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     let Problems(problems) = Config::read(&complete(), |name| {
         (name == "COLIVING_STORAGE_CAPACITY").then(|| "lots".to_owned())

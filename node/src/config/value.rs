@@ -163,6 +163,11 @@ impl Setting for BTreeSet<Role> {
 
 impl Setting for Contracts {
     fn read(value: &Value) -> Result<Self, String> {
+        // As JSON, which is no TOML, it comes as a text.
+        if let Some(text) = value.as_str() {
+            return serde_json::from_str(text)
+                .map_err(|error| format!("is not a deployment as JSON: {error}"));
+        }
         let table = value.as_inline_table().ok_or_else(|| {
             "should be a table in braces with the contracts' addresses".to_owned()
         })?;
