@@ -141,6 +141,8 @@ fn an_operator_comes_in_earns_and_leaves() {
     let registered = town.send("oak", &register);
     assert_eq!(registered["peer"], town.oak.ready["peer"]);
     assert_eq!(registered["endpoint_report"]["reachable"], true);
+    // A second time says so, whatever the wallet still holds.
+    assert_eq!(town.refused("oak", &register)["code"], "registered");
     let status = town.status();
     assert_eq!(status["stake"]["own"], "600000");
     assert_eq!(status["services"].as_array().unwrap().len(), 3);

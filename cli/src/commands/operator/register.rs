@@ -155,6 +155,7 @@ pub(crate) async fn register(context: &Context, args: RegisterArgs) -> anyhow::R
         );
     }
     let operator = payer.address();
+    let roles = unregistered(&door, operator, &endpoint, roles).await?;
     let (stake, parts) = needed_stake(&door, operator, &roles, args.stake).await?;
     let registration = Registration {
         endpoint: endpoint.clone(),
@@ -205,6 +206,30 @@ pub(crate) async fn register(context: &Context, args: RegisterArgs) -> anyhow::R
         Some(hint.to_owned()),
     )
     .await
+}
+
+/// The roles that the operator has not registered the endpoint for yet.
+async fn unregistered(
+    door: &Door,
+    operator: Address,
+    endpoint: &str,
+    mut roles: Vec<Role>,
+) -> anyhow::Result<Vec<Role>> {
+    let services = door.deployment.services(operator).await?;
+    let is_there = |role: &Role| {
+        let mut services = services.iter();
+        services.any(|service| service.role == *role && tidy(&service.endpoint) == endpoint)
+    };
+    let names = role_names(roles.iter().copied());
+    roles.retain(|role| !is_there(role));
+    if roles.is_empty() {
+        return fail(
+            "registered",
+            format!("{operator} has registered {endpoint} as {names} already"),
+            "`coliving operator status` shows whether its peer has confirmed it; `coliving operator endpoint` moves it to another URL or peer",
+        );
+    }
+    Ok(roles)
 }
 
 /// What is staked with each registration.
