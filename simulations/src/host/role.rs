@@ -28,8 +28,10 @@ impl Roles {
     /// The machines of a peer that starts, with what is on its disk.
     pub(super) fn new(host: &Host, ctx: &mut Ctx) -> Self {
         let (disk, params, peer) = (&host.disk, ctx.params.clone(), host.address);
-        let mut roles = Self::default();
-        roles.exchange = boxed(Exchange::new(peer, host.is_staked));
+        let mut roles = Self {
+            exchange: boxed(Exchange::new(peer, host.is_staked)),
+            ..Self::default()
+        };
         roles.transfers.serve = Serve::new(params.limits.serve());
         if !host.is_staked {
             let (jobs, rows) = (disk.jobs.values().cloned(), disk.outbox.values().cloned());
