@@ -262,7 +262,6 @@ impl Ctx {
         next: Option<(Moment, &'static str)>,
     ) {
         *self.metrics.wakes.entry((machine, reason)).or_default() += 1;
-        let next = next.map(|(at, _)| at);
         self.checkers
             .note_woken((peer, machine, reason), next, self.now);
     }

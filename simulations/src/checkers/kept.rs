@@ -44,14 +44,15 @@ impl Checkers {
             });
     }
 
-    /// Notes that a machine did what was due, and when it is to be woken next.
+    /// Notes that a machine did what was due, and when and why it is to be woken next:
+    /// at once perhaps, for something else that came of it.
     pub fn note_woken(
         &mut self,
         (peer, machine, reason): (u32, &'static str, &'static str),
-        next: Option<Moment>,
+        next: Option<(Moment, &'static str)>,
         now: Moment,
     ) {
-        let is_done = next.is_none_or(|next| next > now);
+        let is_done = next.is_none_or(|(at, again)| at > now || again != reason);
         self.findings.observe(Rule::DueOnce, is_done, now, || {
             format!("{machine} of peer {peer} leaves undone: {reason}")
         });

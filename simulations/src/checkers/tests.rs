@@ -134,7 +134,12 @@ fn half_is_no_majority() {
 
 #[test]
 fn what_is_due_is_done_at_once() {
-    for (next, is_broken) in [(Some(at(5)), true), (Some(at(6)), false), (None, false)] {
+    for (next, is_broken) in [
+        (Some((at(5), "a pass")), true),
+        (Some((at(5), "a scan")), false),
+        (Some((at(6), "a pass")), false),
+        (None, false),
+    ] {
         check(Rule::DueOnce, is_broken, |checkers| {
             checkers.note_woken((1, "content", "a pass"), next, at(5));
         });
