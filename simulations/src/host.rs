@@ -5,7 +5,7 @@
 //! machines, network, disk and chain as `node` does, with a disk and a chain
 //! that a crash and a seed can reach. A [`Role`] says what a wish means here; the
 //! rest is written once for all. Who uses the peer stands outside: gives facts by
-//! [`Host::tell`], hears by [`Host::take_news`].
+//! [`Host::tell`], hears by [`Run::news`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
