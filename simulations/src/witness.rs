@@ -193,9 +193,15 @@ fn note_behind(counted: &CountedHead, host: &Host, ctx: &mut Ctx) {
         return;
     }
     note_lag("heads to count", &counted.head, ctx);
-    // While the registry changes, peers know this one or that.
+    // While the registry changes, peers know this one or that; a head may have been
+    // counted long before it is kept.
     let root = ctx.registry().root;
-    if host.registry.root != root || ctx.chain.tip().registry.root != root {
+    let settled = counted
+        .head
+        .block_number
+        .saturating_sub(REGISTRY_SETTLED_BLOCKS);
+    let was_known = (ctx.chain.block(settled)).is_some_and(|block| block.registry.root == root);
+    if !was_known || host.registry.root != root || ctx.chain.tip().registry.root != root {
         return;
     }
     let registry = &host.registry.registry;
@@ -437,3 +443,7 @@ const ENDED_EPOCHS: u64 = 24;
 /// Within this time a peer answers whoever sits at it. Chosen: longer than all peers
 /// take that it may ask in turn.
 const OWNER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// After so many blocks everybody knows what the registry became. Chosen: more than
+/// any preset's confirmations and the blocks of a crash.
+const REGISTRY_SETTLED_BLOCKS: u64 = 32;
