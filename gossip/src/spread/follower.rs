@@ -297,28 +297,27 @@ impl Spread {
         }
     }
 
-    /// Notes entries that do not lead to a counted head. Either the peer lies,
-    /// or the entries here are of a fork that was abandoned: a majority decides.
+    /// Notes entries that do not lead to a counted head. Either the peer lies, or
+    /// what was proven or taken here is of a fork that was abandoned: a majority
+    /// decides.
     fn dispute(&mut self, peer: Address, is_wrong: bool) {
         let follower = &mut self.follower;
-        if !follower.proven.is_empty() {
-            // What comes next is known: no fork explains other entries.
-            if is_wrong {
-                self.events.push_back(Event::Liar { peer });
-            }
-            return;
-        }
         *follower.disputing.entry(peer).or_default() |= is_wrong;
         let registry = &self.registry;
         follower
             .disputing
             .retain(|peer, _| registry.has_role(peer, Role::Discovery));
-        let newest = follower.heads.values().next_back().copied();
-        let is_majority = self.counter.is_majority(follower.disputing.keys());
-        if follower.peaks.count == 0 || !is_majority {
+        if !self.counter.is_majority(follower.disputing.keys()) {
             return;
         }
-        if let Some(head) = newest {
+        if !follower.proven.is_empty() {
+            // Some of them signed what the marks were proven by.
+            follower.proven.clear();
+            follower.disputing.clear();
+            return;
+        }
+        let newest = follower.heads.values().next_back().copied();
+        if let Some(head) = newest.filter(|_| self.follower.peaks.count > 0) {
             self.diverge(head);
         }
     }

@@ -519,6 +519,78 @@ fn more_entries_than_fit_are_hashed_first_and_taken_in_pieces() {
     assert!(found == all);
 }
 
+#[test]
+fn what_was_proven_on_an_abandoned_fork_is_given_up_for_a_majority() {
+    let (mut light, ..) = proven();
+    let mut new = Chain::default();
+    let (_, mut entries) = new.block(3, 5);
+    let (head, more) = new.block(4, 4);
+    entries.extend(more);
+    for idx in 0..3 {
+        fetch(&mut light);
+        let told = light.handle_answer(key(idx).address(), answer(entries.clone(), head), later());
+        assert_eq!(told, Err(AnswerError::Root), "{idx}");
+    }
+    fetch(&mut light);
+    let told = light.handle_answer(key(3).address(), answer(entries, head), later());
+    assert_eq!(told, Ok(()));
+    assert_eq!(light.entry_count(), 9);
+    let accused = |event: &Event| matches!(event, Event::Liar { .. });
+    assert!(!events(&mut light).iter().any(accused), "nobody lied");
+}
+
+#[test]
+fn a_minority_does_not_shake_what_was_proven_and_is_named() {
+    let (mut light, head, entries) = proven();
+    let mut lie = entries.clone();
+    lie.swap(0, 1);
+    let liars = [0, 1].map(|idx| key(idx).address());
+    for liar in liars {
+        fetch(&mut light);
+        let told = light.handle_answer(liar, answer(lie.clone(), head), later());
+        assert_eq!(told, Err(AnswerError::Root));
+    }
+    fetch(&mut light);
+    let first = answer(entries[..4].to_vec(), head);
+    let told = light.handle_answer(key(2).address(), first, later());
+    assert_eq!(told, Ok(()));
+    assert_eq!(light.entry_count(), 4, "the first piece, as it was proven");
+    let accused = events(&mut light)
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Liar { peer } => Some(peer),
+            _ => None,
+        });
+    assert_eq!(BTreeSet::from_iter(accused), BTreeSet::from(liars));
+}
+
+/// A light peer that hashed the entries of two blocks and took none yet, the
+/// head that they lead to, and the entries.
+fn proven() -> (Spread, Head, Vec<Entry>) {
+    let limits = Limits {
+        entries_unverified_max: 2,
+        mark_entries_min: 2,
+        ..Limits::DEFAULT
+    };
+    let config = Config {
+        limits,
+        ..config(40, false)
+    };
+    let mut light = Spread::new(config, HeldEntries::default(), start());
+    light.handle_registry(Arc::new(registry(&STAKES)), start());
+    let mut chain = Chain::default();
+    let (_, mut entries) = chain.block(1, 4);
+    let (head, more) = chain.block(2, 4);
+    entries.extend(more);
+    for part in entries.chunks(4) {
+        fetch(&mut light);
+        let told = light.handle_answer(key(0).address(), answer(part.to_vec(), head), later());
+        assert_eq!(told, Ok(()));
+    }
+    assert_eq!(light.entry_count(), 0, "nothing is taken yet");
+    (light, head, entries)
+}
+
 /// A light peer that holds `count` entries of block 1.
 fn light_with(count_of_entries: u64) -> Spread {
     let mut light = light_peer();
