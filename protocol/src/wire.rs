@@ -122,6 +122,17 @@ impl Protocol {
     }
 }
 
+/// From the opening of a stream to the last byte of the request. Chosen: the longest
+/// takes a third of a second at 64 KiB/s.
+pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Piece of a body whose writing is timed in bytes.
+pub const PIECE_BYTES: usize = 64 * KIB;
+
+/// How long the other side may take to accept a piece. Chosen: ten transfers beside
+/// each other over a link of 64 KiB/s.
+pub const PIECE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Requests of all peers on all protocols that are answered at once.
 pub const INBOUND_MAX: usize = {
     let mut sum = 0;

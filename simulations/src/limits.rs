@@ -6,6 +6,7 @@ use std::time::Duration;
 use gossip::spread;
 use protocol::chain::FollowerConfig;
 use protocol::exchange::{PAYLOAD_BYTES_MAX, ServeConfig};
+use protocol::unixfs::BLOCK_BYTES_MAX;
 use protocol::{author, content, identity, relayer};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,9 @@ impl Limits {
                 // Each look-up sets aside what an answer may hold.
                 peer_bytes_max: PAYLOAD_BYTES_MAX as u64,
                 bytes_max: 2 * PAYLOAD_BYTES_MAX as u64,
+                strangers_bytes_max: 2 * PAYLOAD_BYTES_MAX as u64 - BLOCK_BYTES_MAX as u64,
+                newcomers_bytes_max: 2 * BLOCK_BYTES_MAX as u64,
+                prefix_bytes_max: 2 * BLOCK_BYTES_MAX as u64,
                 peer_requests_max: 1,
                 peers_max: 3,
                 wait_max: Duration::from_secs(1),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use protocol::exchange::{Lookup, Request, Serve, ServeConfig, ServeId};
+use protocol::exchange::{Asker, Lookup, Request, Serve, ServeId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -16,11 +16,7 @@ pub(super) fn spawn(context: &Context, requests: mpsc::Receiver<Inbound>, counte
     let actor = Actor {
         context: context.clone(),
         counters,
-        serve: Serve::new(ServeConfig {
-            bytes_max: SERVE_BYTES_MAX,
-            peer_bytes_max: PEER_BYTES_MAX,
-            ..ServeConfig::default()
-        }),
+        serve: Serve::default(),
         next: 0,
         responders: BTreeMap::new(),
         lookups: JoinSet::new(),
@@ -36,8 +32,9 @@ struct Actor {
     next: u64,
     responders: BTreeMap<ServeId, Responder>,
     lookups: JoinSet<(ServeId, Vec<Option<Bytes>>)>,
-    /// Responses on their way, whose bytes are counted until they have left.
-    sending: JoinSet<ServeId>,
+    /// Responses on their way, whose bytes are counted until they have left or
+    /// are lost.
+    sending: JoinSet<(ServeId, bool)>,
 }
 
 impl Actor {
@@ -52,7 +49,9 @@ impl Actor {
                 Some(Ok((id, blocks))) = self.lookups.join_next() => {
                     self.serve.handle_blocks(id, blocks);
                 }
-                Some(Ok(id)) = self.sending.join_next() => self.serve.handle_sent(id),
+                Some(Ok((id, is_taken))) = self.sending.join_next() => {
+                    self.serve.handle_sent(id, is_taken);
+                }
                 request = requests.recv() => match request {
                     Some(request) => self.handle_request(request).await,
                     None => break,
@@ -73,8 +72,10 @@ impl Actor {
                 let id = ServeId(self.next);
                 self.next += 1;
                 self.responders.insert(id, inbound.respond);
+                let registry = self.context.chain.snapshot();
+                let asker = Asker::new(inbound.peer, inbound.ip, &registry.borrow());
                 let now = self.context.clock.now();
-                self.serve.handle_request(id, inbound.peer, request, now);
+                self.serve.handle_request(id, asker, request, now);
             }
             Err(error) => {
                 tracing::debug!(peer = %inbound.peer, %error, "block request refused");
@@ -97,16 +98,13 @@ impl Actor {
             };
             let bytes = reply.response.payload_bytes() as u64;
             let Some(responder) = self.responders.remove(&reply.id) else {
-                self.serve.handle_sent(reply.id);
+                self.serve.handle_sent(reply.id, false);
                 continue;
             };
             self.counters.served_bytes.inc_by(bytes);
             let gone = responder.send_tracked(reply.response.encode());
-            self.sending.spawn(async move {
-                // Sent or lost, its bytes are free.
-                let _ = gone.await;
-                reply.id
-            });
+            self.sending
+                .spawn(async move { (reply.id, gone.await.is_ok()) });
         }
     }
 }
@@ -128,12 +126,6 @@ fn look_up(store: &StoreHandle, lookup: &Lookup) -> Vec<Option<Bytes>> {
     }
     blocks
 }
-
-/// Bytes looked up or on the way in all. Chosen: memory, eight peers at their most.
-const SERVE_BYTES_MAX: u64 = 64 << 20;
-
-/// The same for one peer: several that do not read leave room for others.
-const PEER_BYTES_MAX: u64 = 8 << 20;
 
 /// What a request that does not decode weighs: a tenth of a ban.
 const OFFENCE: u32 = 10;

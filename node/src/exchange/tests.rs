@@ -6,7 +6,9 @@ use storage::blocks::Holding;
 use super::*;
 use crate::author::{self, ImportError};
 use crate::config::Config;
-use crate::testing::{TestChain, address, introduce, noise, within};
+use crate::testing::{TestChain, address, introduce, noise, until, within};
+
+mod deaf;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_joins_a_fetch_gets_the_owner_and_the_proof_it_asked_for() {

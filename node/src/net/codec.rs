@@ -5,10 +5,12 @@
 //! length costs its sender more than us.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response};
+use protocol::wire::{PIECE_BYTES, PIECE_PATIENCE, REQUEST_PATIENCE};
 
 use super::{Protocol, Refusal};
 use crate::metrics::Counter;
@@ -48,8 +50,8 @@ impl request_response::Codec for FrameCodec {
     where
         T: AsyncRead + Unpin + Send,
     {
-        let request = read_body(io, self.protocol.limits().request_bytes_max).await;
-        self.count(request)
+        let request = read_body(io, self.protocol.limits().request_bytes_max);
+        self.count(within(REQUEST_PATIENCE, request).await)
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Response>
@@ -133,7 +135,21 @@ where
 {
     let length = u32::try_from(body.len()).map_err(|_| invalid("the frame exceeds 4 GiB"))?;
     io.write_all(&length.to_be_bytes()).await?;
-    io.write_all(body).await
+    for piece in body.chunks(PIECE_BYTES) {
+        within(PIECE_PATIENCE, io.write_all(piece)).await?;
+    }
+    Ok(())
+}
+
+/// Gives up what takes too long: who does not read or write holds no memory for it.
+async fn within<T>(
+    patience: Duration,
+    transfer: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side stalls");
+    tokio::time::timeout(patience, transfer)
+        .await
+        .map_err(timed_out)?
 }
 
 fn invalid(text: impl Into<String>) -> io::Error {

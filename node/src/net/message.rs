@@ -39,7 +39,7 @@ pub struct Responder {
 pub(super) struct Answer {
     pub(super) id: u64,
     pub(super) result: Result<Bytes, Refusal>,
-    /// Dropped when the response has left or is lost.
+    /// Told when the response has left, dropped when it is lost.
     pub(super) sent: Option<oneshot::Sender<()>>,
 }
 
@@ -190,8 +190,8 @@ impl Responder {
         self.finish(Ok(body.into()));
     }
 
-    /// As [`Self::send`]; what is returned resolves, with a value or without,
-    /// when the response has left this process or never will.
+    /// As [`Self::send`]; what is returned resolves with a value when the response
+    /// has left this process, and without when it never will.
     pub fn send_tracked(self, body: impl Into<Bytes>) -> oneshot::Receiver<()> {
         let (sent, gone) = oneshot::channel();
         self.finish_tracked(Ok(body.into()), Some(sent));

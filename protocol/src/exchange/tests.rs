@@ -1,4 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,8 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::id::Address;
+use crate::origin::Prefix;
 use crate::time::Moment;
-use crate::unixfs::{HASHED, Importer, Profile, VerifiedBlock, raw_cid};
+use crate::unixfs::{BLOCK_BYTES_MAX, HASHED, Importer, Profile, VerifiedBlock, raw_cid};
 use crate::wire::Protocol;
 
 #[test]
@@ -237,25 +240,127 @@ fn garbage_is_an_offence_and_a_lost_answer_is_not() {
 }
 
 #[test]
-fn one_greedy_peer_does_not_keep_others_waiting() {
-    let mut serve = Serve::new(ServeConfig::default());
-    for id in 0..17 {
-        serve.handle_request(ServeId(id), peer(0), request(64), start());
+fn what_a_peer_takes_opens_its_window() {
+    let mut serve = Serve::default();
+    let lookups = ask(&mut serve, stranger(0), 0..17);
+    assert_eq!(lookups.len(), 1, "one block, until it is known to read");
+    assert_eq!(lookups[0].bytes_max, BLOCK_BYTES_MAX);
+    let asked = answer(&mut serve, lookups, true);
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].bytes_max, PAYLOAD_BYTES_MAX);
+    let asked = answer(&mut serve, asked, true);
+    assert_eq!(asked.len(), 2, "8 MiB in all");
+    // What is not taken closes it.
+    let asked = answer(&mut serve, asked, false);
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].bytes_max, BLOCK_BYTES_MAX);
+}
+
+#[test]
+fn peers_that_take_nothing_keep_nobody_waiting_who_reads() {
+    let mut serve = Serve::default();
+    // Somebody that read before, and 300 that do not, each from another network.
+    let asked = ask(&mut serve, stranger(0), 0..1);
+    answer(&mut serve, asked, true);
+    let mut held = 0;
+    for peer in 1..=300 {
+        let asker = Asker {
+            prefix: Prefix::of(IpAddr::from((0x0102_0000 + u32::from(peer)).to_be_bytes())),
+            ..stranger(peer)
+        };
+        held += ask(
+            &mut serve,
+            asker,
+            u64::from(peer) * 2..u64::from(peer) * 2 + 2,
+        )
+        .len();
     }
-    serve.handle_request(ServeId(99), peer(1), request(64), start());
-    let lookups: Vec<Lookup> = std::iter::from_fn(|| serve.poll_lookup()).collect();
-    assert_eq!(lookups.len(), 4 + 1, "16 MiB of one peer, and the other's");
-    assert_eq!(lookups[4].peer, peer(1));
+    assert_eq!(held, 8, "a quarter of the memory");
+    let lookups = ask(&mut serve, stranger(0), 1000..1001);
+    assert_eq!(lookups.len(), 1, "who reads is served");
+    let asker = Asker {
+        is_staked: true,
+        ..stranger(999)
+    };
+    assert_eq!(
+        ask(&mut serve, asker, 1001..1002).len(),
+        1,
+        "who is staked too"
+    );
+}
+
+#[test]
+fn newcomers_of_one_network_leave_room_for_others() {
+    let mut serve = Serve::default();
+    let prefix = Prefix::of(IpAddr::from([1, 2, 3, 4]));
+    let mut held = 0;
+    for peer in 0..100 {
+        let asker = Asker {
+            prefix,
+            ..stranger(peer)
+        };
+        held += ask(&mut serve, asker, u64::from(peer)..u64::from(peer) + 1).len();
+    }
+    assert_eq!(held, 4, "half of that");
+    let asker = Asker {
+        prefix: Prefix::of(IpAddr::from([1, 2, 3, 5])),
+        ..stranger(100)
+    };
+    assert_eq!(ask(&mut serve, asker, 100..101).len(), 1);
+}
+
+#[test]
+fn who_stalled_has_its_turn_after_the_others() {
+    let config = ServeConfig {
+        bytes_max: BLOCK_BYTES_MAX as u64,
+        ..ServeConfig::default()
+    };
+    let mut serve = Serve::new(config);
+    let held = ask(&mut serve, stranger(0), 0..3);
+    assert_eq!(ask(&mut serve, stranger(1), 3..4).len(), 0);
+    let next = answer(&mut serve, held, false);
+    assert_eq!(next[0].peer, stranger(1).peer);
+    let next = answer(&mut serve, next, true);
+    assert_eq!(next[0].peer, stranger(0).peer, "nobody else asks");
+}
+
+/// A peer that is not staked, from nowhere in particular.
+fn stranger(idx: u16) -> Asker {
+    let mut peer = Address::ZERO;
+    peer.0[..2].copy_from_slice(&idx.to_be_bytes());
+    Asker {
+        peer,
+        prefix: None,
+        is_staked: false,
+    }
+}
+
+/// Asks for 64 blocks in each of several requests; what is looked up.
+fn ask(serve: &mut Serve, asker: Asker, ids: Range<u64>) -> Vec<Lookup> {
+    for id in ids {
+        serve.handle_request(ServeId(id), asker, request(64), start());
+    }
+    std::iter::from_fn(|| serve.poll_lookup()).collect()
+}
+
+/// Serves as many bytes as were looked up, which are taken or not; what is looked up
+/// next.
+fn answer(serve: &mut Serve, lookups: Vec<Lookup>, is_taken: bool) -> Vec<Lookup> {
+    for lookup in lookups {
+        let blocks = lookup.bytes_max / BLOCK_BYTES_MAX;
+        let block = Bytes::from(vec![0; BLOCK_BYTES_MAX]);
+        serve.handle_blocks(lookup.id, vec![Some(block); blocks]);
+        serve.handle_sent(lookup.id, is_taken);
+    }
+    std::iter::from_fn(|| serve.poll_lookup()).collect()
 }
 
 #[test]
 fn too_many_requests_of_one_peer_hear_busy() {
-    let mut serve = Serve::new(ServeConfig::default());
-    for id in 0..21 {
-        serve.handle_request(ServeId(id), peer(0), request(64), start());
-    }
+    let mut serve = Serve::default();
+    ask(&mut serve, stranger(0), 0..18);
     let reply = serve.poll_transmit().unwrap();
-    assert_eq!(reply.id, ServeId(20));
+    assert_eq!(reply.id, ServeId(17));
     assert_eq!(reply.response, Response::all(&Answer::Busy, 64));
     assert_eq!(serve.poll_transmit(), None);
     let (at, _) = serve.poll_timeout().unwrap();
@@ -266,9 +371,18 @@ fn too_many_requests_of_one_peer_hear_busy() {
 
 #[test]
 fn a_response_that_would_be_too_large_is_cut() {
-    let mut serve = Serve::new(ServeConfig::default());
-    serve.handle_request(ServeId(0), peer(0), request(5), start());
+    let mut serve = Serve::default();
+    let asker = Asker {
+        is_staked: true,
+        ..stranger(0)
+    };
+    let asked = ask(&mut serve, asker, 0..1);
+    let asked = answer(&mut serve, asked, true);
+    assert_eq!(asked, []);
+    while serve.poll_transmit().is_some() {}
+    serve.handle_request(ServeId(2), asker, request(64), start());
     let lookup = serve.poll_lookup().unwrap();
+    assert_eq!(lookup.bytes_max, PAYLOAD_BYTES_MAX);
     let block = Bytes::from(vec![0; 1 << 20]);
     serve.handle_blocks(lookup.id, vec![Some(block); 5]);
     let reply = serve.poll_transmit().unwrap();
@@ -383,10 +497,10 @@ impl Net {
         for idx in 0..peers.len() {
             fetch.handle_holder(peer(idx), 0, start());
         }
-        let serve = || Serve::new(ServeConfig::default());
+        let serve = |kind: &Peer| (*kind, Serve::default(), start());
         Self {
             fetch,
-            peers: peers.iter().map(|kind| (*kind, serve(), start())).collect(),
+            peers: peers.iter().map(serve).collect(),
             root,
             total,
             stored: BTreeMap::new(),
@@ -485,7 +599,7 @@ impl Net {
             return;
         }
         let request = Request::decode(&transmit.request.encode()).unwrap();
-        serve.handle_request(ServeId(transmit.id.0), peer(100), request, self.now);
+        serve.handle_request(ServeId(transmit.id.0), stranger(100), request, self.now);
         let lookup = serve.poll_lookup().unwrap();
         let blocks = lookup.cids.iter().map(|cid| {
             let data = self.total.get(cid)?;
@@ -498,7 +612,7 @@ impl Net {
         });
         serve.handle_blocks(lookup.id, blocks.collect());
         let reply = serve.poll_transmit().unwrap();
-        serve.handle_sent(reply.id);
+        serve.handle_sent(reply.id, true);
         let response = Response::decode(&reply.response.encode()).unwrap();
         let has_data = |answer: &&Answer| matches!(answer, Answer::Data(_));
         *self.served.entry(transmit.to).or_default() +=

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cid::Cid;
 use protocol::content::{Content, Input, Purpose};
 use protocol::exchange::{
-    Download, DownloadInput, DownloadOutput, Exchange, ExchangeInput, ExchangeOutput, FailReason,
-    FetchId, FetchOptions, Order, Request, Serve, ServeId, Target, Ticket, Unanswered,
+    Asker, Download, DownloadInput, DownloadOutput, Exchange, ExchangeInput, ExchangeOutput,
+    FailReason, FetchId, FetchOptions, Order, Request, Serve, ServeId, Target, Ticket, Unanswered,
 };
 use protocol::id::Address;
 use protocol::origin::RequestId;
@@ -197,8 +197,9 @@ impl Host {
 
     pub(super) fn serve(&mut self, id: RequestId, peer: Address, body: &Bytes, ctx: &mut Ctx) {
         if let Ok(request) = Request::decode(body) {
+            let asker = Asker::new(peer, None, &self.registry.registry);
             let serve = &mut self.run.roles.transfers.serve;
-            serve.handle_request(ServeId(id.0), peer, request, ctx.now);
+            serve.handle_request(ServeId(id.0), asker, request, ctx.now);
         }
     }
 
@@ -217,7 +218,7 @@ impl Host {
         while let Some(reply) = self.run.roles.transfers.serve.poll_transmit() {
             moved = true;
             self.respond(RequestId(reply.id.0), reply.response.encode(), ctx);
-            self.run.roles.transfers.serve.handle_sent(reply.id);
+            self.run.roles.transfers.serve.handle_sent(reply.id, true);
         }
         moved
     }

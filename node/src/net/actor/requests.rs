@@ -113,7 +113,10 @@ impl Actor {
                 self.count(protocol, "in", outcome);
             }
             FrameEvent::ResponseSent { request_id, .. } => {
-                self.unsent.remove(&(protocol, request_id));
+                if let Some(sent) = self.unsent.remove(&(protocol, request_id)) {
+                    // An error means that nobody tracks it.
+                    let _ = sent.send(());
+                }
             }
         }
     }
