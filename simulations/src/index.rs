@@ -21,6 +21,8 @@ use protocol::time::UnixSeconds;
 #[derive(Debug, Default)]
 pub struct Indexed {
     blocks: BTreeMap<u64, Arc<ChainBlock>>,
+    /// Roots that something named in blocks that were taken back.
+    named_before: BTreeSet<Cid>,
 }
 
 /// What an index does next.
@@ -61,15 +63,29 @@ impl Indexed {
     pub fn step(&mut self, step: Step) -> Changes {
         match step {
             Step::Apply(run) => self.apply(&run),
-            Step::Unindex(to) => match self.blocks.split_off(&(to + 1)).is_empty() {
-                true => Changes::None,
-                false => Changes::Unknown,
+            Step::Unindex(to) => match self.take_back(to + 1) {
+                true => Changes::Unknown,
+                false => Changes::None,
             },
             Step::Clear => {
-                self.blocks.clear();
+                self.take_back(0);
                 Changes::Unknown
             }
         }
+    }
+
+    /// Takes back the blocks from a number on; true when there were some.
+    fn take_back(&mut self, from: u64) -> bool {
+        let named = self.index().things.into_values().map(|thing| thing.root);
+        self.named_before.extend(named);
+        !self.blocks.split_off(&from).is_empty()
+    }
+
+    /// True when something names a root or did, in a block that was taken back
+    /// perhaps: until an index is read anew, what it said is all that is known.
+    #[must_use]
+    pub fn was_named(&self, root: &Cid) -> bool {
+        self.named_before.contains(root) || self.index().was_named(root)
     }
 
     fn apply(&mut self, run: &[Arc<ChainBlock>]) -> Changes {
@@ -80,7 +96,7 @@ impl Indexed {
         };
         let Ok(plan) = plan(run, cursor, known);
         if let Some(to) = plan.rollback {
-            self.blocks.split_off(&(to + 1));
+            self.take_back(to + 1);
         }
         let blocks = plan.blocks.iter();
         let new = blocks.map(|block| (block.block.number, Arc::clone(block)));

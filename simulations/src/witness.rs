@@ -88,8 +88,8 @@ impl Watched for content::Output {
             }
             Self::Note(Note::Back(peer)) => drop(host.run.lost.remove(peer)),
             Self::Note(Note::Repairing(root) | Note::OverQuota(root)) => {
-                let has_reason = host.disk.leases.contains_key(root)
-                    || host.disk.indexed.index().was_named(root);
+                let has_reason =
+                    host.disk.leases.contains_key(root) || host.disk.indexed.was_named(root);
                 ctx.checkers
                     .note_repairing(host.idx, root, has_reason, ctx.now);
             }
