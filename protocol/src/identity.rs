@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::action::SignedAction;
 use crate::id::{Address, Hash32};
 use crate::machine::Machine;
 use crate::origin::RequestId;
@@ -32,7 +33,7 @@ pub use face::{Chain, Change, Input, LookId, Note, Output, Trial, Unsent, Wallet
 use requests::Submitted;
 use rows::Rows;
 use telling::Telling;
-use trials::Trials;
+use trials::{Source, Trials};
 use wallets::Wallets;
 
 /// Pays for users' actions.
@@ -47,6 +48,8 @@ pub struct Identity {
     /// Accepted actions that are not over, as they are on disk.
     open: BTreeMap<Hash32, Open>,
     trials: Trials,
+    /// The action that was just submitted, and whom its trial counts against.
+    asked: Option<(Hash32, Source)>,
     /// Transactions on their way, and until when their end is waited for.
     sends: BTreeMap<(Hash32, Slot), Moment>,
     rows: Rows,
@@ -194,6 +197,7 @@ impl Identity {
             submitted: BTreeMap::new(),
             open,
             trials: Trials::new(config.trials_max),
+            asked: None,
             sends: BTreeMap::new(),
             rows: Rows::default(),
             wallets: Wallets::new(&config.wallets),
@@ -252,14 +256,28 @@ impl Identity {
                 wallet: self.wallets.first(),
             });
         }
+        self.asked = None;
         if let Some(changes) = self.rows.begin_write() {
             self.outputs.push_back(Output::Persist(changes));
         }
     }
 
+    fn begin_trial(&mut self, digest: Hash32, action: SignedAction) {
+        let asked = self.asked.take_if(|(asked, _)| *asked == digest);
+        let source = match asked {
+            Some((_, source)) => source,
+            // Accepted before: its signature was looked at.
+            None => {
+                let open = self.open.get(&digest);
+                Source::User(open.map_or(Address::ZERO, |open| open.signer))
+            }
+        };
+        self.trials.begin(digest, action, source);
+    }
+
     fn handle_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Simulate { digest, action } => self.trials.begin(digest, action),
+            Event::Simulate { digest, action } => self.begin_trial(digest, action),
             Event::Persist(row) => self.rows.note(row.digest, Some(row)),
             Event::Forget { digest } => self.rows.note(digest, None),
             Event::Send {

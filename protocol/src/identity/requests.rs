@@ -1,12 +1,15 @@
 //! What is asked of the relayer, before it takes it.
 
+use super::trials::Source;
 use super::{Identity, Output};
 use crate::action::SignedAction;
 use crate::author::{SPELLING, wrong_spelling};
-use crate::id::Hash32;
-use crate::origin::{Origin, RequestId};
+use crate::id::{Address, Hash32};
+use crate::origin::{Origin, Prefix, RequestId};
 use crate::placement::Purpose;
-use crate::relayer::{Account, Refusal, RefusalCode, Request, Response, Submission};
+use crate::relayer::{
+    Account, Config, Kind, Refusal, RefusalCode, Request, Response, Submission, check_proof,
+};
 use crate::time::Moment;
 
 /// A submission whose user is being looked up.
@@ -14,6 +17,7 @@ use crate::time::Moment;
 pub(super) struct Submitted {
     origin: Origin,
     action: SignedAction,
+    signer: Address,
     proof: Option<u64>,
 }
 
@@ -39,6 +43,7 @@ impl Identity {
                 let submitted = Submitted {
                     origin,
                     action,
+                    signer,
                     proof,
                 };
                 self.submitted.insert(request, submitted);
@@ -64,6 +69,7 @@ impl Identity {
         let Submitted {
             origin,
             action,
+            signer,
             proof,
         } = submitted;
         let domain = self.config.relayer.domain;
@@ -71,7 +77,24 @@ impl Identity {
             self.refuse(request, Refusal::new(RefusalCode::Signature, SPELLING));
             return;
         }
-        let rank = self.rank(&action.action.digest(&domain));
+        let digest = action.action.digest(&domain);
+        let source = match account {
+            Some(account) => Source::User(account.owner),
+            None if is_proven(&action, proof, &self.config.relayer) => Source::User(signer),
+            None => Source::Stranger(origin.ip.and_then(Prefix::of)),
+        };
+        let is_known = self.relayer.status(&digest).is_some() || self.trials.has(&digest);
+        if !is_known && !self.trials.has_room(&source) {
+            let reason = match source {
+                Source::User(_) => "too many actions of this user are looked at",
+                Source::Stranger(_) => "too many actions of unknown users are looked at",
+            };
+            let refusal = Refusal::new(RefusalCode::Busy, reason);
+            self.refuse(request, refusal.retry_after(TRIAL_RETRY_SECONDS));
+            return;
+        }
+        self.asked = Some((digest, source));
+        let rank = self.rank(&digest);
         let submission = Submission {
             action,
             proof,
@@ -96,5 +119,15 @@ impl Identity {
     }
 }
 
+/// True for a new user whose proof of work holds.
+fn is_proven(action: &SignedAction, proof: Option<u64>, config: &Config) -> bool {
+    let digest = action.action.digest(&config.domain);
+    matches!(Kind::of(&action.action), Ok(Kind::CreateUser))
+        && check_proof(&digest, proof, config.proof_bits).is_ok()
+}
+
 /// As long as a full queue of the relayer asks for.
 const BUSY_RETRY_SECONDS: u64 = 15;
+
+/// Longer than a trial of what may be late takes.
+const TRIAL_RETRY_SECONDS: u64 = 5;

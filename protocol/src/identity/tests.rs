@@ -9,7 +9,7 @@ use crate::signing::{SigningKey, StructEncoder, typed_data_digest};
 
 mod world;
 
-use world::{DOMAIN, WALLET, World, digest_of, follow, key};
+use world::{DOMAIN, STRANGER, WALLET, World, digest_of, follow, follow_by, key};
 
 #[test]
 fn an_action_is_stored_shown_signed_for_and_answered_in_this_order() {
@@ -61,6 +61,40 @@ fn transactions_that_are_on_their_way_are_not_sent_again_by_the_blocks_of_others
     world.pass(Duration::from_secs(20));
     world.check_landed(60);
     assert!(world.sends < 120, "sent {} times", world.sends);
+}
+
+#[test]
+fn actions_for_users_that_nobody_knows_keep_no_others_waiting() {
+    let mut world = World::new(1);
+    world.rejection = Some(Rejection::UnknownUser { user: UserId(66) });
+    for nonce in 0..200 {
+        world.submit(&follow_by(STRANGER, nonce));
+    }
+    world.take_names();
+    // Each of their users is looked up.
+    for _ in 0..200 {
+        world.step();
+    }
+    let refused = world.replies();
+    let is_busy = |response: &Response| match response {
+        Response::Refused(refusal) => {
+            refusal.code == RefusalCode::Busy && refusal.retry_after_seconds.is_some()
+        }
+        Response::Accepted { .. } | Response::Unknown => false,
+    };
+    assert!(refused.len() > 160 && refused.iter().all(is_busy));
+    let under_way = world.take_names();
+    let tries = under_way.iter().filter(|name| **name == "try").count();
+    assert_eq!(tries, 4, "a quarter of what is tried at a time");
+
+    world.submit(&follow(1));
+    world.step();
+    let told = ["look up", "try"];
+    assert_eq!(
+        world.take_names(),
+        told,
+        "a user's action has its turn at once"
+    );
 }
 
 #[test]

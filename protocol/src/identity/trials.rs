@@ -3,14 +3,19 @@
 //! A trial reads all of it at one moment. What may only be late here, because the
 //! index or gossip lag behind a client, is tried again when they have something
 //! new, for some seconds.
+//!
+//! Sources have turns. Actions of users that nobody knows cost their senders nothing:
+//! they have a quarter of what is tried at a time, and few may wait.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::{Identity, Trial, words};
 use crate::action::SignedAction;
 use crate::entity::Rejection;
-use crate::id::Hash32;
+use crate::id::{Address, Hash32};
+use crate::origin::Prefix;
 use crate::relayer::Simulation;
 use crate::time::{Moment, UnixSeconds};
 
@@ -19,16 +24,32 @@ use crate::time::{Moment, UnixSeconds};
 pub(super) struct Trials {
     under_way_max: usize,
     cases: BTreeMap<Hash32, Case>,
-    waiting: VecDeque<Hash32>,
+    /// How many cases each source has.
+    counts: BTreeMap<Source, usize>,
+    waiting: BTreeMap<Source, VecDeque<Hash32>>,
+    /// Whose turn it is next, each source that waits once.
+    turns: VecDeque<Source>,
     /// Until when an answer is waited for.
     under_way: BTreeMap<Hash32, Moment>,
     /// What counts if nothing new comes.
     late: BTreeMap<Hash32, Simulation>,
 }
 
+/// Whom a trial is counted against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// The owner of a user that the index knows, or the signer of an accepted
+    /// action or of a new user with its proof of work.
+    User(Address),
+    /// Whoever asks from a network, or from an unknown one, for a user that the
+    /// index does not know.
+    Stranger(Option<Prefix>),
+}
+
 #[derive(Debug)]
 struct Case {
     action: SignedAction,
+    source: Source,
     /// When it was tried first.
     since: Option<Moment>,
     /// True when there was something new since the last try began.
@@ -40,20 +61,67 @@ impl Trials {
         Self {
             under_way_max,
             cases: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            counts: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            turns: VecDeque::new(),
             under_way: BTreeMap::new(),
             late: BTreeMap::new(),
         }
     }
 
-    pub(super) fn begin(&mut self, digest: Hash32, action: SignedAction) {
+    /// True when a source may have one more action tried.
+    pub(super) fn has_room(&self, source: &Source) -> bool {
+        let own = self.counts.get(source).copied().unwrap_or(0);
+        match source {
+            Source::User(_) => own < USER_CASES_MAX,
+            Source::Stranger(_) => {
+                let strangers = self.counts.range(Source::Stranger(None)..);
+                own < STRANGER_CASES_MAX
+                    && strangers.map(|(_, count)| count).sum::<usize>() < STRANGERS_CASES_MAX
+            }
+        }
+    }
+
+    /// True while an action is tried.
+    pub(super) fn has(&self, digest: &Hash32) -> bool {
+        self.cases.contains_key(digest)
+    }
+
+    pub(super) fn begin(&mut self, digest: Hash32, action: SignedAction, source: Source) {
         let case = Case {
             action,
+            source,
             since: None,
             is_stale: false,
         };
-        if self.cases.insert(digest, case).is_none() {
-            self.waiting.push_back(digest);
+        let before = self.cases.insert(digest, case);
+        *self.counts.entry(source).or_default() += 1;
+        match before {
+            Some(before) => self.lower(before.source),
+            None => self.wait(digest, source),
+        }
+    }
+
+    fn wait(&mut self, digest: Hash32, source: Source) {
+        let queue = self.waiting.entry(source).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(source);
+        }
+        queue.push_back(digest);
+    }
+
+    fn end(&mut self, digest: &Hash32) {
+        if let Some(case) = self.cases.remove(digest) {
+            self.lower(case.source);
+        }
+    }
+
+    fn lower(&mut self, source: Source) {
+        if let Entry::Occupied(mut count) = self.counts.entry(source) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
@@ -62,7 +130,18 @@ impl Trials {
         if self.under_way.len() >= self.under_way_max {
             return None;
         }
-        let digest = self.waiting.pop_front()?;
+        let cases = self.under_way.keys().filter_map(|one| self.cases.get(one));
+        let strangers = cases.filter(|case| case.source >= Source::Stranger(None));
+        let is_open = strangers.count() < (self.under_way_max / STRANGERS_PART).max(1);
+        let is_next = |source: &Source| is_open || matches!(source, Source::User(_));
+        let turn = self.turns.iter().position(is_next)?;
+        let source = self.turns.remove(turn)?;
+        let queue = self.waiting.get_mut(&source)?;
+        let digest = queue.pop_front()?;
+        match queue.is_empty() {
+            true => drop(self.waiting.remove(&source)),
+            false => self.turns.push_back(source),
+        }
         let case = self.cases.get_mut(&digest)?;
         case.since.get_or_insert(now);
         case.is_stale = false;
@@ -73,7 +152,9 @@ impl Trials {
     /// The index or the waiting actions changed: what is late may be there.
     pub(super) fn handle_news(&mut self) {
         for digest in std::mem::take(&mut self.late).into_keys() {
-            self.waiting.push_back(digest);
+            if let Some(source) = self.cases.get(&digest).map(|case| case.source) {
+                self.wait(digest, source);
+            }
         }
         for digest in self.under_way.keys() {
             if let Some(case) = self.cases.get_mut(digest) {
@@ -95,12 +176,13 @@ impl Trials {
         let case = self.cases.get_mut(&digest)?;
         let (is_late, simulation) = judge(found, accepted, now);
         let since = case.since.unwrap_or(now);
+        let (is_stale, source) = (case.is_stale, case.source);
         if !is_late || now >= since + LAG_PATIENCE {
-            self.cases.remove(&digest);
+            self.end(&digest);
             return Some(simulation);
         }
-        match case.is_stale {
-            true => self.waiting.push_back(digest),
+        match is_stale {
+            true => self.wait(digest, source),
             false => drop(self.late.insert(digest, simulation)),
         }
         None
@@ -112,7 +194,7 @@ impl Trials {
         let silent = self.under_way.iter().filter(|(_, until)| **until <= now);
         for digest in silent.map(|(digest, _)| *digest).collect::<Vec<_>>() {
             self.under_way.remove(&digest);
-            self.cases.remove(&digest);
+            self.end(&digest);
             over.push((digest, Simulation::Unavailable));
         }
         let late: Vec<Hash32> = self.late.keys().copied().collect();
@@ -121,7 +203,7 @@ impl Trials {
             if until.is_none_or(|until| until <= now)
                 && let Some(simulation) = self.late.remove(&digest)
             {
-                self.cases.remove(&digest);
+                self.end(&digest);
                 over.push((digest, simulation));
             }
         }
@@ -185,6 +267,18 @@ const fn is_late(rejection: &Rejection) -> bool {
         Rejection::UnknownUser { .. } | Rejection::Unknown { .. } | Rejection::NotRelated { .. }
     )
 }
+
+/// Actions of one user that are tried at a time: chosen, a quarter of an hour's most
+/// frequent kind.
+const USER_CASES_MAX: usize = 64;
+
+/// Actions for unknown users from one network, and from all of them. Chosen: who has
+/// just signed up asks a few things at once, and a full queue is tried in seconds.
+const STRANGER_CASES_MAX: usize = 32;
+const STRANGERS_CASES_MAX: usize = 256;
+
+/// The part of the trials that actions for unknown users may have: one in so many.
+const STRANGERS_PART: usize = 4;
 
 /// How long the index and gossip may lag behind a client: chosen, as long as a
 /// person waits without doubt.

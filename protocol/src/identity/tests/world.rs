@@ -260,7 +260,8 @@ impl World {
             Output::LookUp {
                 request, signer, ..
             } => {
-                let account = Some(account(key(1).address(), signer));
+                let is_known = signer != key(STRANGER).address();
+                let account = is_known.then(|| account(key(1).address(), signer));
                 self.tell(Input::LookedUp { request, account });
             }
             Output::Look { wanted } => {
@@ -416,15 +417,20 @@ fn config() -> Config {
 }
 
 pub(super) fn follow(nonce: u8) -> SignedAction {
+    follow_by(1, nonce)
+}
+
+/// What the owner of a key wishes.
+pub(super) fn follow_by(number: u8, nonce: u8) -> SignedAction {
     let action = Action {
-        user_id: UserId(1),
+        user_id: UserId(u64::from(number)),
         entity_type: "User".to_owned(),
         entity_id: EntityId(2),
         action: "Follow".to_owned(),
         metadata: String::new(),
         nonce: Hash32([nonce; 32]),
     };
-    action.sign(&DOMAIN, &key(1))
+    action.sign(&DOMAIN, &key(number))
 }
 
 pub(super) fn digest_of(action: &SignedAction) -> Hash32 {
@@ -434,6 +440,9 @@ pub(super) fn digest_of(action: &SignedAction) -> Hash32 {
 pub(super) fn key(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32]).unwrap()
 }
+
+/// The key of somebody who has no user.
+pub(super) const STRANGER: u8 = 66;
 
 pub(super) const WALLET: Address = Address([77; 20]);
 
