@@ -409,6 +409,7 @@ impl Relayer {
             if job.is_accepted {
                 let status = job.status();
                 self.reply(id, Response::Accepted { digest, status });
+                self.reopen(&digest);
             } else if job.waiters.len() < self.config.waiters_max {
                 job.waiters.push(id);
             } else {

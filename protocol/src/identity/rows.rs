@@ -77,6 +77,7 @@ impl Identity {
         {
             let accepted = row.accepted;
             self.open.insert(digest, Open { signer, accepted });
+            self.is_look_due = true;
         }
         if row.revision == 1 && row.stage == Stage::Pending {
             self.tell(row);

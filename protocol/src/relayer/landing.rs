@@ -20,7 +20,10 @@ impl Relayer {
             // Its row is being stored, so that it was not sent yet.
             Stage::Assigned { .. } if job.awaited.is_some() => (None, job.slot()),
             Stage::Assigned { .. } => (job.slot(), None),
-            Stage::Included { receipt: known, .. } if *known == receipt => return,
+            Stage::Included { receipt: known, .. } if *known == receipt => {
+                self.included.insert((receipt.block_number, *digest));
+                return;
+            }
             Stage::Included { .. } => (job.slot(), None),
             // It was given up before; that stands, whatever comes of it.
             Stage::Mined(_) | Stage::Failed { .. } => return,
@@ -82,23 +85,27 @@ impl Relayer {
 
     /// Blocks that were final are not: what is in them may be undone as well.
     fn reopen_above(&mut self, number: u64) {
-        let (jobs, included) = (&self.jobs, &mut self.included);
-        let mut reopened = Vec::new();
-        self.ended.retain(|digest| {
-            let Some(Stage::Mined(receipt)) = jobs.get(digest).map(|job| &job.row.stage) else {
-                return true;
-            };
-            let is_above = receipt.block_number > number;
-            if is_above {
-                included.insert((receipt.block_number, *digest));
-                reopened.push((*digest, receipt.clone()));
-            }
-            !is_above
-        });
-        for (digest, receipt) in reopened {
-            let sent = None;
-            self.set_stage(&digest, Stage::Included { receipt, sent });
+        let is_above = |digest: &&Hash32| match self.jobs.get(digest).map(|job| &job.row.stage) {
+            Some(Stage::Mined(receipt)) => receipt.block_number > number,
+            Some(_) | None => false,
+        };
+        let above: Vec<Hash32> = self.ended.iter().filter(is_above).copied().collect();
+        for digest in above {
+            self.reopen(&digest);
         }
+    }
+
+    /// Has an action that ended on chain looked for again. Whoever asks for it does
+    /// not see it there: it may have been undone while nothing was looked for, and
+    /// the last final block is as high as before by now.
+    pub(super) fn reopen(&mut self, digest: &Hash32) {
+        let Some(Stage::Mined(receipt)) = self.jobs.get(digest).map(|job| &job.row.stage) else {
+            return;
+        };
+        let (receipt, sent) = (receipt.clone(), None);
+        self.ended.retain(|ended| ended != digest);
+        // It ends again once it was seen again.
+        self.set_stage(digest, Stage::Included { receipt, sent });
     }
 
     /// Gives an accepted action up.

@@ -418,6 +418,28 @@ fn what_a_final_block_held_that_was_undone_is_looked_for_and_sent() {
 }
 
 #[test]
+fn what_ended_is_looked_for_again_when_somebody_asks_for_it() {
+    let mut world = World::new();
+    let digest = world.accept(follow(1));
+    let block = receipt().block_number;
+    world.relayer.handle_mined(&digest, receipt());
+    world.relayer.handle_final(block);
+    assert_eq!(world.relayer.pending(), 0);
+    // Its block was undone while nothing was looked for; another is final.
+    world.submit(follow(1), 1);
+    assert_eq!(world.relayer.pending(), 1);
+    world.relayer.handle_final(block + 1);
+    assert_eq!(world.relayer.pending(), 1, "it was not looked for yet");
+    world.relayer.handle_mined(&digest, receipt());
+    world.relayer.handle_final(block + 1);
+    assert_eq!(world.relayer.pending(), 0, "it is there");
+    world.submit(follow(1), 1);
+    world.relayer.handle_undone(&digest);
+    world.settle();
+    assert_eq!(world.relayer.status(&digest), Some(Status::Pending));
+}
+
+#[test]
 fn a_hole_is_used_before_a_new_nonce_and_else_filled_again_and_again() {
     let refused = || SendFailure::Refused {
         reason: "revert".to_owned(),
