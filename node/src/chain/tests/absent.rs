@@ -42,10 +42,10 @@ async fn a_node_starts_and_serves_what_it_has_while_no_endpoint_answers() {
     .await;
     node.stop().await;
 
-    // A port that nothing listens on any more.
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // A port that is taken and that nothing listens on.
+    let dead = tokio::net::TcpSocket::new_v4().unwrap();
+    dead.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = dead.local_addr().unwrap();
-    drop(dead);
     let url = format!("http://{address}");
     let node = Node::start(config(url)).await.unwrap();
     let health = health(&node).await;
@@ -66,7 +66,7 @@ async fn a_node_starts_and_serves_what_it_has_while_no_endpoint_answers() {
             .is_some()
     );
 
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let listener = dead.listen(16).unwrap();
     let (_door, router) = Door::new(&net.chain.url(), format!("http://{address}"));
     tokio::spawn(async move { axum::serve(listener, router).await });
     let mut status = node.context().chain.status();
