@@ -12,7 +12,8 @@ import {Staking} from "./Staking.sol";
 
 /// @title Where anybody delegates stake to operators, where rewards are shared out, and where operators are slashed.
 /// @notice A delegation earns its share of the operator's rewards without the operator's cut, and is slashed with it.
-/// It leaves by request and lock-up. Divisions round down, and what they leave over is the operator's.
+/// It leaves by request and lock-up, or is sent away after a notice and a lock-up. Divisions round down, and what they
+/// leave over is the operator's.
 contract DelegateManager is Governed {
     using EnumerableSet for EnumerableSet.AddressSet;
 
@@ -24,11 +25,18 @@ contract DelegateManager is Governed {
         uint256 minAmount;
     }
 
-    /// A request is pending while its amount is not zero.
+    /// A request is pending while its amount is not zero. Beside it stands what operators are sending back unasked.
     struct UndelegateRequest {
         address operator;
         uint64 unlockBlock;
-        uint256 amount;
+        uint128 amount;
+        uint128 sentAway;
+    }
+
+    /// The removal of a delegator is announced while its amount is zero; once it is made, the whole delegation is locked.
+    struct Removal {
+        uint64 unlockBlock;
+        uint128 amount;
     }
 
     /// @custom:storage-location erc7201:coliving.storage.DelegateManager
@@ -46,7 +54,7 @@ contract DelegateManager is Governed {
         mapping(address delegator => mapping(address operator => uint256)) stakes;
         mapping(address delegator => uint256) totals;
         mapping(address delegator => UndelegateRequest) undelegateRequests;
-        mapping(address operator => mapping(address delegator => uint256)) removalUnlockBlocks;
+        mapping(address operator => mapping(address delegator => Removal)) removals;
     }
 
     bytes32 private constant DELEGATE_MANAGER_SLOT =
@@ -74,10 +82,15 @@ contract DelegateManager is Governed {
     /// @notice An operator can send a delegator away from `unlockBlock` on.
     event RemoveDelegatorRequested(address indexed operator, address indexed delegator, uint256 unlockBlock);
 
-    /// @notice An operator keeps a delegator.
+    /// @notice An operator keeps a delegator: it cancelled the removal, or a slash came first.
     event RemoveDelegatorRequestCancelled(address indexed operator, address indexed delegator);
 
-    /// @notice An operator sent a delegator away, who got its whole delegation back.
+    /// @notice An operator sends a delegator away: its whole delegation is locked and leaves from `unlockBlock` on.
+    event DelegatorSentAway(
+        address indexed operator, address indexed delegator, uint256 amount, uint256 unlockBlock
+    );
+
+    /// @notice A delegator that was sent away got its whole delegation back.
     event RemoveDelegatorRequestEvaluated(
         address indexed operator, address indexed delegator, uint256 unstakedAmount
     );
@@ -100,7 +113,7 @@ contract DelegateManager is Governed {
     /// @notice Undelegations requested from now on are locked for this many blocks.
     event UndelegateLockupDurationUpdated(uint256 lockupBlocks);
 
-    /// @notice Removals requested from now on wait for this many blocks.
+    /// @notice Of removals requested from now on delegators are told this many blocks before.
     event RemoveDelegatorLockupDurationUpdated(uint256 lockupBlocks);
 
     /// @notice A removal can be made for this many blocks after its lock-up.
@@ -112,7 +125,7 @@ contract DelegateManager is Governed {
     /// @notice The contract whose votes lock-ups must outlast was named.
     event VotingGovernanceChanged(address indexed previousGovernance, address indexed votingGovernance);
 
-    /// @notice A delegation, a request and a slash must be more than zero.
+    /// @notice A delegation, a request and what a slash burns must be more than zero.
     error AmountIsZero();
 
     /// @notice A delegation must reach what governance and the operator ask for, or be zero.
@@ -151,6 +164,12 @@ contract DelegateManager is Governed {
     /// @notice No removal of the delegator is pending.
     error NoRemovalIsPending(address operator, address delegator);
 
+    /// @notice The operator sends the delegator away, and all that it has delegated is locked until `unlockBlock`.
+    error DelegatorIsSentAway(address operator, address delegator, uint256 unlockBlock);
+
+    /// @notice The operator does not send the delegator away: that takes a request and `removeDelegator`.
+    error DelegatorIsNotSentAway(address operator, address delegator);
+
     /// @notice The removal is locked for some more blocks.
     error RemovalIsLocked(uint256 unlockBlock, uint256 currentBlock);
 
@@ -159,9 +178,6 @@ contract DelegateManager is Governed {
 
     /// @notice Nobody has staked for this operator and it has no services.
     error OperatorIsUnknown(address operator);
-
-    /// @notice More would be burned than is staked.
-    error SlashIsTooLarge(uint256 staked, uint256 amount);
 
     /// @notice The number of delegators must be at least one and at most `limit`.
     error MaxDelegatorsIsWrong(uint256 maxDelegators, uint256 limit);
@@ -174,7 +190,7 @@ contract DelegateManager is Governed {
     /// @param factory the contract that knows the operators
     /// @param votes the contract whose votes lock-ups must outlast
     /// @param undelegateLockup how many blocks an undelegation is locked
-    /// @param removeLockup how many blocks the removal of a delegator waits
+    /// @param removeLockup how many blocks before its removal a delegator is told
     /// @param removeEval how many blocks after that it can be made
     function initialize(
         address initialGovernance,
@@ -256,6 +272,7 @@ contract DelegateManager is Governed {
     function delegateStake(address operator, uint256 amount) external returns (uint256) {
         if (amount == 0) revert AmountIsZero();
         _requireNoClaim(operator);
+        _requireNotSentAway(operator, msg.sender);
         DelegateManagerStorage storage $ = _manager();
         uint256 delegated = $.stakes[msg.sender][operator] + amount;
         _requireMinimum(operator, delegated);
@@ -284,6 +301,7 @@ contract DelegateManager is Governed {
         if (request.amount != 0) {
             revert UndelegationIsPending(request.operator, request.amount, request.unlockBlock);
         }
+        _requireNotSentAway(operator, msg.sender);
         uint256 delegated = $.stakes[msg.sender][operator];
         if (amount > delegated) revert DelegationIsLess(operator, delegated, amount);
         _requireNoClaim(operator);
@@ -292,12 +310,10 @@ contract DelegateManager is Governed {
         unlockBlock = block.number + $.undelegateLockupBlocks;
         request.operator = operator;
         request.unlockBlock = SafeCast.toUint64(unlockBlock);
-        request.amount = amount;
+        request.amount = SafeCast.toUint128(amount);
         emit UndelegateStakeRequested(msg.sender, operator, amount, unlockBlock);
-        Delegations storage delegations = $.operators[operator];
-        delegations.locked += amount;
-        $.staking.setLocked(operator, delegations.locked);
-        _updateVotes(msg.sender);
+        $.operators[operator].locked += amount;
+        _updateLock($, operator, msg.sender);
     }
 
     /// @notice Keeps the delegation that the caller was to take back.
@@ -306,8 +322,7 @@ contract DelegateManager is Governed {
         DelegateManagerStorage storage $ = _manager();
         (address operator,) = _requirePending(msg.sender);
         _cancelRequest(msg.sender);
-        _updateVotes(msg.sender);
-        $.staking.setLocked(operator, $.operators[operator].locked);
+        _updateLock($, operator, msg.sender);
         $.serviceProviderFactory.validateAccountStakeBalance(operator);
     }
 
@@ -319,8 +334,7 @@ contract DelegateManager is Governed {
         uint256 unlockBlock = $.undelegateRequests[msg.sender].unlockBlock;
         if (block.number < unlockBlock) revert UndelegationIsLocked(unlockBlock, block.number);
         _requireNoClaim(operator);
-        delete $.undelegateRequests[msg.sender];
-        $.operators[operator].locked -= amount;
+        _endRequest(msg.sender);
         _lower(operator, msg.sender, amount);
         emit UndelegateStakeRequestEvaluated(msg.sender, operator, amount);
         // This gives up the lock too, and what was locked had no vote.
@@ -334,10 +348,10 @@ contract DelegateManager is Governed {
         _requireOperatorOrGovernance(operator);
         DelegateManagerStorage storage $ = _manager();
         if ($.stakes[delegator][operator] == 0) revert DelegatorIsUnknown(operator, delegator);
-        uint256 pending = $.removalUnlockBlocks[operator][delegator];
-        if (pending != 0) revert RemovalIsPending(pending);
+        Removal storage removal = $.removals[operator][delegator];
+        if (removal.unlockBlock != 0) revert RemovalIsPending(removal.unlockBlock);
         unlockBlock = block.number + $.removeDelegatorLockupBlocks;
-        $.removalUnlockBlocks[operator][delegator] = unlockBlock;
+        removal.unlockBlock = SafeCast.toUint64(unlockBlock);
         emit RemoveDelegatorRequested(operator, delegator, unlockBlock);
     }
 
@@ -345,26 +359,53 @@ contract DelegateManager is Governed {
     function cancelRemoveDelegatorRequest(address operator, address delegator) external {
         _requireOperatorOrGovernance(operator);
         _requireRemoval(operator, delegator);
-        delete _manager().removalUnlockBlocks[operator][delegator];
+        delete _manager().removals[operator][delegator];
         emit RemoveDelegatorRequestCancelled(operator, delegator);
     }
 
-    /// @notice Sends a delegator away with its whole delegation, after the lock-up and not too long after.
-    function removeDelegator(address operator, address delegator) external {
+    /// @notice Sends a delegator away, after the notice and not too long after: its whole delegation is an undelegation
+    /// from here on. It neither votes nor earns, a slash reaches it, and `releaseDelegator` gives it back after the lock-up.
+    /// @dev What the delegator asked back itself is part of it; when that is all, it keeps the block of its own request.
+    /// @return unlockBlock the first block at which the delegation can be given back
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
+    function removeDelegator(address operator, address delegator) external returns (uint256 unlockBlock) {
         _requireOperatorOrGovernance(operator);
         DelegateManagerStorage storage $ = _manager();
-        uint256 unlockBlock = _requireRemoval(operator, delegator);
+        Removal storage removal = _requireRemoval(operator, delegator);
+        unlockBlock = removal.unlockBlock;
         if (block.number < unlockBlock) revert RemovalIsLocked(unlockBlock, block.number);
         uint256 lastBlock = unlockBlock + $.removeDelegatorEvalBlocks - 1;
         if (block.number > lastBlock) revert RemovalHasLapsed(lastBlock, block.number);
         _requireNoClaim(operator);
 
-        if ($.undelegateRequests[delegator].operator == operator) _cancelRequest(delegator);
         uint256 amount = $.stakes[delegator][operator];
+        unlockBlock = block.number + $.undelegateLockupBlocks;
+        UndelegateRequest storage request = $.undelegateRequests[delegator];
+        if (request.operator == operator) {
+            if (request.amount == amount) unlockBlock = request.unlockBlock;
+            _cancelRequest(delegator);
+        }
+        removal.unlockBlock = SafeCast.toUint64(unlockBlock);
+        removal.amount = SafeCast.toUint128(amount);
+        request.sentAway += removal.amount;
+        $.operators[operator].locked += amount;
+        emit DelegatorSentAway(operator, delegator, amount, unlockBlock);
+        _updateLock($, operator, delegator);
+    }
+
+    /// @notice Gives a delegator that was sent away its whole delegation back, once its lock-up is over; anybody can.
+    function releaseDelegator(address operator, address delegator) external {
+        DelegateManagerStorage storage $ = _manager();
+        (uint256 amount, uint256 unlockBlock) = getRemovedDelegation(operator, delegator);
+        if (amount == 0) revert DelegatorIsNotSentAway(operator, delegator);
+        if (block.number < unlockBlock) revert UndelegationIsLocked(unlockBlock, block.number);
+        _requireNoClaim(operator);
+        $.operators[operator].locked -= amount;
+        $.undelegateRequests[delegator].sentAway -= uint128(amount);
         _lower(operator, delegator, amount);
         emit RemoveDelegatorRequestEvaluated(operator, delegator, amount);
-        _updateVotes(delegator);
-        $.staking.setLocked(operator, $.operators[operator].locked + amount);
+        // This gives up the lock too, and what was locked had no vote.
         $.staking.undelegateStakeFor(operator, delegator, amount);
     }
 
@@ -386,21 +427,23 @@ contract DelegateManager is Governed {
         $.serviceProviderFactory.updateServiceProviderStake(operator, ownStake + rewards - delegated);
     }
 
-    /// @notice Burns `amount` of the stake behind an operator, pro rata of its own stake and each delegation.
-    /// @dev Every pending request of the operator and of its delegators to take stake out is cancelled.
+    /// @notice Burns `amount` of the stake behind an operator, or all when that is less, pro rata of its own stake and
+    /// each delegation.
+    /// @dev Every pending request of the operator and of its delegators to take stake out is cancelled, and so are the
+    /// removals that it made.
     // The contracts that it calls are our own and do not call back.
     // slither-disable-next-line reentrancy-no-eth,reentrancy-events
     function slash(uint256 amount, address operator) external onlyGovernance {
-        if (amount == 0) revert AmountIsZero();
         DelegateManagerStorage storage $ = _manager();
         uint256 staked = $.staking.totalStakedFor(operator);
-        if (amount > staked) revert SlashIsTooLarge(staked, amount);
-        uint256 left = staked - amount;
-        emit Slashed(operator, amount, left);
+        uint256 burned = Math.min(amount, staked);
+        if (burned == 0) revert AmountIsZero();
+        uint256 left = staked - burned;
+        emit Slashed(operator, burned, left);
         $.serviceProviderFactory.dropDecreaseStakeRequest(operator);
         uint256 delegated = _slashDelegations($, operator, staked, left);
         if ($.staking.lockedFor(operator) > 0) $.staking.setLocked(operator, 0);
-        $.staking.slash(amount, operator);
+        $.staking.slash(burned, operator);
         $.serviceProviderFactory.updateServiceProviderStake(operator, left - delegated);
     }
 
@@ -445,7 +488,8 @@ contract DelegateManager is Governed {
 
     /// @notice The first block at which an operator can send a delegator away; zero when no removal is pending.
     function getPendingRemoveDelegatorRequest(address operator, address delegator) external view returns (uint256) {
-        return _manager().removalUnlockBlocks[operator][delegator];
+        Removal storage removal = _manager().removals[operator][delegator];
+        return removal.amount == 0 ? removal.unlockBlock : 0;
     }
 
     /// @notice The least delegation that an operator takes, in wei; the general one counts as well.
@@ -498,6 +542,18 @@ contract DelegateManager is Governed {
         return _manager().votingGovernance;
     }
 
+    /// @notice The delegation that an operator sent away, and the first block at which it can be given back; both zero
+    /// when it did not.
+    function getRemovedDelegation(address operator, address delegator)
+        public
+        view
+        returns (uint256 amount, uint256 unlockBlock)
+    {
+        Removal storage removal = _manager().removals[operator][delegator];
+        if (removal.amount == 0) return (0, 0);
+        return (removal.amount, removal.unlockBlock);
+    }
+
     /// Adds to each delegation its share of the rewards, by what of it is active, without the operator's cut.
     function _shareOut(
         DelegateManagerStorage storage $,
@@ -524,9 +580,9 @@ contract DelegateManager is Governed {
         $.staking.setVotingStakes(delegators, votes);
     }
 
-    /// Lowers each delegation to its part of what is left, and cancels its owner's pending request.
+    /// Lowers each delegation to its part of what is left, and cancels what would take it out.
     // The contracts that it calls are our own and do not call back.
-    // slither-disable-next-line reentrancy-no-eth
+    // slither-disable-next-line reentrancy-no-eth,reentrancy-events
     function _slashDelegations(DelegateManagerStorage storage $, address operator, uint256 staked, uint256 left)
         private
         returns (uint256 delegated)
@@ -536,10 +592,11 @@ contract DelegateManager is Governed {
         for (uint256 i = 0; i < delegators.length; i++) {
             address delegator = delegators[i];
             _dropRequest($, delegator, operator);
+            uint256 sentAway = _dropRemoval($, delegator, operator);
             uint256 before = $.stakes[delegator][operator];
             uint256 kept = Math.mulDiv(left, before, staked);
             _lower(operator, delegator, before - kept);
-            votes[i] = $.totals[delegator];
+            votes[i] = $.totals[delegator] - sentAway;
             delegated += kept;
         }
         $.staking.setVotingStakes(delegators, votes);
@@ -556,12 +613,36 @@ contract DelegateManager is Governed {
         if (operator != slashed) $.staking.setLocked(operator, $.operators[operator].locked);
     }
 
+    /// Cancels the removal that the operator made, and tells what others are still sending back.
+    function _dropRemoval(DelegateManagerStorage storage $, address delegator, address operator)
+        private
+        returns (uint256 sentAway)
+    {
+        UndelegateRequest storage request = $.undelegateRequests[delegator];
+        sentAway = request.sentAway;
+        if (sentAway == 0) return 0;
+        uint128 amount = $.removals[operator][delegator].amount;
+        if (amount == 0) return sentAway;
+        delete $.removals[operator][delegator];
+        emit RemoveDelegatorRequestCancelled(operator, delegator);
+        $.operators[operator].locked -= amount;
+        sentAway -= amount;
+        request.sentAway = uint128(sentAway);
+    }
+
     function _cancelRequest(address delegator) private {
+        UndelegateRequest storage request = _manager().undelegateRequests[delegator];
+        emit UndelegateStakeRequestCancelled(delegator, request.operator, request.amount);
+        _endRequest(delegator);
+    }
+
+    function _endRequest(address delegator) private {
         DelegateManagerStorage storage $ = _manager();
         UndelegateRequest storage request = $.undelegateRequests[delegator];
-        emit UndelegateStakeRequestCancelled(delegator, request.operator, request.amount);
         $.operators[request.operator].locked -= request.amount;
-        delete $.undelegateRequests[delegator];
+        request.operator = address(0);
+        request.unlockBlock = 0;
+        request.amount = 0;
     }
 
     /// Takes `amount` off a delegation; one that is used up leaves the list, and a pending removal with it.
@@ -576,12 +657,20 @@ contract DelegateManager is Governed {
         // It is there: the delegation was more than nothing.
         // slither-disable-next-line unused-return
         delegations.delegators.remove(delegator);
-        delete $.removalUnlockBlocks[operator][delegator];
+        delete $.removals[operator][delegator];
+    }
+
+    // The contracts that it calls are our own and do not call back.
+    // slither-disable-next-line reentrancy-no-eth
+    function _updateLock(DelegateManagerStorage storage $, address operator, address delegator) private {
+        $.staking.setLocked(operator, $.operators[operator].locked);
+        _updateVotes(delegator);
     }
 
     function _updateVotes(address delegator) private {
         DelegateManagerStorage storage $ = _manager();
-        $.staking.setVotingStake(delegator, $.totals[delegator] - $.undelegateRequests[delegator].amount);
+        UndelegateRequest storage request = $.undelegateRequests[delegator];
+        $.staking.setVotingStake(delegator, $.totals[delegator] - request.amount - request.sentAway);
     }
 
     function _setUndelegateLockup(uint256 lockupBlocks) private {
@@ -617,16 +706,17 @@ contract DelegateManager is Governed {
         emit MinDelegationAmountUpdated(amount);
     }
 
+    /// What of an account's delegations is on its way out, in all and from one operator.
     function _pendingOf(DelegateManagerStorage storage $, address delegator, address operator)
         private
         view
         returns (uint256 pending, uint256 pendingHere)
     {
         UndelegateRequest storage request = $.undelegateRequests[delegator];
-        address target = request.operator;
-        if (target == address(0)) return (0, 0);
-        pending = request.amount;
-        pendingHere = target == operator ? pending : 0;
+        (uint256 asked, uint256 sentAway) = (request.amount, request.sentAway);
+        if (asked > 0 && request.operator == operator) pendingHere = asked;
+        if (sentAway > 0) pendingHere += $.removals[operator][delegator].amount;
+        pending = asked + sentAway;
     }
 
     function _share(uint256 stake, uint256 rewards, uint256 active, uint256 cut) private pure returns (uint256) {
@@ -654,9 +744,16 @@ contract DelegateManager is Governed {
         if (amount == 0) revert NoUndelegationIsPending(delegator);
     }
 
-    function _requireRemoval(address operator, address delegator) private view returns (uint256 unlockBlock) {
-        unlockBlock = _manager().removalUnlockBlocks[operator][delegator];
-        if (unlockBlock == 0) revert NoRemovalIsPending(operator, delegator);
+    /// A removal that is announced and not made.
+    function _requireRemoval(address operator, address delegator) private view returns (Removal storage removal) {
+        removal = _manager().removals[operator][delegator];
+        if (removal.unlockBlock == 0) revert NoRemovalIsPending(operator, delegator);
+        _requireNotSentAway(operator, delegator);
+    }
+
+    function _requireNotSentAway(address operator, address delegator) private view {
+        (uint256 amount, uint256 unlockBlock) = getRemovedDelegation(operator, delegator);
+        if (amount != 0) revert DelegatorIsSentAway(operator, delegator, unlockBlock);
     }
 
     function _manager() private pure returns (DelegateManagerStorage storage $) {

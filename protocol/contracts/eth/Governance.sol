@@ -15,6 +15,9 @@ interface IStakeLockups {
 
     /// @notice How many blocks undelegated stake is locked.
     function getUndelegateLockupDuration() external view returns (uint256);
+
+    /// @notice How many blocks before its removal a delegator is told.
+    function getRemoveDelegatorLockupDuration() external view returns (uint256);
 }
 
 /// @title Stakers decide here what every contract does next, this one included.
@@ -702,6 +705,7 @@ contract Governance is Governed, IVotingPeriods {
         lockedBy = $.registry.getContract(DELEGATE_MANAGER);
         if (lockedBy != address(0)) {
             _requireLockup(lockedBy, IStakeLockups(lockedBy).getUndelegateLockupDuration(), blocks);
+            _requireLockup(lockedBy, IStakeLockups(lockedBy).getRemoveDelegatorLockupDuration(), blocks);
         }
     }
 

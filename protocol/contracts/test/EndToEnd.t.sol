@@ -80,13 +80,13 @@ contract EndToEndTest is Deployment {
         same(pending, 0, "Bob's request is gone");
     }
 
-    function testASlashBeyondTheStakeFails() public {
+    function testASlashBeyondTheStakeTakesAll() public {
         same(
             pass("DelegateManager", "slash(uint256,address)", abi.encode(400_001 ether, BOB)),
-            Governance.Outcome.ApprovedExecutionFailed,
+            Governance.Outcome.ApprovedExecuted,
             "outcome"
         );
-        same(staking.totalStakedFor(BOB), 400_000 ether, "untouched");
+        same(staking.totalStakedFor(BOB), 0, "all of it");
     }
 
     function testNobodyElseSlashes() public {
@@ -134,6 +134,8 @@ contract EndToEndTest is Deployment {
         next(LOCKUP);
         vm.prank(BOB);
         delegates.removeDelegator(BOB, CORA);
+        next(LOCKUP);
+        delegates.releaseDelegator(BOB, CORA);
         vm.prank(CORA);
         token.transfer(DAN, 100_000 ether);
         vm.startPrank(DAN);

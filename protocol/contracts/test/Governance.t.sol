@@ -489,6 +489,10 @@ contract GovernanceTest is GovernanceFixture {
         governance.setExecutionDelay(DELAY + 1);
         vm.expectRevert(abi.encodeWithSelector(Governance.LockupIsTooShort.selector, address(delegatesStub), 22, 22));
         governance.setVotingPeriod(PERIOD + 1);
+        delegatesStub.setLockup(100);
+        delegatesStub.setRemovalLockup(22);
+        vm.expectRevert(abi.encodeWithSelector(Governance.LockupIsTooShort.selector, address(delegatesStub), 22, 22));
+        governance.setVotingPeriod(PERIOD + 1);
     }
 
     function testTheHeavierSideDecides(uint8 choiceA, uint8 choiceB, uint72 a, uint72 b) public {

@@ -42,6 +42,7 @@ contract Stakes is IVotingStakes {
 contract Target is Governed {
     uint256 public value;
     uint256 public lockup;
+    uint256 public removalLockup;
 
     error Refused(uint256 value);
 
@@ -94,7 +95,11 @@ contract Target is Governed {
     }
 
     function setLockup(uint256 blocks) external {
-        lockup = blocks;
+        (lockup, removalLockup) = (blocks, blocks);
+    }
+
+    function setRemovalLockup(uint256 blocks) external {
+        removalLockup = blocks;
     }
 
     function getDecreaseStakeLockupDuration() external view returns (uint256) {
@@ -103,6 +108,10 @@ contract Target is Governed {
 
     function getUndelegateLockupDuration() external view returns (uint256) {
         return lockup;
+    }
+
+    function getRemoveDelegatorLockupDuration() external view returns (uint256) {
+        return removalLockup;
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) struct MinArgs {
 /// Arguments of `coliving operator remove-delegator`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The delegation goes back after a lock-up; `--finish` has to follow soon after it ends.
+The delegator is told first. `--finish` has to follow soon after that notice ends, and locks the delegation;
+a second `--finish` gives it back after the lock-up.
 
 Examples:
   coliving operator remove-delegator 0x…
@@ -67,32 +68,43 @@ pub(crate) async fn remove(context: &Context, args: RemoveArgs) -> anyhow::Resul
         );
     }
     let rules = deployment.delegation_rules().await?;
-    let unlock = deployment.pending_removal(operator, delegator).await?;
+    let (unlock, sent_away) = futures::try_join!(
+        deployment.pending_removal(operator, delegator),
+        deployment.removed_delegation(operator, delegator),
+    )?;
     let mut facts = vec![
         ("delegator", delegator.to_string()),
         ("delegated", format!("{} DGC", delegation.amount)),
     ];
-    let (step, word, done) = match (args.ending.finish, args.ending.cancel, unlock) {
-        (false, false, _) => {
-            facts.push(("locked until", door.after(rules.remove_lockup)));
+    let (step, word, done) = match (args.ending.finish, args.ending.cancel, unlock, sent_away) {
+        (true, _, _, Some(pending)) => {
+            refuse_early(&door, pending.unlock_block, "the delegation")?;
+            let done = format!("gave {delegator} its delegation back");
+            (Removal::Release, "release", done)
+        }
+        (false, false, ..) => {
+            facts.push(("told until", door.after(rules.remove_lockup)));
             let done = format!("asked for the removal of {delegator}");
             (Removal::Request, "request", done)
         }
-        (_, _, None) => {
+        (_, _, None, _) => {
             return fail(
                 "nothing_pending",
-                format!("the removal of {delegator} was not asked for"),
+                format!("no removal of {delegator} is pending"),
                 format!("ask for it with `coliving operator remove-delegator {delegator}`"),
             );
         }
-        (true, _, Some(block)) => {
+        (true, _, Some(block), None) => {
             refuse_early(&door, block, "the removal")?;
             let last = block.saturating_add(rules.remove_blocks);
             facts.push(("possible until", door.when(last)));
-            let done = format!("gave {delegator} its delegation back");
+            facts.push(("locked until", door.after(rules.undelegate_lockup)));
+            let done = format!(
+                "sent {delegator} away; `--finish` after the lock-up gives the delegation back"
+            );
             (Removal::Finish, "finish", done)
         }
-        (false, true, Some(_)) => (Removal::Cancel, "cancel", format!("kept {delegator}")),
+        (false, true, Some(_), _) => (Removal::Cancel, "cancel", format!("kept {delegator}")),
     };
     let plan = Plan {
         command: "operator remove-delegator",

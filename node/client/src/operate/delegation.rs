@@ -20,9 +20,10 @@ pub struct DelegationRules {
     pub amount_min: Dgc,
     /// Blocks from a request to undelegate to the undelegation.
     pub undelegate_lockup: u64,
-    /// Blocks from a request to remove a delegator to the removal.
+    /// Blocks from a request to remove a delegator to the removal, which locks the
+    /// delegation as a request to undelegate does.
     pub remove_lockup: u64,
-    /// Blocks after that lock-up in which the delegator can be removed.
+    /// Blocks after that notice in which the delegator can be removed.
     pub remove_blocks: u64,
 }
 
@@ -217,6 +218,23 @@ impl Deployment {
         Ok(Some(answer.number()?).filter(|block| *block != 0))
     }
 
+    /// The delegation that an operator sent away; `None` when it did not.
+    ///
+    /// # Errors
+    ///
+    /// [`OperateError`] when the chain does not answer.
+    pub async fn removed_delegation(
+        &self,
+        operator: Address,
+        delegator: Address,
+    ) -> Result<Option<Pending>, OperateError> {
+        let arguments = [address(operator), address(delegator)];
+        let mut answer = self
+            .view(MANAGER, "getRemovedDelegation", &arguments)
+            .await?;
+        answer.pending()
+    }
+
     /// The calls that delegate.
     ///
     /// # Errors
@@ -272,7 +290,7 @@ impl Deployment {
         self.call(MANAGER, "cancelUndelegateStakeRequest", &[], what)
     }
 
-    /// Asks for a delegator's removal, carries it out, or drops the request.
+    /// A step in the removal of a delegator.
     ///
     /// # Errors
     ///
@@ -288,8 +306,9 @@ impl Deployment {
                 "requestRemoveDelegator",
                 format!("ask for the removal of {delegator}"),
             ),
-            Removal::Finish => (
-                "removeDelegator",
+            Removal::Finish => ("removeDelegator", format!("send {delegator} away")),
+            Removal::Release => (
+                "releaseDelegator",
                 format!("give {delegator} its delegation back"),
             ),
             Removal::Cancel => ("cancelRemoveDelegatorRequest", format!("keep {delegator}")),
@@ -313,10 +332,12 @@ impl Deployment {
 /// A step in the removal of a delegator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Begins the lock-up.
+    /// Tells the delegator, which begins the notice.
     Request,
-    /// Carries it out after the lock-up.
+    /// Carries it out after the notice, which begins the lock-up.
     Finish,
+    /// Gives the delegation back after the lock-up.
+    Release,
     /// Drops the request.
     Cancel,
 }

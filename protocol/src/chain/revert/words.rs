@@ -201,6 +201,14 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the delegation would be {delegated}, at least {minDelegation} are needed",
     ),
     (
+        "DelegatorIsNotSentAway",
+        "{operator} does not send {delegator} away",
+    ),
+    (
+        "DelegatorIsSentAway",
+        "{operator} sends {delegator} away, the delegation is locked up to block {unlockBlock} and given back then",
+    ),
+    (
         "DelegatorIsUnknown",
         "{delegator} has delegated nothing to {operator}",
     ),
@@ -413,10 +421,6 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     (
         "SignerIsNotIdentityPeer",
         "{signer} signed an attestation and is no confirmed identity peer",
-    ),
-    (
-        "SlashIsTooLarge",
-        "a slash of {amount} is asked for, {staked} are staked",
     ),
     (
         "StakeIsOutOfBounds",
