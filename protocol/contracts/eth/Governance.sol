@@ -23,7 +23,9 @@ interface IStakeLockups {
 /// @title Stakers decide here what every contract does next, this one included.
 /// @notice A proposal is one call of one contract of the registry. Stakers vote for the voting period with what they had
 /// when it was submitted; after the execution delay anybody has it evaluated, which executes it if it passed. Its rules
-/// are those of the block of its submission. A guardian can veto until a fixed block, and has no other right.
+/// are those of the block of its submission. Places are few: a proposal is backed by its proposer's stake divided by the
+/// proposals that it has in progress, and when no place is free one that is backed by more takes that of the least.
+/// A guardian can veto until a fixed block, and has no other right.
 contract Governance is Governed, IVotingPeriods {
     using EnumerableSet for EnumerableSet.UintSet;
 
@@ -42,7 +44,8 @@ contract Governance is Governed, IVotingPeriods {
         Evaluating,
         Vetoed,
         TargetContractAddressChanged,
-        TargetContractCodeHashChanged
+        TargetContractCodeHashChanged,
+        Displaced
     }
 
     /// The magnitude is that of the first vote for ever.
@@ -62,6 +65,7 @@ contract Governance is Governed, IVotingPeriods {
         uint48 evaluationBlock;
         uint128 yes;
         uint128 no;
+        uint128 stake;
         bytes32 targetKey;
         bytes32 targetHash;
         uint256 callValue;
@@ -150,6 +154,9 @@ contract Governance is Governed, IVotingPeriods {
     /// @notice A passed proposal's call was made; `returnData` is the beginning of what came back.
     event ProposalTransactionExecuted(uint256 indexed proposalId, bool indexed success, bytes returnData);
 
+    /// @notice A proposal lost its place to one that is backed by more.
+    event ProposalDisplaced(uint256 indexed proposalId, uint256 indexed byProposalId);
+
     /// @notice The guardian closed a proposal.
     event ProposalVetoed(uint256 indexed proposalId);
 
@@ -198,8 +205,8 @@ contract Governance is Governed, IVotingPeriods {
     /// @notice A proposal can be evaluated; that comes before a new one.
     error ProposalAwaitsEvaluation(uint256 proposalId);
 
-    /// @notice As many proposals are in progress as may be.
-    error TooManyProposals(uint256 proposalsMax);
+    /// @notice As many proposals are in progress as may be, and each that could give way is backed by `leastStake` or more.
+    error TooManyProposals(uint256 proposalsMax, uint256 backingStake, uint256 leastStake);
 
     /// @notice As many proposals of this proposer are in progress as may be.
     error TooManyProposalsOfProposer(address proposer, uint256 proposalsMax);
@@ -297,13 +304,14 @@ contract Governance is Governed, IVotingPeriods {
         string calldata name,
         string calldata description
     ) external returns (uint256 id) {
-        _requireProposer();
-        _requireRoom();
+        uint256 stake = _requireProposer();
+        uint256 displaced = _requireRoom(stake);
         _requireLength("name", 1, bytes(name).length, NAME_BYTES_MAX);
         _requireLength("description", 1, bytes(description).length, DESCRIPTION_BYTES_MAX);
         _requireLength("call data", 0, callData.length, CALL_DATA_BYTES_MAX);
         _requireSignature(functionSignature);
-        id = _open(targetContractRegistryKey, callValue);
+        id = _open(targetContractRegistryKey, callValue, stake);
+        if (displaced != 0) _displace(displaced, id);
         Proposal storage proposal = _governance().proposals[id];
         proposal.functionSignature = functionSignature;
         proposal.callData = callData;
@@ -445,6 +453,13 @@ contract Governance is Governed, IVotingPeriods {
         return (proposal.lastVoteBlock, proposal.evaluationBlock, proposal.quorumPercent);
     }
 
+    /// @notice The stake behind a proposal's place: its proposer's at the submission, divided by the proposals that it
+    /// has in progress; zero when the proposal is closed.
+    function getProposalBacking(uint256 id) external view returns (uint256) {
+        Proposal storage proposal = _requireKnown(id);
+        return proposal.outcome == Outcome.InProgress ? _backing(proposal) : 0;
+    }
+
     /// @notice What the code behind a proposal's target hashed to when it was submitted.
     function getProposalTargetContractHash(uint256 id) external view returns (bytes32) {
         return _requireKnown(id).targetHash;
@@ -521,7 +536,7 @@ contract Governance is Governed, IVotingPeriods {
         return address(_governance().staking);
     }
 
-    function _open(bytes32 targetKey, uint256 callValue) private returns (uint256 id) {
+    function _open(bytes32 targetKey, uint256 callValue, uint256 stake) private returns (uint256 id) {
         GovernanceStorage storage $ = _governance();
         address target = $.registry.getContract(targetKey);
         if (target == address(0)) revert TargetIsUnknown(targetKey);
@@ -534,12 +549,18 @@ contract Governance is Governed, IVotingPeriods {
         proposal.target = target;
         proposal.lastVoteBlock = SafeCast.toUint48(block.number + $.votingPeriod);
         proposal.evaluationBlock = SafeCast.toUint48(block.number + $.votingPeriod + $.executionDelay);
+        proposal.stake = SafeCast.toUint128(stake);
         proposal.targetKey = targetKey;
         proposal.targetHash = _codeHash(target);
         proposal.callValue = callValue;
         // slither-disable-next-line unused-return
         $.inProgress.add(id); // a fresh number is never in the set
         $.inProgressOf[msg.sender] += 1;
+    }
+
+    function _displace(uint256 id, uint256 byId) private {
+        _close(id, _governance().proposals[id], Outcome.Displaced);
+        emit ProposalDisplaced(id, byId);
     }
 
     function _close(uint256 id, Proposal storage proposal, Outcome outcome) private {
@@ -638,7 +659,13 @@ contract Governance is Governed, IVotingPeriods {
         GovernanceStorage storage $ = _governance();
         if ($.registry.getContract(proposal.targetKey) != proposal.target) return Outcome.TargetContractAddressChanged;
         if (_codeHash(proposal.target) != proposal.targetHash) return Outcome.TargetContractCodeHashChanged;
-        uint256 total = $.staking.totalStakedAt(proposal.submissionBlock);
+        return _judgeVotes(proposal);
+    }
+
+    function _judgeVotes(Proposal storage proposal) private view returns (Outcome) {
+        // Asked at most once for each place, whose number is bounded.
+        // slither-disable-next-line calls-loop
+        uint256 total = _governance().staking.totalStakedAt(proposal.submissionBlock);
         uint256 voted = uint256(proposal.yes) + proposal.no;
         if (total == 0 || voted * 100 / total < proposal.quorumPercent) return Outcome.QuorumNotMet;
         return proposal.yes > proposal.no ? Outcome.ApprovedExecuted : Outcome.Rejected;
@@ -677,9 +704,9 @@ contract Governance is Governed, IVotingPeriods {
         return 0;
     }
 
-    function _requireProposer() private view {
+    function _requireProposer() private view returns (uint256 stake) {
         GovernanceStorage storage $ = _governance();
-        uint256 stake = $.staking.votingStakeFor(msg.sender);
+        stake = $.staking.votingStakeFor(msg.sender);
         uint256 needed = $.staking.totalStaked() / PROPOSER_STAKE_DIVISOR;
         if (stake == 0 || stake < needed) revert ProposersStakeIsTooSmall(msg.sender, stake, needed);
         if ($.inProgressOf[msg.sender] == IN_PROGRESS_PER_PROPOSER_MAX) {
@@ -687,11 +714,34 @@ contract Governance is Governed, IVotingPeriods {
         }
     }
 
-    function _requireRoom() private view {
+    /// The proposal that gives way to one of the caller, or zero when a place is free.
+    function _requireRoom(uint256 stake) private view returns (uint256 weakest) {
         GovernanceStorage storage $ = _governance();
         uint256 awaiting = _awaitingEvaluation();
         if (awaiting != 0) revert ProposalAwaitsEvaluation(awaiting);
-        if ($.inProgress.length() >= $.maxInProgressProposals) revert TooManyProposals($.maxInProgressProposals);
+        uint256 count = $.inProgress.length();
+        if (count < $.maxInProgressProposals) return 0;
+        uint256 backing = stake / ($.inProgressOf[msg.sender] + 1);
+        uint256 least = type(uint256).max;
+        for (uint256 i = 0; i < count; i++) {
+            uint256 id = $.inProgress.at(i);
+            Proposal storage proposal = $.proposals[id];
+            uint256 its = _backing(proposal);
+            if (its >= least || _isCarried(proposal)) continue;
+            (weakest, least) = (id, its);
+        }
+        if (weakest == 0 || backing <= least) {
+            revert TooManyProposals($.maxInProgressProposals, backing, least);
+        }
+    }
+
+    function _backing(Proposal storage proposal) private view returns (uint256) {
+        return proposal.stake / _governance().inProgressOf[proposal.proposer];
+    }
+
+    /// Whether the vote is over and went for the proposal, which then keeps its place.
+    function _isCarried(Proposal storage proposal) private view returns (bool) {
+        return block.number > proposal.lastVoteBlock && _judgeVotes(proposal) == Outcome.ApprovedExecuted;
     }
 
     /// Stake stays locked until whatever its owner can vote on has been executed.

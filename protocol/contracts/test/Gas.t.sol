@@ -79,6 +79,27 @@ contract GasTest is Deployment {
         measured("evaluateSlash");
     }
 
+    /// All places that there can be are taken by accounts of a little each, and one gives way.
+    function testProposeInPlaceOfAnother() public {
+        uint256 places = governance.IN_PROGRESS_MAX();
+        uint256 each = governance.IN_PROGRESS_PER_PROPOSER_MAX();
+        vm.prank(address(governance));
+        governance.setMaxInProgressProposals(places);
+        for (uint256 i = 0; i < places; i++) {
+            address proposer = address(uint160(1 + i / each) << 80);
+            if (i % each == 0) {
+                fund(proposer, 1000 ether);
+                vm.prank(proposer);
+                delegates.delegateStake(ADA, 1000 ether);
+            }
+            propose(proposer, "PaymentRouter", "setGovernance(address)", abi.encode(proposer));
+        }
+        vm.prank(ADA);
+        governance.submitProposal("DelegateManager", 0, "slash(uint256,address)", abi.encode(1 ether, ADA), "n", "d");
+        measured("proposeInPlaceOfAnother");
+        same(governance.getProposalBacking(1), 0, "gave way");
+    }
+
     function testManageEntity() public {
         bytes32 digest = entities.actionDigest(3_000_001, "Track", 2_000_001, "Create", METADATA, bytes32(uint256(1)));
         bytes memory signature = sign(user.privateKey, digest);

@@ -86,10 +86,92 @@ contract GovernanceTest is GovernanceFixture {
             vm.prank(i % 2 == 0 ? ADA : BOB);
             governance.submitProposal(TARGET, 0, "set(uint256)", "", "n", "d");
         }
-        stakes.set(CLEO, STAKE);
+        stakes.set(CLEO, STAKE / 10);
         vm.prank(CLEO);
-        vm.expectRevert(abi.encodeWithSelector(Governance.TooManyProposals.selector, LIMIT));
+        vm.expectRevert(
+            abi.encodeWithSelector(Governance.TooManyProposals.selector, LIMIT, STAKE / 10, STAKE / 10)
+        );
         governance.submitProposal(TARGET, 0, "set(uint256)", "", "n", "d");
+    }
+
+    /// Ten accounts of a thousandth each fill all places, and fill them again whenever one is free.
+    function testOnePerCentOfTheStakeBlocksNothing() public {
+        vm.prank(address(governance));
+        governance.setMaxInProgressProposals(100);
+        stakes.set(ADA, 980 ether);
+        for (uint160 i = 1; i <= 10; i++) {
+            stakes.set(address(i << 80), 2 ether);
+        }
+        for (uint160 i = 0; i < 100; i++) {
+            vm.prank(address((1 + i / 10) << 80));
+            governance.submitProposal(TARGET, 0, "set(uint256)", "", "n", "d");
+        }
+        uint256 id = propose();
+        same(governance.getInProgressProposals().length, 100, "in progress");
+        same(uint256(outcomeOf(1)), uint256(Governance.Outcome.Displaced), "one gave way");
+        vm.prank(address(uint160(1) << 80));
+        vm.expectRevert(abi.encodeWithSelector(Governance.TooManyProposals.selector, 100, 0.2 ether, 0.2 ether));
+        governance.submitProposal(TARGET, 0, "set(uint256)", "", "n", "d");
+        same(passAndEvaluate(id), Governance.Outcome.ApprovedExecuted, "outcome");
+    }
+
+    function testAProposalBackedByLessGivesWay() public {
+        stakes.set(CLEO, STAKE / 2);
+        fill(BOB, CLEO);
+        same(governance.getProposalBacking(1), STAKE / 10, "bob's");
+        same(governance.getProposalBacking(2), STAKE / 20, "cleo's");
+        expectEvent(address(governance));
+        emit Governance.ProposalDisplaced(2, 21);
+        uint256 id = propose();
+        same(id, 21, "number");
+        same(governance.getProposalBacking(id), STAKE, "a single one has all of the stake");
+        same(governance.getProposalBacking(2), 0, "a closed one has none");
+        same(governance.getProposalBacking(4), STAKE / 18, "the others share what it had");
+        next(1);
+        bytes memory closed =
+            abi.encodeWithSelector(Governance.ProposalIsNotInProgress.selector, 2, Governance.Outcome.Displaced);
+        vm.prank(ADA);
+        vm.expectRevert(closed);
+        governance.submitVote(2, YES);
+        toEvaluation(id);
+        vm.expectRevert(closed);
+        governance.evaluateProposalOutcome(2);
+    }
+
+    /// Each of the others' proposals is backed by its part of their stake, and those parts are no more than all of it.
+    function testThePartOfAPlaceOfAllStakeFindsAPlace(uint72 first, uint72 second, uint72 more) public {
+        stakes.set(ADA, 0);
+        stakes.set(BOB, uint256(first) + STAKE);
+        stakes.set(CLEO, uint256(second) + STAKE);
+        fill(BOB, CLEO);
+        uint256 others = uint256(first) + second + 2 * STAKE;
+        stakes.set(ADA, others / (LIMIT - 1) + 1 + more);
+        propose();
+        same(governance.getInProgressProposals().length, LIMIT, "in progress");
+    }
+
+    function testWhatTheVoteWentForKeepsItsPlace() public {
+        stakes.set(CLEO, 10 ether);
+        next(1);
+        vm.prank(CLEO);
+        uint256 carried = governance.submitProposal(TARGET, 0, "set(uint256)", abi.encode(42), "n", "d");
+        vm.prank(CLEO);
+        uint256 refused = governance.submitProposal(TARGET, 0, "set(uint256)", abi.encode(41), "n", "d");
+        next(1);
+        castVote(BOB, carried, YES);
+        castVote(BOB, refused, NO);
+        next(PERIOD);
+        stakes.set(DAN, STAKE);
+        for (uint256 i = 0; i < LIMIT - 2; i++) {
+            vm.prank(i % 2 == 0 ? BOB : DAN);
+            governance.submitProposal(TARGET, 0, "set(uint256)", "", "n", "d");
+        }
+        propose();
+        same(uint256(outcomeOf(refused)), uint256(Governance.Outcome.Displaced), "what it went against gives way");
+        propose();
+        same(uint256(outcomeOf(carried)), 0, "in progress");
+        toEvaluation(carried);
+        same(evaluate(carried), Governance.Outcome.ApprovedExecuted, "outcome");
     }
 
     function testNothingIsSubmittedWhileAProposalAwaitsItsEvaluation() public {
@@ -493,6 +575,14 @@ contract GovernanceTest is GovernanceFixture {
         delegatesStub.setRemovalLockup(22);
         vm.expectRevert(abi.encodeWithSelector(Governance.LockupIsTooShort.selector, address(delegatesStub), 22, 22));
         governance.setVotingPeriod(PERIOD + 1);
+    }
+
+    /// Two accounts in turn take all places.
+    function fill(address one, address other) private {
+        for (uint256 i = 0; i < LIMIT; i++) {
+            vm.prank(i % 2 == 0 ? one : other);
+            governance.submitProposal(TARGET, 0, "set(uint256)", "", "n", "d");
+        }
     }
 
     function testTheHeavierSideDecides(uint8 choiceA, uint8 choiceB, uint72 a, uint72 b) public {

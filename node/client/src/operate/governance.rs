@@ -107,6 +107,8 @@ pub enum Outcome {
     TargetContractAddressChanged,
     /// The target's code changed since its submission.
     TargetContractCodeHashChanged,
+    /// A proposal that is backed by more took its place.
+    Displaced,
 }
 
 /// What is proposed.
@@ -162,6 +164,7 @@ impl Outcome {
             6 => Self::Vetoed,
             7 => Self::TargetContractAddressChanged,
             8 => Self::TargetContractCodeHashChanged,
+            9 => Self::Displaced,
             _ => return None,
         })
     }
@@ -179,6 +182,7 @@ impl Outcome {
             Self::Vetoed => "vetoed",
             Self::TargetContractAddressChanged => "void: the registry names another target",
             Self::TargetContractCodeHashChanged => "void: the target's code changed",
+            Self::Displaced => "displaced by a proposal that is backed by more",
         }
     }
 }

@@ -448,7 +448,7 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ),
     (
         "TooManyProposals",
-        "{proposalsMax} proposals are in progress, more are not allowed; wait until some have ended",
+        "{proposalsMax} proposals are in progress, more are not allowed, and each is backed by {leastStake} or more, this one by {backingStake}; wait until some have ended",
     ),
     (
         "TooManyProposalsOfProposer",
