@@ -8,7 +8,8 @@ import {PeerRegistry} from "./PeerRegistry.sol";
 
 /// @title Where a peer's contradictions become facts that a proposal can point at.
 /// @notice A peer never signs two heads of one block, two pages of one epoch, or two leases of one serial. Anybody who
-/// holds two such records brings them; each contradiction counts once, also after the peer lapsed.
+/// holds two such records brings them; each contradiction counts once, also after the peer lapsed, and for the operator
+/// that had the peer when the records were made.
 contract Evidence is Governed {
     enum Kind {
         Heads,
@@ -24,6 +25,9 @@ contract Evidence is Governed {
     }
 
     bytes32 private constant EVIDENCE_SLOT = 0x80ec6dbebb4b991c1b804604adedd65f626f2b93ffb83f6bc04ba2f37d73e900;
+
+    /// @notice Length of an epoch, in seconds.
+    uint256 public constant EPOCH_SECONDS = 3600;
 
     /// @notice A peer signed two records that exclude each other. `kind` is 0 for heads, 1 for pages, 2 for leases;
     /// `number` is the heads' block, the pages' epoch or the leases' serial; the hashes are the records' struct hashes.
@@ -72,7 +76,8 @@ contract Evidence is Governed {
         _requireSameNumber(a.blockNumber, b.blockNumber);
         (bytes32 hashA, bytes32 hashB) = (SignedRecords.hash(a), SignedRecords.hash(b));
         address peer = _signer(hashA, signatureA, hashB, signatureB);
-        _record(peer, Kind.Heads, a.blockNumber, hashA, hashB);
+        address operator = _evidence().peerRegistry.operatorOfWalletAtBlock(peer, a.blockNumber);
+        _record(operator, peer, Kind.Heads, a.blockNumber, hashA, hashB);
     }
 
     /// @notice Proves that a holder signed two pages of one epoch.
@@ -86,10 +91,10 @@ contract Evidence is Governed {
         (bytes32 hashA, bytes32 hashB) = (SignedRecords.hash(a), SignedRecords.hash(b));
         address peer = _signer(hashA, signatureA, hashB, signatureB);
         _requireHolders(peer, a.holder, b.holder);
-        _record(peer, Kind.Pages, a.epoch, hashA, hashB);
+        _record(_operatorIn(a.epoch, peer), peer, Kind.Pages, a.epoch, hashA, hashB);
     }
 
-    /// @notice Proves that a holder signed two leases of one serial.
+    /// @notice Proves that a holder signed two leases of one serial; the later one made the contradiction.
     function proveLeases(
         SignedRecords.Lease calldata a,
         bytes calldata signatureA,
@@ -100,7 +105,8 @@ contract Evidence is Governed {
         (bytes32 hashA, bytes32 hashB) = (SignedRecords.hash(a), SignedRecords.hash(b));
         address peer = _signer(hashA, signatureA, hashB, signatureB);
         _requireHolders(peer, a.holder, b.holder);
-        _record(peer, Kind.Leases, a.serial, hashA, hashB);
+        uint64 epoch = a.fromEpoch > b.fromEpoch ? a.fromEpoch : b.fromEpoch;
+        _record(_operatorIn(epoch, peer), peer, Kind.Leases, a.serial, hashA, hashB);
     }
 
     /// @notice Whether a contradiction of this peer, kind (0 heads, 1 pages, 2 leases) and number is proved.
@@ -118,15 +124,21 @@ contract Evidence is Governed {
         return address(_evidence().peerRegistry);
     }
 
-    function _record(address peer, Kind kindOf, uint256 number, bytes32 hashA, bytes32 hashB) private {
+    function _record(address operator, address peer, Kind kindOf, uint256 number, bytes32 hashA, bytes32 hashB)
+        private
+    {
         EvidenceStorage storage $ = _evidence();
-        address operator = $.peerRegistry.lastOperatorOfWallet(peer);
         if (operator == address(0)) revert PeerIsUnknown(peer);
         uint8 kind = uint8(kindOf);
         if ($.proved[peer][kind][number]) revert ContradictionIsProved(peer, kind, number);
         $.proved[peer][kind][number] = true;
         $.counts[operator] += 1;
         emit Contradiction(operator, peer, kind, number, hashA, hashB);
+    }
+
+    /// Who had the peer when the epoch began: nobody hands it over in the hour of its fault to be rid of it.
+    function _operatorIn(uint64 epoch, address peer) private view returns (address) {
+        return _evidence().peerRegistry.operatorOfWalletAtTime(peer, uint96(epoch * EPOCH_SECONDS));
     }
 
     function _signer(bytes32 hashA, bytes calldata signatureA, bytes32 hashB, bytes calldata signatureB)

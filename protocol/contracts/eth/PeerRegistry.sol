@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Governed} from "../common/Governed.sol";
 import {Signatures} from "../common/Signatures.sol";
 import {SignedRecords} from "../common/SignedRecords.sol";
@@ -11,6 +12,8 @@ import {ServiceProviderFactory} from "./ServiceProviderFactory.sol";
 /// @notice A service counts only while it is confirmed: its delegate owner wallet has shown the public key that the
 /// address is the hash of, so that anybody can derive the peer id. Its domain is the one all peers sign under.
 contract PeerRegistry is Governed {
+    using Checkpoints for Checkpoints.Trace160;
+
     struct Confirmation {
         address operator;
         uint64 blockNumber;
@@ -19,10 +22,13 @@ contract PeerRegistry is Governed {
         bytes publicKey;
     }
 
-    /// A wallet belongs to one operator as long as a confirmation of it lives; its last one stays known.
+    /// A wallet belongs to one operator as long as a confirmation of it lives. Who had it since which block and since
+    /// which second stays known: a tenure ends where the next operator's begins.
     struct WalletUse {
         address operator;
         uint96 count;
+        Checkpoints.Trace160 byBlock;
+        Checkpoints.Trace160 byTime;
     }
 
     /// @custom:storage-location erc7201:coliving.storage.PeerRegistry
@@ -182,9 +188,15 @@ contract PeerRegistry is Governed {
         return use.count == 0 ? address(0) : use.operator;
     }
 
-    /// @notice The operator that a wallet was last confirmed for, also after it lapsed; zero when it never was.
-    function lastOperatorOfWallet(address wallet) external view returns (address) {
-        return _registry().walletUses[wallet].operator;
+    /// @notice The operator that answers for what a wallet signed about a block: the last that had confirmed it by then,
+    /// also after it lapsed, or the first of all for earlier blocks; zero when it was never confirmed.
+    function operatorOfWalletAtBlock(address wallet, uint96 blockNumber) external view returns (address) {
+        return _operatorAt(_registry().walletUses[wallet].byBlock, blockNumber);
+    }
+
+    /// @notice The same by time, in unix seconds.
+    function operatorOfWalletAtTime(address wallet, uint96 time) external view returns (address) {
+        return _operatorAt(_registry().walletUses[wallet].byTime, time);
     }
 
     /// @notice Whether a wallet is confirmed for a service of this type.
@@ -238,7 +250,14 @@ contract PeerRegistry is Governed {
         PeerRegistryStorage storage $ = _registry();
         WalletUse storage use = $.walletUses[wallet];
         if (use.count != 0 && use.operator != operator) revert WalletIsAnotherOperators(wallet, use.operator);
-        use.operator = operator;
+        if (use.operator != operator) {
+            use.operator = operator;
+            // What push returns is the value before and the one given.
+            // slither-disable-next-line unused-return
+            use.byBlock.push(uint96(block.number), uint160(operator));
+            // slither-disable-next-line unused-return
+            use.byTime.push(uint96(block.timestamp), uint160(operator));
+        }
         use.count += 1;
         $.confirmedCounts[wallet][serviceType] += 1;
     }
@@ -259,6 +278,12 @@ contract PeerRegistry is Governed {
     {
         (operator, wallet) = _registry().serviceProviderFactory.getServiceWallets(serviceType, serviceId);
         if (operator == address(0)) revert ServiceIsUnknown(serviceType, serviceId);
+    }
+
+    function _operatorAt(Checkpoints.Trace160 storage tenures, uint96 key) private view returns (address) {
+        uint160 operator = tenures.upperLookupRecent(key);
+        if (operator == 0 && tenures.length() > 0) operator = tenures.at(0)._value;
+        return address(operator);
     }
 
     function _requireKey(bytes calldata publicKey64, address wallet) private pure {

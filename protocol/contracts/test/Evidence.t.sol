@@ -142,9 +142,57 @@ contract EvidenceTest is Fixture {
         vm.prank(ADA);
         factory.deregister(CONTENT, ONE);
         same(registry.operatorOfWallet(peer.addr), address(0), "lapsed");
-        same(registry.lastOperatorOfWallet(peer.addr), ADA, "its last operator");
-        proveHeads(7);
-        check(HEADS, 7, 1);
+        vm.roll(5000);
+        same(registry.operatorOfWalletAtBlock(peer.addr, 4000), ADA, "its last operator");
+        proveHeads(4000);
+        check(HEADS, 4000, 1);
+    }
+
+    /// An operator gives the key that it misused to another one with little to lose.
+    function testEvidenceIsOfTheOperatorThatHadThePeer() public {
+        uint64 epoch = uint64(block.timestamp / 3600);
+        vm.prank(ADA);
+        factory.deregister(CONTENT, ONE);
+        vm.roll(2000);
+        vm.warp((epoch + 5) * 3600 + 1800);
+        register(BOB, CONTENT, "https://two.example", CONTENT_MIN, peer.addr);
+        bytes memory key = publicKey(peer);
+        vm.prank(peer.addr);
+        registry.confirm(CONTENT, 2, key, ZONE);
+        vm.roll(3000);
+
+        proveHeads(999);
+        proveHeads(1999);
+        provePages(epoch);
+        provePages(epoch + 5);
+        proveLeases(1, epoch, epoch + 5);
+        same(evidence.contradictionCount(ADA), 5, "ada's");
+        same(evidence.contradictionCount(BOB), 0, "bob's");
+        proveHeads(2000);
+        provePages(epoch + 6);
+        proveLeases(2, epoch + 6, epoch);
+        proveLeases(3, epoch, epoch + 6);
+        same(evidence.contradictionCount(ADA), 5, "ada's");
+        same(evidence.contradictionCount(BOB), 4, "bob's");
+    }
+
+    /// Whoever has the wallet between two tenures, the one before answers; a return of the same operator adds nothing.
+    function testTenuresEndWhereTheNextBegins() public {
+        address wallet = peer.addr;
+        same(registry.operatorOfWalletAtBlock(other.addr, 1000), address(0), "never confirmed");
+        same(registry.operatorOfWalletAtTime(other.addr, 1000), address(0), "never confirmed");
+        vm.roll(2000);
+        handOver(ADA, BOB, "https://one.example", "https://two.example", 2);
+        vm.roll(3000);
+        handOver(BOB, ADA, "https://two.example", "https://one.example", 3);
+        vm.roll(4000);
+        handOver(ADA, ADA, "https://one.example", "https://one.example", 4);
+        same(registry.operatorOfWalletAtBlock(wallet, 0), ADA, "the first");
+        same(registry.operatorOfWalletAtBlock(wallet, 1999), ADA, "the first");
+        same(registry.operatorOfWalletAtBlock(wallet, 2000), BOB, "the second");
+        same(registry.operatorOfWalletAtBlock(wallet, 2999), BOB, "the second");
+        same(registry.operatorOfWalletAtBlock(wallet, 3000), ADA, "the third");
+        same(registry.operatorOfWalletAtBlock(wallet, type(uint96).max), ADA, "the last");
     }
 
     function testASignatureIsStrictAndOfThisChain() public {
@@ -181,8 +229,29 @@ contract EvidenceTest is Fixture {
     }
 
     function proveLeases(uint64 serial) private {
+        proveLeases(serial, 1, 1);
+    }
+
+    function proveLeases(uint64 serial, uint64 from, uint64 fromOther) private {
         (SignedRecords.Lease memory a, SignedRecords.Lease memory b) = (lease(serial, 1), lease(serial, 2));
+        (a.fromEpoch, b.fromEpoch) = (from, fromOther);
         evidence.proveLeases(a, by(peer, records.hashLease(a)), b, by(peer, records.hashLease(b)));
+    }
+
+    function handOver(address from, address to, string memory left, string memory taken, uint256 id) private {
+        vm.prank(from);
+        factory.deregister(CONTENT, left);
+        (uint256 stake,,,,,) = factory.getServiceProviderDetails(to);
+        if (stake == 0) {
+            register(to, CONTENT, taken, CONTENT_MIN, peer.addr);
+        } else {
+            vm.prank(to);
+            factory.cancelDecreaseStakeRequest();
+            register(to, CONTENT, taken, 0, peer.addr);
+        }
+        bytes memory key = publicKey(peer);
+        vm.prank(peer.addr);
+        registry.confirm(CONTENT, id, key, ZONE);
     }
 
     function refusesTwice(uint8 kind, uint256 number) private {

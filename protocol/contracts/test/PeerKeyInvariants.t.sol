@@ -97,7 +97,9 @@ contract PeerKeyInvariantsTest is Fixture {
                 all += count;
             }
             yes((operator != address(0)) == (all > 0), "an operator as long as a confirmation lives");
-            if (operator != address(0)) same(registry.lastOperatorOfWallet(wallet), operator, "last operator");
+            if (operator == address(0)) continue;
+            same(registry.operatorOfWalletAtBlock(wallet, uint96(block.number)), operator, "who answers now");
+            same(registry.operatorOfWalletAtTime(wallet, uint96(block.timestamp)), operator, "who answers now");
         }
     }
 

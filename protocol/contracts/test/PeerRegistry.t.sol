@@ -32,7 +32,7 @@ contract PeerRegistryTest is Fixture {
         same(registry.operatorNumber(ADA), 1, "number");
         same(registry.operatorOfNumber(1), ADA, "operator of the number");
         same(registry.operatorOfWallet(peer.addr), ADA, "operator of the wallet");
-        same(registry.lastOperatorOfWallet(peer.addr), ADA, "last operator of the wallet");
+        same(registry.operatorOfWalletAtBlock(peer.addr, 0), ADA, "who answers for it");
         same(registry.nonces(peer.addr), 1, "nonce");
         yes(registry.isConfirmed(peer.addr, CONTENT), "confirmed");
         yes(!registry.isConfirmed(peer.addr, IDENTITY), "for this type only");
