@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use client::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol};
+use client::deploy::{DeployConfig, DeployError, ServiceConfig, deploy, enrol, verify};
 use client::home::{self, HomeError};
 use protocol::amount::{Dgc, U256};
 use protocol::chain::Contracts;
@@ -193,7 +193,13 @@ impl Devnet {
         .await?;
         let client = Client::new(&[chain.url()], Some(plan.chain_id))?;
         let contracts = match plan.contracts {
-            Some(contracts) => contracts,
+            Some(contracts) => {
+                if let Err(error) = verify(&client, &contracts).await {
+                    chain.stop().await;
+                    return Err(foreign(&config.data, error));
+                }
+                contracts
+            }
             None => {
                 let contracts = config.deploy(&client, &plan, &tell).await?;
                 plan.contracts = Some(contracts);
@@ -278,6 +284,19 @@ impl Devnet {
     pub async fn stop(self) {
         self.light.stop().await;
         stop_all(self.peers, self.chain).await;
+    }
+}
+
+/// Why a folder's network does not start with this program's contracts.
+fn foreign(folder: &Path, error: DeployError) -> DevnetError {
+    match error {
+        DeployError::Unfinished { reason } => DevnetError::Folder {
+            path: folder.to_owned(),
+            reason: format!(
+                "its contracts are not those of this version ({reason}); use another folder or delete this one"
+            ),
+        },
+        error => error.into(),
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) enum ChainCommand {
         after_help = "Examples:\n  coliving chain info\n  coliving chain info --json > contracts.json"
     )]
     Info(InfoArgs),
+    /// Check that the contracts are a whole deployment of this version
+    #[command(
+        after_help = "Examples:\n  coliving chain verify\n  coliving chain verify --rpc https://rpc.example --contracts contracts.json"
+    )]
+    Verify(InfoArgs),
     /// Deploy all contracts
     Deploy(DeployArgs),
     /// Mine blocks on a development chain, to get past lock-ups
@@ -37,7 +42,7 @@ pub(crate) enum ChainCommand {
     Fund(FundArgs),
 }
 
-/// Arguments of `coliving chain info`.
+/// Arguments of `coliving chain info` and `coliving chain verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InfoArgs {
     #[command(flatten)]
@@ -153,6 +158,7 @@ pub(crate) struct FundArgs {
 pub(crate) async fn run(context: &Context, command: ChainCommand) -> anyhow::Result<()> {
     match command {
         ChainCommand::Info(args) => info(context, &args).await,
+        ChainCommand::Verify(args) => verify(context, &args).await,
         ChainCommand::Deploy(args) => deploy(context, args).await,
         ChainCommand::Mine(args) => mine(context, &args).await,
         ChainCommand::Fund(args) => fund(context, &args).await,
@@ -219,6 +225,16 @@ async fn info_of_chain(context: &Context, args: &InfoArgs) -> anyhow::Result<()>
         ];
         rows.extend(address_rows(&contracts));
         fields(rows)
+    })
+}
+
+async fn verify(context: &Context, args: &InfoArgs) -> anyhow::Result<()> {
+    let door = Door::open(context, &args.chain).await?;
+    let contracts = door.deployment.contracts();
+    deploy::verify(door.deployment.client(), contracts).await?;
+    let verified = contracts.proxies().len();
+    context.output.result(&json!({ "verified": verified }), || {
+        format!("all {verified} contracts have the code of this version, are wired up and governed by votes")
     })
 }
 

@@ -29,6 +29,27 @@ async fn the_light_peer_learns_of_actions_from_gossip_and_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_with_other_contracts_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, devnet) = start(folder.path(), 1).await;
+    devnet.stop().await;
+    let mut plan = config.plan().unwrap();
+    let contracts = plan.contracts.as_mut().unwrap();
+    contracts.evidence = contracts.records;
+    config.save(&plan).unwrap();
+    let Err(error) = Devnet::start(config, |_| {}).await else {
+        panic!("the network started");
+    };
+    let error = error.to_string();
+    assert!(
+        error.contains("contracts are not those of this version"),
+        "{error}"
+    );
+    assert!(error.contains("of Evidence"), "{error}");
+    assert!(error.contains("another folder"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_reorganisation_every_index_is_that_of_the_new_chain() {
     let folder = tempfile::tempdir().unwrap();
     let (config, devnet) = start(folder.path(), 3).await;

@@ -38,9 +38,11 @@ contract ServiceProviderFactory is Governed {
         uint32 serviceCount;
         uint8 deployerCut;
         uint8 newDeployerCut;
+        uint48 endpointsSince;
+        uint32 endpointsTaken;
     }
 
-    /// An endpoint serves several types, but one operator.
+    /// An endpoint serves several types, but one operator. Endpoints are compared by their spelling (`_spelling`).
     struct EndpointUse {
         address operator;
         uint96 count;
@@ -58,8 +60,8 @@ contract ServiceProviderFactory is Governed {
         uint256 deployerCutLockupBlocks;
         mapping(bytes32 serviceType => uint256) lastServiceId;
         mapping(bytes32 serviceType => mapping(uint256 serviceId => Service)) services;
-        mapping(bytes32 serviceType => mapping(bytes32 endpointHash => uint256)) serviceIdOfEndpoint;
-        mapping(bytes32 endpointHash => EndpointUse) endpointUses;
+        mapping(bytes32 serviceType => mapping(bytes32 spelling => uint256)) serviceIdOfEndpoint;
+        mapping(bytes32 spelling => EndpointUse) endpointUses;
         mapping(address operator => Operator) operators;
         mapping(address operator => mapping(bytes32 serviceType => EnumerableSet.UintSet)) serviceIds;
     }
@@ -69,6 +71,9 @@ contract ServiceProviderFactory is Governed {
 
     /// @notice Longest endpoint.
     uint256 public constant ENDPOINT_BYTES_MAX = 256;
+
+    /// @notice While a decrease of stake would be locked, an operator takes this many endpoints more than it has services.
+    uint256 public constant SPARE_ENDPOINTS = 2;
 
     /// @notice A deployer cut of this many parts is all of the delegators' rewards.
     uint256 public constant DEPLOYER_CUT_BASE = 100;
@@ -148,6 +153,9 @@ contract ServiceProviderFactory is Governed {
 
     /// @notice Another operator's service has this endpoint.
     error EndpointIsAnotherOperators(string endpoint, address operator);
+
+    /// @notice The operator took as many endpoints as its services allow; it takes others from `fromBlock` on.
+    error TooManyEndpoints(uint256 endpointsMax, uint256 fromBlock);
 
     /// @notice The service has this delegate owner wallet already.
     error DelegateOwnerWalletIsUnchanged(address wallet);
@@ -322,8 +330,8 @@ contract ServiceProviderFactory is Governed {
         returns (uint256 serviceId)
     {
         serviceId = _requireOwn(serviceType, oldEndpoint);
-        _claimEndpoint(serviceType, serviceId, newEndpoint);
         _releaseEndpoint(serviceType, oldEndpoint);
+        _claimEndpoint(serviceType, serviceId, newEndpoint);
         _factory().services[serviceType][serviceId].endpoint = newEndpoint;
         emit EndpointUpdated(serviceType, serviceId, msg.sender, newEndpoint);
     }
@@ -480,7 +488,7 @@ contract ServiceProviderFactory is Governed {
         view
         returns (uint256)
     {
-        return _factory().serviceIdOfEndpoint[serviceType][keccak256(bytes(endpoint))];
+        return _factory().serviceIdOfEndpoint[serviceType][_spelling(endpoint)];
     }
 
     /// @notice The numbers of an operator's services of a type, in no particular order.
@@ -581,22 +589,38 @@ contract ServiceProviderFactory is Governed {
         uint256 length = bytes(endpoint).length;
         if (length == 0 || length > ENDPOINT_BYTES_MAX) revert EndpointLengthIsWrong(length, ENDPOINT_BYTES_MAX);
         ServiceProviderFactoryStorage storage $ = _factory();
-        bytes32 endpointHash = keccak256(bytes(endpoint));
-        if ($.serviceIdOfEndpoint[serviceType][endpointHash] != 0) revert EndpointIsTaken(serviceType, endpoint);
-        EndpointUse storage use = $.endpointUses[endpointHash];
-        if (use.count != 0 && use.operator != msg.sender) revert EndpointIsAnotherOperators(endpoint, use.operator);
+        bytes32 spelling = _spelling(endpoint);
+        if ($.serviceIdOfEndpoint[serviceType][spelling] != 0) revert EndpointIsTaken(serviceType, endpoint);
+        EndpointUse storage use = $.endpointUses[spelling];
+        if (use.count == 0) _countEndpoint();
+        else if (use.operator != msg.sender) revert EndpointIsAnotherOperators(endpoint, use.operator);
         use.operator = msg.sender;
         use.count += 1;
-        $.serviceIdOfEndpoint[serviceType][endpointHash] = serviceId;
+        $.serviceIdOfEndpoint[serviceType][spelling] = serviceId;
+    }
+
+    /// Nobody can tell from here whose an endpoint is. So that nobody takes in time each that another operator is about to
+    /// register, endpoints cost stake: as many as there are services, which each ask for some, and a few to move.
+    function _countEndpoint() private {
+        ServiceProviderFactoryStorage storage $ = _factory();
+        Operator storage operator = $.operators[msg.sender];
+        uint256 fromBlock = operator.endpointsSince + $.decreaseStakeLockupBlocks;
+        if (block.number >= fromBlock) {
+            operator.endpointsSince = SafeCast.toUint48(block.number);
+            operator.endpointsTaken = 0;
+        }
+        uint256 endpointsMax = operator.serviceCount + SPARE_ENDPOINTS;
+        if (operator.endpointsTaken >= endpointsMax) revert TooManyEndpoints(endpointsMax, fromBlock);
+        operator.endpointsTaken += 1;
     }
 
     function _releaseEndpoint(bytes32 serviceType, string calldata endpoint) private {
         ServiceProviderFactoryStorage storage $ = _factory();
-        bytes32 endpointHash = keccak256(bytes(endpoint));
-        delete $.serviceIdOfEndpoint[serviceType][endpointHash];
-        EndpointUse storage use = $.endpointUses[endpointHash];
+        bytes32 spelling = _spelling(endpoint);
+        delete $.serviceIdOfEndpoint[serviceType][spelling];
+        EndpointUse storage use = $.endpointUses[spelling];
         use.count -= 1;
-        if (use.count == 0) delete $.endpointUses[endpointHash];
+        if (use.count == 0) delete $.endpointUses[spelling];
     }
 
     function _addService(
@@ -706,7 +730,7 @@ contract ServiceProviderFactory is Governed {
 
     function _requireOwn(bytes32 serviceType, string calldata endpoint) private view returns (uint256 serviceId) {
         ServiceProviderFactoryStorage storage $ = _factory();
-        serviceId = $.serviceIdOfEndpoint[serviceType][keccak256(bytes(endpoint))];
+        serviceId = $.serviceIdOfEndpoint[serviceType][_spelling(endpoint)];
         if (serviceId == 0) revert ServiceIsUnknown(serviceType, endpoint);
         address operator = $.services[serviceType][serviceId].operator;
         if (operator != msg.sender) revert CallerIsNotOperator(msg.sender, operator);
@@ -730,6 +754,29 @@ contract ServiceProviderFactory is Governed {
     function _active(address operator) private view returns (uint256) {
         Staking stakes = _factory().staking;
         return stakes.totalStakedFor(operator) - stakes.lockedFor(operator);
+    }
+
+    /// What endpoints are compared by: scheme and host in lower case, and no slash at the end.
+    function _spelling(string calldata endpoint) private pure returns (bytes32) {
+        bytes memory text = bytes(endpoint);
+        uint256 length = text.length;
+        bool isInHost = false;
+        for (uint256 i = 0; i < length; i++) {
+            bytes1 char = text[i];
+            if (char >= "A" && char <= "Z") text[i] = char | 0x20;
+            if (char == ":" && !isInHost && i + 2 < length && text[i + 1] == "/" && text[i + 2] == "/") {
+                isInHost = true;
+                i += 2;
+            } else if (char == "/" || char == "?" || char == "#") {
+                break;
+            }
+        }
+        if (length > 0 && text[length - 1] == "/") {
+            assembly ("memory-safe") {
+                mstore(text, sub(length, 1))
+            }
+        }
+        return keccak256(text);
     }
 
     function _factory() private pure returns (ServiceProviderFactoryStorage storage $) {

@@ -598,29 +598,6 @@ contract DelegateManagerTest is StakingFixture {
         same(token.balanceOf(address(staking)), left, "tokens held");
     }
 
-    function testAClaimAndASlashReachAsManyDelegatorsAsThereCanBe() public {
-        uint256 limit = delegates.DELEGATORS_LIMIT();
-        vm.prank(GOVERNANCE);
-        delegates.updateMaxDelegators(limit);
-        operate(ADA, D);
-        operate(BOB, D);
-        for (uint160 i = 1; i <= limit; i++) {
-            address delegator = address(i << 80);
-            fund(delegator, 10 ether);
-            delegate(delegator, ADA, 5 ether);
-            delegate(delegator, BOB, 5 ether);
-            undelegate(delegator, BOB, 5 ether);
-        }
-        beginRound();
-        uint256 before = gasleft();
-        delegates.claimRewards(ADA);
-        yes(before - gasleft() < 15_000_000, "a claim costs too much");
-        before = gasleft();
-        slash(100 ether, ADA);
-        yes(before - gasleft() < 30_000_000, "a slash costs too much");
-        same(staking.lockedFor(BOB), 0, "every request is cancelled");
-    }
-
     function testParametersAreGovernances() public {
         vm.startPrank(STRANGER);
         expectNotGovernance(STRANGER);

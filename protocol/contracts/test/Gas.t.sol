@@ -13,6 +13,9 @@ contract GasTest is Deployment {
     bytes32 private constant PERMIT_TYPEHASH =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
+    /// What an evaluation has to be given at most, `EXECUTION_GAS_ENOUGH` of governance.
+    uint256 private constant ENOUGH = 15_000_000;
+
     Vm.Wallet private peer;
     Vm.Wallet private user;
 
@@ -63,6 +66,46 @@ contract GasTest is Deployment {
         vm.prank(ADA);
         delegates.claimRewards(ADA);
         measured("claim");
+    }
+
+    /// A claim and a slash reach as many delegators as there can be. Each has a request pending elsewhere, and all are sent
+    /// away before the slash, which cancels both.
+    function testClaimAndSlashOfAllDelegators() public {
+        uint256 limit = delegates.DELEGATORS_LIMIT();
+        vm.prank(address(governance));
+        delegates.updateMaxDelegators(limit);
+        vm.prank(BOB);
+        factory.register(CONTENT, "https://two.example", 200_000 ether, user.addr);
+        for (uint160 i = 1; i <= limit; i++) {
+            address delegator = address(i << 80);
+            fund(delegator, 200 ether);
+            vm.startPrank(delegator);
+            delegates.delegateStake(ADA, 100 ether);
+            delegates.delegateStake(BOB, 100 ether);
+            delegates.requestUndelegateStake(BOB, 100 ether);
+            vm.stopPrank();
+            vm.prank(ADA);
+            delegates.requestRemoveDelegator(ADA, delegator);
+        }
+        next(ROUND_BLOCKS + 1);
+        vm.prank(ADA);
+        claims.initiateRound();
+        next(1);
+        delegates.claimRewards(ADA);
+        yes(measured("claimOf200Delegators") < ENOUGH, "a claim costs too much");
+
+        vm.prank(address(governance));
+        delegates.updateRemoveDelegatorEvalDuration(2 * ROUND_BLOCKS);
+        for (uint160 i = 1; i <= limit; i++) {
+            vm.prank(ADA);
+            delegates.removeDelegator(ADA, address(i << 80));
+        }
+        next(1);
+        vm.prank(address(governance));
+        delegates.slash(1000 ether, ADA);
+        yes(measured("slashOf200Delegators") < ENOUGH, "a slash costs too much");
+        same(staking.lockedFor(ADA), 0, "every removal is cancelled");
+        same(staking.lockedFor(BOB), 0, "every request is cancelled");
     }
 
     function testVote() public {
@@ -138,8 +181,8 @@ contract GasTest is Deployment {
         measured("proveHeads");
     }
 
-    function measured(string memory name) private {
-        vm.snapshotGasLastCall("transactions", name);
+    function measured(string memory name) private returns (uint256) {
+        return vm.snapshotGasLastCall("transactions", name);
     }
 
     /// The seller and the network, neither of which had any of the token.

@@ -56,6 +56,10 @@ contract PeerKeyHandler {
         }
     }
 
+    function pass() external {
+        vm.roll(block.number + factory.getDecreaseStakeLockupDuration());
+    }
+
     function takeBack(uint8 who) external {
         vm.prank(operators[who % 3]);
         try factory.cancelDecreaseStakeRequest() {} catch {}

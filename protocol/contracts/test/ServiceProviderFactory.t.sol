@@ -89,6 +89,85 @@ contract ServiceProviderFactoryTest is Fixture {
         same(register(BOB, CONTENT, ONE, CONTENT_MIN, WALLET), 2, "a number never comes back");
     }
 
+    function testSpellingsOfOneEndpointAreOne() public {
+        register(ADA, CONTENT, "https://one.example", 2 * CONTENT_MIN, address(1));
+        string[4] memory spellings =
+            ["https://one.example/", "HTTPS://one.example", "https://One.EXAMPLE", "httpS://onE.example/"];
+        for (uint256 i = 0; i < 4; i++) {
+            same(factory.getServiceProviderIdFromEndpoint(CONTENT, spellings[i]), 1, spellings[i]);
+            vm.prank(BOB);
+            vm.expectRevert(
+                abi.encodeWithSelector(ServiceProviderFactory.EndpointIsAnotherOperators.selector, spellings[i], ADA)
+            );
+            factory.register(DISCOVERY, spellings[i], CONTENT_MIN, address(2));
+        }
+        vm.startPrank(ADA);
+        factory.updateEndpoint(CONTENT, spellings[3], spellings[2]);
+        (, string memory endpoint,,) = factory.getServiceEndpointInfo(CONTENT, 1);
+        same(endpoint, spellings[2], "it is kept as it was given");
+        factory.deregister(CONTENT, spellings[0]);
+        same(factory.getServiceProviderIdFromEndpoint(CONTENT, spellings[2]), 0, "free");
+    }
+
+    function testPathsAndPortsTellEndpointsApart() public {
+        string[8] memory different = [
+            "https://one.example",
+            "http://one.example",
+            "https://one.example:443",
+            "https://one.example//",
+            "https://one.example/A",
+            "https://one.example/a",
+            "https://one.example?A",
+            "https://one.example#A"
+        ];
+        for (uint256 i = 0; i < 8; i++) {
+            register(ADA, CONTENT, different[i], CONTENT_MIN, address(1));
+        }
+        same(factory.getServiceProviderIdFromEndpoint(CONTENT, "https://ONE.example?A"), 7, "query");
+        same(factory.getServiceProviderIdFromEndpoint(CONTENT, "https://one.example?a"), 0, "query");
+        same(factory.getServiceProviderIdFromEndpoint(CONTENT, "https://one.example/A/"), 5, "path");
+    }
+
+    /// An operator moves its service to whatever endpoint somebody is about to register.
+    function testASquatterTakesAFewEndpoints() public {
+        register(BOB, CONTENT, "https://bob.example", CONTENT_MIN, address(2));
+        string memory before = "https://bob.example";
+        uint256 since = block.number;
+        for (uint256 i = 0; i < 3; i++) {
+            string memory wanted = string.concat("https://ada.example/", decimal(i));
+            if (i == 2) {
+                vm.prank(BOB);
+                vm.expectRevert(
+                    abi.encodeWithSelector(ServiceProviderFactory.TooManyEndpoints.selector, 3, since + LOCKUP)
+                );
+                factory.updateEndpoint(CONTENT, before, wanted);
+                break;
+            }
+            vm.prank(BOB);
+            factory.updateEndpoint(CONTENT, before, wanted);
+            before = wanted;
+            vm.prank(ADA);
+            vm.expectRevert(abi.encodeWithSelector(ServiceProviderFactory.EndpointIsTaken.selector, CONTENT, wanted));
+            factory.register(CONTENT, wanted, CONTENT_MIN, address(1));
+        }
+        // Nor does it help to give the service up and register it again.
+        vm.startPrank(BOB);
+        factory.deregister(CONTENT, before);
+        factory.cancelDecreaseStakeRequest();
+        vm.expectRevert(abi.encodeWithSelector(ServiceProviderFactory.TooManyEndpoints.selector, 2, since + LOCKUP));
+        factory.register(CONTENT, "https://ada.example/2", 0, address(2));
+        vm.stopPrank();
+        register(ADA, CONTENT, "https://ada.example/2", CONTENT_MIN, address(1));
+        vm.roll(since + LOCKUP);
+        register(BOB, CONTENT, "https://bob.example", 0, address(2));
+    }
+
+    function testAnOperatorGrowsAsFastAsItLikes() public {
+        for (uint256 i = 0; i < 15; i++) {
+            register(ADA, CONTENT, string.concat("https://ada.example/", decimal(i)), CONTENT_MIN, address(1));
+        }
+    }
+
     function testAnEndpointHasALength() public {
         uint256 lengthMax = factory.ENDPOINT_BYTES_MAX();
         vm.expectRevert(
@@ -226,8 +305,6 @@ contract ServiceProviderFactoryTest is Fixture {
         vm.startPrank(ADA);
         vm.expectRevert(abi.encodeWithSelector(ServiceProviderFactory.EndpointIsTaken.selector, CONTENT, TWO));
         factory.updateEndpoint(CONTENT, ONE, TWO);
-        vm.expectRevert(abi.encodeWithSelector(ServiceProviderFactory.EndpointIsTaken.selector, CONTENT, ONE));
-        factory.updateEndpoint(CONTENT, ONE, ONE);
         vm.expectRevert(
             abi.encodeWithSelector(
                 ServiceProviderFactory.EndpointIsAnotherOperators.selector, "https://three.example", BOB

@@ -79,6 +79,9 @@ pub struct Artifact {
     pub abi: Abi,
     /// Creation code without constructor arguments.
     pub bytecode: Vec<u8>,
+    /// The code that stands on the chain then, with zeros where the contract
+    /// keeps its own address.
+    pub deployed_bytecode: Vec<u8>,
 }
 
 /// The artifact of a contract; parsed at its first use.
@@ -91,16 +94,22 @@ pub fn artifact(kind: ContractKind) -> &'static Artifact {
 
 fn parse(kind: ContractKind) -> Artifact {
     #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
     struct Source {
         abi: Abi,
         bytecode: String,
+        deployed_bytecode: String,
     }
 
     let source: Source =
         serde_json::from_str(kind.source()).expect("committed artifacts are valid JSON");
-    let digits = source.bytecode.trim_start_matches("0x");
+    let decode = |code: &str| {
+        let digits = code.trim_start_matches("0x");
+        hex::decode(digits).expect("committed bytecode is hexadecimal")
+    };
     Artifact {
         abi: source.abi,
-        bytecode: hex::decode(digits).expect("committed bytecode is hexadecimal"),
+        bytecode: decode(&source.bytecode),
+        deployed_bytecode: decode(&source.deployed_bytecode),
     }
 }

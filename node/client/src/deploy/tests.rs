@@ -108,7 +108,10 @@ async fn what_is_no_whole_deployment_is_named() {
     assert!(error.to_string().contains("for Evidence"), "{error}");
     contracts.evidence = contracts.records;
     let error = verify(&net.client, &contracts).await.unwrap_err();
-    assert!(error.to_string().contains("Registry's Evidence"), "{error}");
+    assert!(
+        error.to_string().contains("of Evidence, is not that"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

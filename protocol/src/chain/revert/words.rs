@@ -447,6 +447,10 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the operator has {maxDelegators} delegators, more are not allowed",
     ),
     (
+        "TooManyEndpoints",
+        "{endpointsMax} endpoints were taken, more are possible from block {fromBlock} on or with more services",
+    ),
+    (
         "TooManyProposals",
         "{proposalsMax} proposals are in progress, more are not allowed, and each is backed by {leastStake} or more, this one by {backingStake}; wait until some have ended",
     ),
