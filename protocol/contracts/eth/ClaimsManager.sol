@@ -2,20 +2,27 @@
 pragma solidity ^0.8.30;
 
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Governed} from "../common/Governed.sol";
 import {ColivingToken} from "./ColivingToken.sol";
 import {ServiceProviderFactory} from "./ServiceProviderFactory.sol";
 import {Staking} from "./Staking.sol";
+import {ILastClaims} from "./VotingStakes.sol";
 
 /// @title Mints the rewards of staking, round by round.
 /// @notice A round fixes an amount and a block. Until the next round each operator may claim, once, the share of the
 /// amount that its active stake was of all stake when that block began. Rounds that nobody began are not made up for.
-contract ClaimsManager is Governed {
+contract ClaimsManager is Governed, ILastClaims {
     struct Round {
         uint64 number;
         uint64 fundedBlock;
         uint128 fundedAmount;
         uint128 claimed;
+    }
+
+    struct LastClaim {
+        uint128 round;
+        uint128 blockNumber;
     }
 
     /// @custom:storage-location erc7201:coliving.storage.ClaimsManager
@@ -29,7 +36,7 @@ contract ClaimsManager is Governed {
         address communityPool;
         uint256 recurringCommunityFundingAmount;
         Round round;
-        mapping(address operator => uint256) lastClaimedRound;
+        mapping(address operator => LastClaim) lastClaims;
     }
 
     bytes32 private constant CLAIMS_MANAGER_SLOT = 0x241a9e6f569d9b84528a2cbe0f6832d264614b413b3cc6798d2163ce2af71600;
@@ -140,8 +147,8 @@ contract ClaimsManager is Governed {
         ClaimsManagerStorage storage $ = _claims();
         if (msg.sender != $.delegateManager) revert CallerIsNotDelegateManager(msg.sender);
         Round storage round = $.round;
-        if ($.lastClaimedRound[operator] == round.number) revert AlreadyClaimed(operator, round.number);
-        $.lastClaimedRound[operator] = round.number;
+        if ($.lastClaims[operator].round == round.number) revert AlreadyClaimed(operator, round.number);
+        $.lastClaims[operator] = LastClaim(SafeCast.toUint128(round.number), SafeCast.toUint128(block.number));
         uint256 oldTotal = $.staking.totalStakedFor(operator);
         rewards = _rewards($, operator, totalLocked);
         emit ClaimProcessed(operator, rewards, oldTotal, oldTotal + rewards);
@@ -175,7 +182,7 @@ contract ClaimsManager is Governed {
     /// @notice Whether an operator with services, and with stake when the round began, has not claimed in the round.
     function claimPending(address operator) external view returns (bool) {
         ClaimsManagerStorage storage $ = _claims();
-        if ($.lastClaimedRound[operator] == $.round.number) return false;
+        if ($.lastClaims[operator].round == $.round.number) return false;
         // Of the details, one is needed.
         // slither-disable-next-line unused-return
         (,,, uint256 serviceCount,,) = $.serviceProviderFactory.getServiceProviderDetails(operator);
@@ -224,7 +231,12 @@ contract ClaimsManager is Governed {
 
     /// @notice The round that an operator claimed in last, or zero.
     function getLastClaimedRound(address operator) external view returns (uint256) {
-        return _claims().lastClaimedRound[operator];
+        return _claims().lastClaims[operator].round;
+    }
+
+    /// @notice The block in which an operator claimed last, or zero.
+    function getLastClaimedBlock(address operator) external view returns (uint256) {
+        return _claims().lastClaims[operator].blockNumber;
     }
 
     /// @notice The token that is minted.

@@ -101,6 +101,18 @@ contract DelegateManager is Governed {
     /// @notice Stake behind an operator was burned; `newTotal` is left.
     event Slashed(address indexed operator, uint256 amount, uint256 newTotal);
 
+    /// @notice A delegator added to its delegation. This and the next two are for tools that read them in other deployments
+    /// of these contracts; `DelegatedStakeIncreased`, `Claimed` and `Slashed` tell the same.
+    event IncreaseDelegatedStake(
+        address indexed delegator, address indexed serviceProvider, uint256 indexed increaseAmount
+    );
+
+    /// @notice Rewards were shared out.
+    event Claim(address indexed claimer, uint256 indexed rewards, uint256 indexed newTotal);
+
+    /// @notice Stake behind an operator was burned.
+    event Slash(address indexed target, uint256 indexed amount, uint256 indexed newTotal);
+
     /// @notice An operator takes no delegation below this.
     event SPMinDelegationAmountUpdated(address indexed operator, uint256 amount);
 
@@ -284,6 +296,7 @@ contract DelegateManager is Governed {
         $.totals[msg.sender] += amount;
         delegations.total += amount;
         emit DelegatedStakeIncreased(msg.sender, operator, amount);
+        emit IncreaseDelegatedStake(msg.sender, operator, amount);
         _updateVotes(msg.sender);
         $.staking.delegateStakeFor(operator, msg.sender, amount);
         $.serviceProviderFactory.validateAccountStakeBalance(operator);
@@ -422,6 +435,7 @@ contract DelegateManager is Governed {
         uint256 locked = $.staking.lockedFor(operator);
         uint256 rewards = $.claimsManager.processClaim(operator, locked);
         emit Claimed(operator, rewards, staked + rewards);
+        emit Claim(operator, rewards, staked + rewards);
         if (rewards == 0) return;
         uint256 delegated = _shareOut($, operator, rewards, staked - locked, cut);
         $.serviceProviderFactory.updateServiceProviderStake(operator, ownStake + rewards - delegated);
@@ -440,6 +454,7 @@ contract DelegateManager is Governed {
         if (burned == 0) revert AmountIsZero();
         uint256 left = staked - burned;
         emit Slashed(operator, burned, left);
+        emit Slash(operator, burned, left);
         $.serviceProviderFactory.dropDecreaseStakeRequest(operator);
         uint256 delegated = _slashDelegations($, operator, staked, left);
         if ($.staking.lockedFor(operator) > 0) $.staking.setLocked(operator, 0);

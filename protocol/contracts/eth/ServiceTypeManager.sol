@@ -3,8 +3,9 @@ pragma solidity ^0.8.30;
 
 import {Governed} from "../common/Governed.sol";
 
-/// @title Which kinds of service exist, and how much stake each asks for and allows.
-/// @notice A name is its UTF-8 text, left-aligned in 32 bytes. Bounds never change and a removed name never comes back.
+/// @title Which kinds of service exist, how much stake each asks for and allows, and in which version it runs.
+/// @notice A name and a version are their UTF-8 text, left-aligned in 32 bytes. Bounds never change and a removed name
+/// never comes back. The version that was set last is the current one, and no version is set twice.
 contract ServiceTypeManager is Governed {
     struct ServiceType {
         bool isValid;
@@ -16,6 +17,8 @@ contract ServiceTypeManager is Governed {
     struct ServiceTypeManagerStorage {
         mapping(bytes32 serviceType => ServiceType) types;
         bytes32[] names;
+        mapping(bytes32 serviceType => bytes32[]) versions;
+        mapping(bytes32 serviceType => mapping(bytes32 version => bool)) isVersion;
     }
 
     bytes32 private constant SERVICE_TYPE_MANAGER_SLOT =
@@ -30,6 +33,9 @@ contract ServiceTypeManager is Governed {
     /// @notice A type takes no more registrations.
     event ServiceTypeRemoved(bytes32 indexed serviceType);
 
+    /// @notice A type runs in this version from this block on.
+    event SetServiceVersion(bytes32 indexed serviceType, bytes32 indexed serviceVersion);
+
     /// @notice The name is empty.
     error ServiceTypeNameIsEmpty();
 
@@ -41,6 +47,15 @@ contract ServiceTypeManager is Governed {
 
     /// @notice The minimum is zero or above the maximum, or the maximum does not fit 128 bits.
     error StakeBoundsAreWrong(uint256 minStake, uint256 maxStake);
+
+    /// @notice The version is empty.
+    error ServiceVersionIsEmpty();
+
+    /// @notice The type has or had this version.
+    error ServiceVersionIsUsed(bytes32 serviceType, bytes32 serviceVersion);
+
+    /// @notice The type has had fewer versions.
+    error ServiceVersionIsUnknown(bytes32 serviceType, uint256 versionIndex);
 
     /// @notice No further type fits.
     error TooManyServiceTypes(uint256 serviceTypesMax);
@@ -65,6 +80,38 @@ contract ServiceTypeManager is Governed {
         if (!info.isValid) revert ServiceTypeIsUnknown(serviceType);
         info.isValid = false;
         emit ServiceTypeRemoved(serviceType);
+    }
+
+    /// @notice Makes a version the current one of a type.
+    function setServiceVersion(bytes32 serviceType, bytes32 serviceVersion) external onlyGovernance {
+        ServiceTypeManagerStorage storage $ = _manager();
+        if (!$.types[serviceType].isValid) revert ServiceTypeIsUnknown(serviceType);
+        if (serviceVersion == 0) revert ServiceVersionIsEmpty();
+        if ($.isVersion[serviceType][serviceVersion]) revert ServiceVersionIsUsed(serviceType, serviceVersion);
+        $.isVersion[serviceType][serviceVersion] = true;
+        $.versions[serviceType].push(serviceVersion);
+        emit SetServiceVersion(serviceType, serviceVersion);
+    }
+
+    /// @notice The version that was set at a place, from 0.
+    function getVersion(bytes32 serviceType, uint256 versionIndex) external view returns (bytes32) {
+        return _version(serviceType, versionIndex);
+    }
+
+    /// @notice The version that a type runs in; reverts before the first one is set.
+    function getCurrentVersion(bytes32 serviceType) external view returns (bytes32) {
+        uint256 count = _manager().versions[serviceType].length;
+        return _version(serviceType, count == 0 ? 0 : count - 1);
+    }
+
+    /// @notice How many versions a type has had.
+    function getNumberOfVersions(bytes32 serviceType) external view returns (uint256) {
+        return _manager().versions[serviceType].length;
+    }
+
+    /// @notice Whether a type has or had this version.
+    function serviceVersionIsValid(bytes32 serviceType, bytes32 serviceVersion) external view returns (bool) {
+        return _manager().isVersion[serviceType][serviceVersion];
     }
 
     /// @notice Whether the type takes registrations, and its bounds (kept after removal; zero when it never was).
@@ -93,6 +140,12 @@ contract ServiceTypeManager is Governed {
         assembly {
             mstore(valid, count)
         }
+    }
+
+    function _version(bytes32 serviceType, uint256 versionIndex) private view returns (bytes32) {
+        bytes32[] storage versions = _manager().versions[serviceType];
+        if (versionIndex >= versions.length) revert ServiceVersionIsUnknown(serviceType, versionIndex);
+        return versions[versionIndex];
     }
 
     function _add(bytes32 serviceType, uint256 minStake, uint256 maxStake) private {

@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {Governed} from "../common/Governed.sol";
-import {IVotingStakes} from "./VotingStakes.sol";
+import {ILastClaims, IVotingStakes} from "./VotingStakes.sol";
 import {ColivingToken} from "./ColivingToken.sol";
 
 /// @title Holds the tokens behind every operator, its own and those delegated to it, and remembers all stake by block.
@@ -44,6 +44,16 @@ contract Staking is Governed, IVotingStakes {
 
     /// @notice Stake of an operator was burned.
     event StakeSlashed(address indexed operator, uint256 amount);
+
+    /// @notice `amount` came to the stake behind an operator. This and the next two are for tools that read them in other
+    /// deployments of these contracts; `StakeChanged` tells the same and what is locked.
+    event Staked(address indexed user, uint256 amount, uint256 total);
+
+    /// @notice `amount` of the stake behind an operator left.
+    event Unstaked(address indexed user, uint256 amount, uint256 total);
+
+    /// @notice `amount` of the stake behind an operator was burned.
+    event Slashed(address indexed user, uint256 amount, uint256 total);
 
     /// @notice The contract that moves operators' own stake was named.
     event ServiceProviderFactoryChanged(address indexed previousFactory, address indexed serviceProviderFactory);
@@ -133,7 +143,7 @@ contract Staking is Governed, IVotingStakes {
         StakingStorage storage $ = _requireFactory();
         Locks storage locks = $.locks[operator];
         locks.own = _lowered(operator, locks.own, amount);
-        _subtract($, operator, amount);
+        emit Unstaked(operator, amount, _subtract($, operator, amount));
         $.token.safeTransfer(operator, amount);
     }
 
@@ -151,7 +161,7 @@ contract Staking is Governed, IVotingStakes {
         StakingStorage storage $ = _requireDelegateManager();
         Locks storage locks = $.locks[operator];
         locks.delegated = _lowered(operator, locks.delegated, amount);
-        _subtract($, operator, amount);
+        emit Unstaked(operator, amount, _subtract($, operator, amount));
         $.token.safeTransfer(delegator, amount);
     }
 
@@ -167,8 +177,9 @@ contract Staking is Governed, IVotingStakes {
     /// @notice Burns `amount` of the stake behind an operator; what is left must cover its locks.
     function slash(uint256 amount, address operator) external {
         StakingStorage storage $ = _requireDelegateManager();
-        _subtract($, operator, amount);
+        uint256 left = _subtract($, operator, amount);
         emit StakeSlashed(operator, amount);
+        emit Slashed(operator, amount, left);
         ColivingToken(address($.token)).burn(amount);
     }
 
@@ -206,6 +217,25 @@ contract Staking is Governed, IVotingStakes {
     /// @notice The stake behind an operator at the end of a block; for the current block, so far.
     function totalStakedForAt(address operator, uint256 blockNumber) external view returns (uint256) {
         return _staking().stakes[operator].upperLookupRecent(_requireReached(blockNumber));
+    }
+
+    /// @notice The block in which the stake behind an operator changed last, or zero.
+    function lastStakedFor(address operator) external view returns (uint256) {
+        // Of the checkpoint, its block is needed.
+        // slither-disable-next-line unused-return
+        (, uint48 blockNumber,) = _staking().stakes[operator].latestCheckpoint();
+        return blockNumber;
+    }
+
+    /// @notice The block in which an operator claimed last, or zero.
+    function lastClaimedFor(address operator) external view returns (uint256) {
+        address claims = _staking().claimsManager;
+        return claims == address(0) ? 0 : ILastClaims(claims).getLastClaimedBlock(operator);
+    }
+
+    /// @notice That stakes of earlier blocks can be asked for (ERC-900).
+    function supportsHistory() external pure returns (bool) {
+        return true;
     }
 
     /// @notice All stake.
@@ -264,14 +294,17 @@ contract Staking is Governed, IVotingStakes {
 
     function _add(StakingStorage storage $, address operator, uint256 amount) private {
         if (amount == 0) revert AmountIsZero();
-        _record($, operator, $.stakes[operator].latest() + amount, $.total.latest() + amount);
+        uint256 staked = $.stakes[operator].latest() + amount;
+        _record($, operator, staked, $.total.latest() + amount);
+        emit Staked(operator, amount, staked);
     }
 
-    function _subtract(StakingStorage storage $, address operator, uint256 amount) private {
+    function _subtract(StakingStorage storage $, address operator, uint256 amount) private returns (uint256 left) {
         if (amount == 0) revert AmountIsZero();
         uint256 staked = $.stakes[operator].latest();
         if (amount > staked) revert StakeIsTooSmall(operator, staked, amount);
-        _record($, operator, staked - amount, $.total.latest() - amount);
+        left = staked - amount;
+        _record($, operator, left, $.total.latest() - amount);
     }
 
     function _record(StakingStorage storage $, address operator, uint256 stake, uint256 total) private {

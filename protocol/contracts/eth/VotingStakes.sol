@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+/// @title What the staking contract asks the claims manager.
+interface ILastClaims {
+    /// @notice The block in which an operator claimed last, or zero.
+    function getLastClaimedBlock(address operator) external view returns (uint256);
+}
+
 /// @title What governance asks the staking contract.
 interface IVotingStakes {
     /// @notice The stake that an account votes with.

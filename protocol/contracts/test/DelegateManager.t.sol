@@ -527,6 +527,48 @@ contract DelegateManagerTest is StakingFixture {
         same(token.balanceOf(address(staking)), 0, "tokens held");
     }
 
+    /// Tools that read other deployments of these contracts find what they look for.
+    function testStakeIsToldUnderTheOldNamesToo() public {
+        bytes32 topic = DelegateManager.IncreaseDelegatedStake.selector;
+        same(topic, 0x82d701855f3ac4a098fc0249261c5e06d1050d23c8aa351fae8abefc2a464fda, "topic");
+        yes(staking.supportsHistory(), "history");
+        same(staking.lastStakedFor(ADA), 0, "never staked");
+        same(staking.lastClaimedFor(ADA), 0, "never claimed");
+        expectEvent(address(staking));
+        emit Staking.Staked(ADA, D, D);
+        operate(ADA, D);
+        expectEvent(address(delegates));
+        emit DelegateManager.IncreaseDelegatedStake(CORA, ADA, 40 ether);
+        expectEvent(address(staking));
+        emit Staking.Staked(ADA, 40 ether, D + 40 ether);
+        delegate(CORA, ADA, 40 ether);
+        same(staking.lastStakedFor(ADA), block.number, "staked now");
+        undelegate(CORA, ADA, 10 ether);
+        vm.roll(block.number + LOCKUP);
+        expectEvent(address(staking));
+        emit Staking.Unstaked(ADA, 10 ether, D + 30 ether);
+        vm.prank(CORA);
+        delegates.undelegateStake();
+        expectEvent(address(delegates));
+        emit DelegateManager.Slash(ADA, 30 ether, D);
+        expectEvent(address(staking));
+        emit Staking.Slashed(ADA, 30 ether, D);
+        vm.prank(GOVERNANCE);
+        delegates.slash(30 ether, ADA);
+        beginRound();
+        expectEvent(address(delegates));
+        emit DelegateManager.Claim(ADA, FUNDING, D + FUNDING);
+        delegates.claimRewards(ADA);
+        same(staking.lastClaimedFor(ADA), block.number, "claimed now");
+        vm.prank(ADA);
+        factory.requestDecreaseStake(1 ether);
+        vm.roll(block.number + LOCKUP);
+        expectEvent(address(staking));
+        emit Staking.Unstaked(ADA, 1 ether, D + FUNDING - 1 ether);
+        vm.prank(ADA);
+        factory.decreaseStake();
+    }
+
     function testAnybodyClaimsForAnOperator() public {
         operate(ADA, D);
         beginRound();

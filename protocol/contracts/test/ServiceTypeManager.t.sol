@@ -89,6 +89,45 @@ contract ServiceTypeManagerTest is Fixture {
         types.addServiceType(EXTRA, 1, 2);
     }
 
+    function testTheVersionThatWasSetLastIsTheCurrentOne() public {
+        bytes32 topic = ServiceTypeManager.SetServiceVersion.selector;
+        same(topic, 0x4e7a43cd7eeaa502383fb22f02605cd2094b120455a217c6b6d6f6e6d22886aa, "topic");
+        same(types.getNumberOfVersions(CONTENT), 0, "none at first");
+        vm.expectRevert(abi.encodeWithSelector(ServiceTypeManager.ServiceVersionIsUnknown.selector, CONTENT, 0));
+        types.getCurrentVersion(CONTENT);
+        vm.startPrank(GOVERNANCE);
+        expectEvent(address(types));
+        emit ServiceTypeManager.SetServiceVersion(CONTENT, "0.1.0");
+        types.setServiceVersion(CONTENT, "0.1.0");
+        types.setServiceVersion(CONTENT, "0.2.0");
+        same(types.getCurrentVersion(CONTENT), "0.2.0", "current");
+        same(types.getVersion(CONTENT, 0), "0.1.0", "the one before");
+        same(types.getNumberOfVersions(CONTENT), 2, "count");
+        yes(types.serviceVersionIsValid(CONTENT, "0.1.0"), "known");
+        yes(!types.serviceVersionIsValid(CONTENT, "0.3.0"), "unknown");
+        yes(!types.serviceVersionIsValid(DISCOVERY, "0.1.0"), "of another type");
+        vm.expectRevert(abi.encodeWithSelector(ServiceTypeManager.ServiceVersionIsUnknown.selector, CONTENT, 2));
+        types.getVersion(CONTENT, 2);
+    }
+
+    function testAVersionIsSetOnceForATypeThatIsThere() public {
+        vm.startPrank(GOVERNANCE);
+        types.setServiceVersion(CONTENT, "0.1.0");
+        types.setServiceVersion(DISCOVERY, "0.1.0");
+        bytes memory used =
+            abi.encodeWithSelector(ServiceTypeManager.ServiceVersionIsUsed.selector, CONTENT, bytes32("0.1.0"));
+        vm.expectRevert(used);
+        types.setServiceVersion(CONTENT, "0.1.0");
+        vm.expectRevert(abi.encodeWithSelector(ServiceTypeManager.ServiceVersionIsEmpty.selector));
+        types.setServiceVersion(CONTENT, 0);
+        vm.expectRevert(abi.encodeWithSelector(ServiceTypeManager.ServiceTypeIsUnknown.selector, EXTRA));
+        types.setServiceVersion(EXTRA, "0.1.0");
+        types.removeServiceType(CONTENT);
+        vm.expectRevert(abi.encodeWithSelector(ServiceTypeManager.ServiceTypeIsUnknown.selector, CONTENT));
+        types.setServiceVersion(CONTENT, "0.2.0");
+        same(types.getCurrentVersion(CONTENT), "0.1.0", "kept");
+    }
+
     function testNobodyElseAddsOrRemoves() public {
         vm.startPrank(STRANGER);
         bytes memory refusal = abi.encodeWithSelector(Governed.CallerIsNotGovernance.selector, STRANGER);
@@ -96,6 +135,8 @@ contract ServiceTypeManagerTest is Fixture {
         types.addServiceType(EXTRA, 1, 2);
         vm.expectRevert(refusal);
         types.removeServiceType(CONTENT);
+        vm.expectRevert(refusal);
+        types.setServiceVersion(CONTENT, "0.1.0");
     }
 
     function checkType(bytes32 serviceType, bool isValid, uint256 minStake, uint256 maxStake) private view {

@@ -407,6 +407,14 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "{serviceType} has no service {serviceId}",
     ),
     (
+        "ServiceVersionIsUnknown",
+        "{serviceType} has no version number {versionIndex}",
+    ),
+    (
+        "ServiceVersionIsUsed",
+        "{serviceType} has or had the version {serviceVersion}; a version is set once",
+    ),
+    (
         "SignatureLengthIsWrong",
         "the signature has {length} bytes, 65 are needed",
     ),
