@@ -384,7 +384,7 @@ pub async fn block_time(client: &Client) -> Result<Duration, DeployError> {
 }
 
 /// Gas of all transactions of a deployment on the development chain.
-pub const DEPLOY_GAS: u64 = 36_480_000;
+pub const DEPLOY_GAS: u64 = 37_090_000;
 
 /// Blocks that the block time is the mean of.
 const MEASURED_BLOCKS: u64 = 1_000;

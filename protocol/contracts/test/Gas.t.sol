@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {PaymentRouter} from "../data/PaymentRouter.sol";
 import {SignedRecords} from "../common/SignedRecords.sol";
 import {Signatures} from "../common/Signatures.sol";
 import {Deployment} from "./Deployment.sol";
@@ -161,14 +162,26 @@ contract GasTest is Deployment {
 
     function testPayWithPermit() public {
         (address[] memory payees, uint256[] memory amounts) = split();
-        bytes32 structHash =
-            keccak256(abi.encode(PERMIT_TYPEHASH, user.addr, address(router), 1 ether, 0, type(uint256).max));
-        bytes memory signature = sign(user.privateKey, Signatures.digest(token.DOMAIN_SEPARATOR(), structHash));
+        bytes memory signature = permit(1 ether);
         vm.prank(user.addr);
         router.payWithPermit(
             address(token), 1 ether, payees, amounts, "track:2000001:1000:3000001:stream", type(uint256).max, signature
         );
         measured("payWithPermit");
+    }
+
+    function testPayFor() public {
+        PaymentRouter.Payment memory payment;
+        (payment.payer, payment.token) = (user.addr, address(token));
+        (payment.payees, payment.amounts) = split();
+        (payment.amount, payment.fee) = (1 ether, 0.01 ether);
+        payment.memo = "track:2000001:1000:3000001:stream";
+        payment.deadline = type(uint256).max;
+        bytes memory signature = sign(user.privateKey, router.paymentDigest(payment));
+        bytes memory permission = permit(1.01 ether);
+        vm.prank(CORA);
+        router.payFor(payment, signature, type(uint256).max, permission);
+        measured("payFor");
     }
 
     function testProveHeads() public {
@@ -183,6 +196,12 @@ contract GasTest is Deployment {
 
     function measured(string memory name) private returns (uint256) {
         return vm.snapshotGasLastCall("transactions", name);
+    }
+
+    function permit(uint256 amount) private view returns (bytes memory) {
+        bytes32 structHash =
+            keccak256(abi.encode(PERMIT_TYPEHASH, user.addr, address(router), amount, 0, type(uint256).max));
+        return sign(user.privateKey, Signatures.digest(token.DOMAIN_SEPARATOR(), structHash));
     }
 
     /// The seller and the network, neither of which had any of the token.

@@ -6,7 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {Signatures} from "../common/Signatures.sol";
 import {PaymentRouter} from "../data/PaymentRouter.sol";
 import {Fixture} from "./Fixture.sol";
-import {FalseToken, FeeToken, IdleToken, PlainToken, SilentToken} from "./Tokens.sol";
+import {EagerToken, FalseToken, FeeToken, IdleToken, PlainToken, SilentToken} from "./Tokens.sol";
 import {Vm} from "./Vm.sol";
 
 contract PaymentRouterTest is Fixture {
@@ -196,6 +196,189 @@ contract PaymentRouterTest is Fixture {
         same(plain.balanceOf(DAN), 40, "paid");
     }
 
+    function testSomebodyElseBringsAPaymentForAFee() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        expectEvent(address(router));
+        emit PaymentRouter.Paid(payer.addr, address(token), 100, payment.payees, payment.amounts, "memo");
+        expectEvent(address(router));
+        emit PaymentRouter.PaidFor(payer.addr, STRANGER, address(token), 5, 7);
+        bring(payment, by(payer, payment), block.timestamp, permit(105, block.timestamp));
+        same(token.balanceOf(CLEO), 60, "first");
+        same(token.balanceOf(DAN), 40, "second");
+        same(token.balanceOf(STRANGER), 5, "fee");
+        checkSpent(105);
+        yes(router.isUsed(payer.addr, 7), "used");
+        yes(!router.isUsed(payer.addr, 8), "another nonce");
+    }
+
+    function testAnApprovalAndNoFeeWillDoToo() public {
+        PaymentRouter.Payment memory payment = signed(100, 0);
+        approve(100);
+        bring(payment, by(payer, payment), 0, "");
+        same(token.balanceOf(STRANGER), 0, "no fee");
+        checkSpent(100);
+    }
+
+    function testThePayerMayBringItsOwn() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes memory signature = by(payer, payment);
+        approve(105);
+        vm.prank(payer.addr);
+        router.payFor(payment, signature, 0, "");
+        same(token.balanceOf(payer.addr), 1000 ether - 100, "the fee came back");
+    }
+
+    function testASignedPaymentIsMadeOnce() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        approve(1000);
+        bring(payment, by(payer, payment), 0, "");
+        bytes memory signature = by(payer, payment);
+        bytes memory used = abi.encodeWithSelector(PaymentRouter.PaymentIsUsed.selector, payer.addr, 7);
+        vm.expectRevert(used);
+        router.payFor(payment, signature, 0, "");
+        // Nor does another payment with the nonce go through, or the twin of the signature.
+        (payment.amount, payment.amounts[0]) = (101, 61);
+        signature = by(payer, payment);
+        vm.expectRevert(used);
+        router.payFor(payment, signature, 0, "");
+        payment.nonce = 3;
+        (bytes memory twin, bytes32 highS) = withHighS(by(payer, payment));
+        vm.expectRevert(abi.encodeWithSelector(Signatures.SignatureHasHighS.selector, highS));
+        router.payFor(payment, twin, 0, "");
+        bring(payment, by(payer, payment), 0, "");
+    }
+
+    function testASignedPaymentHasADeadline() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes memory signature = by(payer, payment);
+        approve(1000);
+        uint256 deadline = payment.deadline;
+        vm.warp(deadline + 1);
+        vm.expectRevert(
+            abi.encodeWithSelector(PaymentRouter.PaymentHasExpired.selector, deadline, deadline + 1)
+        );
+        router.payFor(payment, signature, 0, "");
+        vm.warp(deadline);
+        bring(payment, signature, 0, "");
+    }
+
+    function testNothingOfASignedPaymentCanBeChanged() public {
+        approve(type(uint256).max);
+        Vm.Wallet memory other = vm.createWallet(0xdecaf);
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes memory signature = by(other, payment);
+        vm.expectRevert(abi.encodeWithSelector(PaymentRouter.SignerIsNotPayer.selector, other.addr, payer.addr));
+        router.payFor(payment, signature, 0, "");
+
+        signature = by(payer, payment);
+        payment.fee = 6;
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.payees[1] = STRANGER;
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        (payment.amounts[0], payment.amounts[1]) = (61, 39);
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.amount = 101;
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.memo = "other";
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.token = address(new PlainToken());
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.nonce = 8;
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.deadline += 1;
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        payment.payer = other.addr;
+        refusesChanged(payment, signature);
+        payment = signed(100, 5);
+        vm.chainId(4242);
+        refusesChanged(payment, signature);
+    }
+
+    /// Somebody sees the payment on its way and hands the permit to the token first.
+    function testAPermitOfABroughtPaymentThatSomebodyUsedFirstStopsNothing() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes memory signature = permit(105, block.timestamp);
+        (bytes32 r, bytes32 s) = (part(signature, 0), part(signature, 32));
+        vm.prank(DAN);
+        token.permit(payer.addr, address(router), 105, block.timestamp, uint8(signature[64]), r, s);
+        bring(payment, by(payer, payment), block.timestamp, signature);
+        checkSpent(105);
+    }
+
+    function testAPermitOfABroughtPaymentCoversTheFee() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes memory signature = by(payer, payment);
+        bytes memory permission = permit(100, block.timestamp);
+        vm.expectRevert(
+            abi.encodeWithSelector(PaymentRouter.PermitIsRefused.selector, address(token), payer.addr, 0, 105)
+        );
+        router.payFor(payment, signature, block.timestamp, permission);
+        yes(!router.isUsed(payer.addr, 7), "not used up by what failed");
+    }
+
+    function testAPayerWithdrawsWhatItSigned() public {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes memory signature = by(payer, payment);
+        approve(1000);
+        vm.prank(STRANGER);
+        router.cancelPayment(7);
+        expectEvent(address(router));
+        emit PaymentRouter.PaymentCancelled(payer.addr, 7);
+        vm.prank(payer.addr);
+        router.cancelPayment(7);
+        vm.expectRevert(abi.encodeWithSelector(PaymentRouter.PaymentIsUsed.selector, payer.addr, 7));
+        router.payFor(payment, signature, 0, "");
+    }
+
+    function testATokenThatBringsThePaymentAgainPaysOnce() public {
+        EagerToken eager = new EagerToken();
+        eager.give(payer.addr, 1000);
+        vm.prank(payer.addr);
+        eager.approve(address(router), 1000);
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        payment.token = address(eager);
+        bytes memory signature = by(payer, payment);
+        eager.set(address(router), abi.encodeCall(PaymentRouter.payFor, (payment, signature, 0, "")));
+        bring(payment, signature, 0, "");
+        same(eager.balanceOf(CLEO), 60, "paid once");
+        same(
+            eager.refusal(), abi.encodeWithSelector(PaymentRouter.PaymentIsUsed.selector, payer.addr, 7), "refusal"
+        );
+    }
+
+    function testTheDigestIsThatOfTheTypedData() public view {
+        PaymentRouter.Payment memory payment = signed(100, 5);
+        bytes32 typehash = keccak256(
+            "Payment(address payer,address token,uint256 amount,address[] payees,uint256[] amounts,string memo,uint256 fee,uint256 nonce,uint256 deadline)"
+        );
+        bytes32 payees = keccak256(abi.encode(CLEO, DAN));
+        bytes32 amounts = keccak256(abi.encode(60, 40));
+        bytes32 structHash = keccak256(
+            abi.encode(
+                typehash, payer.addr, address(token), 100, payees, amounts, keccak256("memo"), 5, 7, payment.deadline
+            )
+        );
+        bytes32 domain = keccak256(
+            abi.encode(
+                keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"),
+                keccak256("Payment Router"),
+                keccak256("1"),
+                block.chainid,
+                address(router)
+            )
+        );
+        same(router.domainSeparator(), domain, "domain");
+        same(router.paymentDigest(payment), keccak256(abi.encodePacked(hex"1901", domain, structHash)), "digest");
+    }
+
     function testATokenThatTakesAFeeIsRefused() public {
         FeeToken fee = new FeeToken();
         fee.give(payer.addr, 10_000);
@@ -248,6 +431,37 @@ contract PaymentRouterTest is Fixture {
     function refuses(bytes memory reason) private {
         vm.prank(payer.addr);
         vm.expectRevert(reason);
+    }
+
+    /// A payment to two, which the payer signs with nonce 7.
+    function signed(uint256 amount, uint256 fee) private view returns (PaymentRouter.Payment memory payment) {
+        payment.payer = payer.addr;
+        payment.token = address(token);
+        payment.amount = amount;
+        (payment.payees, payment.amounts) = split(60, 40);
+        payment.memo = "memo";
+        payment.fee = fee;
+        payment.nonce = 7;
+        payment.deadline = block.timestamp + 1000;
+    }
+
+    function by(Vm.Wallet memory wallet, PaymentRouter.Payment memory payment) private view returns (bytes memory) {
+        return sign(wallet.privateKey, router.paymentDigest(payment));
+    }
+
+    function bring(
+        PaymentRouter.Payment memory payment,
+        bytes memory signature,
+        uint256 permitDeadline,
+        bytes memory permission
+    ) private {
+        vm.prank(STRANGER);
+        router.payFor(payment, signature, permitDeadline, permission);
+    }
+
+    function refusesChanged(PaymentRouter.Payment memory payment, bytes memory signature) private {
+        vm.expectPartialRevert(PaymentRouter.SignerIsNotPayer.selector);
+        router.payFor(payment, signature, 0, "");
     }
 
     function checkSpent(uint256 amount) private view {

@@ -15,11 +15,17 @@ contract PaymentHandler {
     address[5] public accounts;
     uint256 public paid;
     uint256 public wrongPayments;
+    Vm.Wallet[3] private keys;
+    mapping(address payer => mapping(uint256 nonce => bool)) private brought;
 
     constructor(PaymentRouter payments, address[] memory allTokens) {
         router = payments;
         tokens = allTokens;
-        accounts = [address(0xa1), address(0xa2), address(0xa3), address(payments), address(0)];
+        accounts = [address(0), address(0), address(0), address(payments), address(0)];
+        for (uint256 i = 0; i < 3; i++) {
+            keys[i] = vm.createWallet(0xa1 + i);
+            accounts[i] = keys[i].addr;
+        }
     }
 
     function approve(uint256 who, uint256 which, uint96 amount) external {
@@ -53,6 +59,30 @@ contract PaymentHandler {
         address payer = accounts[who % 3];
         vm.prank(payer);
         try router.payWithPermit(chosen, amount, payees, amounts, "", block.timestamp, signature) {} catch {}
+    }
+
+    /// One of three brings what one of them signed; a nonce counts once.
+    function payFor(uint256 who, uint256 signer, uint256 by, uint256 which, uint72 amount, uint72 fee, uint8 nonce)
+        external
+    {
+        PaymentRouter.Payment memory payment;
+        payment.payer = accounts[who % 3];
+        payment.token = token(which);
+        payment.amount = amount;
+        (payment.payees, payment.amounts) = (new address[](1), new uint256[](1));
+        (payment.payees[0], payment.amounts[0]) = (accounts[by % 3], amount);
+        payment.fee = fee;
+        payment.nonce = nonce % 16;
+        payment.deadline = block.timestamp;
+        // Most sign for themselves.
+        uint256 key = signer % 4 == 0 ? signer >> 2 : who;
+        (uint8 v, bytes32 r, bytes32 s) = vm.sign(keys[key % 3].privateKey, router.paymentDigest(payment));
+        vm.prank(accounts[(by >> 8) % 3]);
+        try router.payFor(payment, abi.encodePacked(r, s, v), 0, "") {
+            paid += 1;
+            if (key % 3 != who % 3 || brought[payment.payer][payment.nonce]) wrongPayments += 1;
+            brought[payment.payer][payment.nonce] = true;
+        } catch {}
     }
 
     /// Exactly the sum leaves the payer and reaches the payees.

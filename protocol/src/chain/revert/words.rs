@@ -342,6 +342,14 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
         "the deployment is not finished: the factory does not know the peer registry",
     ),
     (
+        "PaymentHasExpired",
+        "the payment could be brought until unix time {deadline}; sign another",
+    ),
+    (
+        "PaymentIsUsed",
+        "a payment of {payer} with the nonce {nonce} was made or cancelled; sign one with another nonce",
+    ),
+    (
         "PermitIsRefused",
         "the permit is refused and {payer} has approved {#allowance} of {#amount}; sign another permit",
     ),
@@ -429,6 +437,10 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     (
         "SignerIsNotIdentityPeer",
         "{signer} signed an attestation and is no confirmed identity peer",
+    ),
+    (
+        "SignerIsNotPayer",
+        "{signer} signed the payment, or another one, and not the payer {payer}",
     ),
     (
         "StakeIsOutOfBounds",
