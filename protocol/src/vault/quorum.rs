@@ -3,14 +3,15 @@
 //! Both machines ask every placed replica and are done once a majority of each
 //! placed set has answered; while the registry changes the placed set, the old
 //! and the new one are both given. Any majority of writers meets any majority of
-//! readers, and a reader writes back what it saw somebody miss.
+//! readers; since some of where they meet may lie, a write goes on to the rest, a
+//! read waits a little for them, and nothing that anybody shows is left out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Entry, REPLICAS_MAX, Refusal, Request, Response, SignedVault, WALLETS_MAX};
 use crate::id::{Address, Hash32};
-use crate::signing::Domain;
+use crate::signing::{Domain, Record as _};
 use crate::time::{Moment, UnixSeconds};
 
 /// A request to deliver.
@@ -54,17 +55,32 @@ pub(crate) struct Read {
     lookup_key: Hash32,
     asked: Asked,
     answers: BTreeMap<Address, Vec<Entry>>,
+    /// How long those that are left are waited for once a majority has answered.
+    until: Option<Moment>,
     events: VecDeque<ReadEvent>,
     is_over: bool,
 }
 
+/// A wallet's record, as the replicas show it.
+#[derive(Debug)]
+struct Shown {
+    /// The one that wins.
+    entry: Entry,
+    /// When each replica says that the wallet's first came.
+    by: BTreeMap<Address, UnixSeconds>,
+}
+
+/// Replicas that are lacking to a majority, then when it came.
+type Standing = (usize, UnixSeconds);
+
 /// What a read found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReadEvent {
-    /// The living records, the earliest wallet first; empty when there are none.
-    /// The client takes the one whose entropy derives the record's wallet.
+    /// The living records, those that a majority shows first, of these the earliest;
+    /// empty when there are none. The client takes the one whose entropy derives the
+    /// record's wallet.
     Found {
-        /// At most [`WALLETS_MAX`] and a provisional one.
+        /// Of each replica at most [`WALLETS_MAX`] and a provisional one.
         entries: Vec<Entry>,
     },
     /// A password change whose tombstone may be missing at the old lookup key:
@@ -133,13 +149,9 @@ impl Write {
         self.judge();
     }
 
-    /// Notes that a replica did not answer; it is asked again while the write is
-    /// not over.
+    /// Notes that a replica did not answer; it is asked again, also when enough
+    /// have stored the record: a majority may have liars in it.
     pub(crate) fn handle_failure(&mut self, from: Address, now: Moment) {
-        if self.is_over {
-            self.asked.waiting.remove(&from);
-            return;
-        }
         self.asked.retry(from, now);
         self.judge();
     }
@@ -159,8 +171,7 @@ impl Write {
     /// When [`Write::handle_timeout`] is due, and why.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
-        let deadline = self.asked.deadline().filter(|_| !self.is_over);
-        deadline.map(|at| (at, "vault write"))
+        self.asked.deadline().map(|at| (at, "vault write"))
     }
 
     /// The next request to deliver.
@@ -215,10 +226,11 @@ impl Read {
             lookup_key,
             asked: Asked::new(sets, Request::Get { lookup_key }, now),
             answers: BTreeMap::new(),
+            until: None,
             events: VecDeque::new(),
             is_over: false,
         };
-        read.judge(now.unix());
+        read.judge(now);
         read
     }
 
@@ -235,12 +247,12 @@ impl Read {
             self.asked.answered.insert(from);
             self.answers.insert(from, entries);
             if self.is_over {
-                // It came after the majority: it only may need what it missed.
-                let winners = self.winners(now.unix());
-                self.repair(from, &winners);
+                // It came too late to be told, and may need what it missed.
+                let shown = self.shown(now.unix());
+                self.repair(from, &shown);
             }
         }
-        self.judge(now.unix());
+        self.judge(now);
     }
 
     /// Notes that a replica did not answer; it is asked again while the read is
@@ -251,13 +263,13 @@ impl Read {
             return;
         }
         self.asked.retry(from, now);
-        self.judge(now.unix());
+        self.judge(now);
     }
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Moment) {
         self.asked.expire(now);
-        self.judge(now.unix());
+        self.judge(now);
     }
 
     /// True when it is over and nobody is still to answer.
@@ -269,7 +281,8 @@ impl Read {
     /// When [`Read::handle_timeout`] is due, and why.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
-        let deadline = self.asked.deadline().filter(|_| !self.is_over);
+        let deadline = self.asked.deadline().into_iter().chain(self.until).min();
+        let deadline = deadline.filter(|_| !self.is_over);
         deadline.map(|at| (at, "vault read"))
     }
 
@@ -290,13 +303,18 @@ impl Read {
         entry.record.lookup_key == self.lookup_key && entry.check(&self.domain).is_ok()
     }
 
-    fn judge(&mut self, now: UnixSeconds) {
+    /// A majority is enough to tell what is there; who is left is waited for a
+    /// little, since of three answers of five two may be lies.
+    fn judge(&mut self, now: Moment) {
         if self.is_over {
             return;
         }
         if self.asked.has_majority() {
-            self.is_over = true;
-            self.finish(now);
+            let until = *self.until.get_or_insert(now + PATIENCE);
+            if self.asked.waiting.is_empty() || until <= now {
+                self.is_over = true;
+                self.finish(now.unix());
+            }
         } else if !self.asked.can_reach_majority() {
             self.is_over = true;
             self.events.push_back(ReadEvent::Failed);
@@ -304,83 +322,101 @@ impl Read {
     }
 
     fn finish(&mut self, now: UnixSeconds) {
-        let winners = self.winners(now);
+        let shown = self.shown(now);
         for replica in self.answers.keys().copied().collect::<Vec<_>>() {
-            self.repair(replica, &winners);
+            self.repair(replica, &shown);
         }
-        let entries: Vec<Entry> = winners
-            .iter()
-            .filter(|entry| !entry.record.is_tombstone())
-            .cloned()
-            .collect();
-        for entry in &entries {
-            if entry.record.replaces == Hash32::ZERO {
+        let mut entries = Vec::new();
+        for ((lacking, received), Shown { mut entry, .. }) in shown {
+            if entry.record.is_tombstone() {
                 continue;
             }
-            self.events.push_back(match &entry.burial {
-                Some(burial) => ReadEvent::Bury(burial.clone()),
-                None => ReadEvent::Unburied {
-                    lookup_key: entry.record.replaces,
-                    wallet: entry.record.wallet,
-                },
-            });
+            if entry.record.replaces != Hash32::ZERO && lacking == 0 {
+                self.events.push_back(match &entry.burial {
+                    Some(burial) => ReadEvent::Bury(burial.clone()),
+                    None => ReadEvent::Unburied {
+                        lookup_key: entry.record.replaces,
+                        wallet: entry.record.wallet,
+                    },
+                });
+            }
+            entry.received = received;
+            entries.push(entry);
         }
         self.events.push_back(ReadEvent::Found { entries });
     }
 
-    /// The winning entry of each wallet, the earliest first. When a wallet's was
-    /// received nobody signs: the median of the answers counts, and what most of
-    /// them are without comes last.
-    fn winners(&self, now: UnixSeconds) -> Vec<Entry> {
-        let mut winners: BTreeMap<Address, (Entry, Vec<UnixSeconds>)> = BTreeMap::new();
-        for answer in self.answers.values() {
-            let mut heard = BTreeSet::new();
+    /// The winning entry of each wallet and each unsigned sign-up, best first. What
+    /// fewer than a majority show comes after all that a majority does, the least
+    /// shown last. Nobody signs when a wallet came, so the majority-th of the times
+    /// counts, which no minority can choose. Nothing is cut: whoever has the password
+    /// knows which one is its own.
+    fn shown(&self, now: UnixSeconds) -> Vec<(Standing, Shown)> {
+        let mut shown: BTreeMap<(Address, Option<Hash32>), Shown> = BTreeMap::new();
+        for (replica, answer) in &self.answers {
             for entry in answer.iter().filter(|entry| !entry.is_over(now)) {
-                let wallet = entry.record.wallet;
-                let (known, received) = winners
-                    .entry(wallet)
-                    .or_insert_with(|| (entry.clone(), Vec::new()));
-                if heard.insert(wallet) {
-                    received.push(entry.received);
-                }
-                if entry.record.wins(&known.record)
-                    || (entry.record == known.record && known.burial.is_none())
+                // Anybody may show an unsigned one: each stands for itself.
+                let is_unsigned = entry.signature.is_none();
+                let text = is_unsigned.then(|| entry.record.struct_hash());
+                let known = shown
+                    .entry((entry.record.wallet, text))
+                    .or_insert_with(|| Shown {
+                        entry: entry.clone(),
+                        by: BTreeMap::new(),
+                    });
+                known.by.entry(*replica).or_insert(entry.received);
+                if entry.record.wins(&known.entry.record)
+                    || (entry.record == known.entry.record && known.entry.burial.is_none())
                 {
-                    *known = entry.clone();
+                    known.entry = entry.clone();
                 }
             }
         }
-        let middle = self.answers.len() / 2;
-        let mut ranked: Vec<(bool, Entry)> = winners
+        let mut shown: Vec<(Standing, Shown)> = shown
             .into_values()
-            .map(|(mut entry, mut received)| {
-                received.sort_unstable();
-                let is_rare = received.len() <= middle;
-                entry.received = received[middle.min(received.len() - 1)];
-                (is_rare, entry)
-            })
+            .map(|shown| (self.standing(&shown.by), shown))
             .collect();
-        ranked.sort_by_key(|(is_rare, entry)| (*is_rare, entry.received, entry.record.wallet));
-        let mut winners: Vec<Entry> = ranked.into_iter().map(|(_, entry)| entry).collect();
-        let mut signed = 0;
-        winners.retain(|entry| {
-            signed += usize::from(entry.signature.is_some());
-            entry.signature.is_none() || signed <= WALLETS_MAX
-        });
-        winners
+        shown.sort_by_key(|(standing, shown)| (*standing, shown.entry.record.wallet));
+        shown
     }
 
-    /// Writes to a replica what it answered without.
-    fn repair(&mut self, replica: Address, winners: &[Entry]) {
+    /// Where a wallet stands; while the placed set changes, in the better of both.
+    fn standing(&self, by: &BTreeMap<Address, UnixSeconds>) -> Standing {
+        let of = |set: &BTreeSet<Address>| {
+            let majority = majority_of(set.len());
+            let mut received: Vec<UnixSeconds> = by
+                .iter()
+                .filter(|(replica, _)| set.contains(replica))
+                .map(|(_, received)| *received)
+                .collect();
+            received.sort_unstable();
+            received.truncate(majority);
+            let at = received.last().copied();
+            (
+                majority - received.len(),
+                at.unwrap_or(UnixSeconds(u64::MAX)),
+            )
+        };
+        let standings = self.asked.sets.iter().map(of);
+        standings
+            .min()
+            .expect("there is a set where somebody answered")
+    }
+
+    /// Writes to a replica what it answered without: a newer record of a wallet that
+    /// it has, and what a majority shows. More would let one replica fill the key at
+    /// the others through its readers.
+    fn repair(&mut self, replica: Address, shown: &[(Standing, Shown)]) {
         let known = &self.answers[&replica];
-        for winner in winners.iter().filter(|winner| winner.signature.is_some()) {
-            let has = known.iter().any(|entry| {
-                entry.record == winner.record && (entry.burial.is_some() || winner.burial.is_none())
+        for ((lacking, _), Shown { entry, by }) in shown {
+            let has = known.iter().any(|known| {
+                known.record == entry.record && (known.burial.is_some() || entry.burial.is_none())
             });
-            if !has {
+            let is_wanted = *lacking == 0 || by.contains_key(&replica);
+            if entry.signature.is_some() && is_wanted && !has {
                 self.asked.transmits.push_back(Transmit {
                     to: replica,
-                    request: Request::Put(Box::new(winner.clone())),
+                    request: Request::Put(Box::new(entry.clone())),
                 });
             }
         }
@@ -459,9 +495,14 @@ impl Asked {
         !self.sets.is_empty()
             && self.sets.iter().all(|set| {
                 let count = set.iter().filter(|replica| accept(replica)).count();
-                !set.is_empty() && count > set.len() / 2
+                !set.is_empty() && count >= majority_of(set.len())
             })
     }
+}
+
+/// Any two majorities meet.
+const fn majority_of(count: usize) -> usize {
+    count / 2 + 1
 }
 
 /// The placed set, and the one before or after a change of the registry.
@@ -472,3 +513,7 @@ const TRIES_MAX: u32 = 3;
 
 /// A third of what the protocol gives an answer: a person waits.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a read waits for the rest once a majority has answered. Chosen: longer
+/// than the slowest honest answer takes as a rule, and a person hardly notices.
+const PATIENCE: Duration = Duration::from_secs(1);

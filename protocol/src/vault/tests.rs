@@ -295,6 +295,82 @@ fn one_replica_does_not_put_a_strangers_record_before_the_owners() {
 }
 
 #[test]
+fn neither_one_nor_two_replicas_bury_the_owners_record() {
+    for liars in pairs().into_iter().chain([[replica(2)].into()]) {
+        let mut net = Net::new(5);
+        net.write(record(1, 1));
+        net.fillers = liars.clone();
+        let found = net.read().found();
+        assert_eq!(found[0], vault(1, 1), "{liars:?}");
+        for (address, replica) in &net.replicas {
+            assert_eq!(replica.versions(), [1], "{address} has a stranger's record");
+        }
+    }
+}
+
+#[test]
+fn what_one_honest_replica_alone_has_is_told_though_it_is_told_last() {
+    let mut net = Net::new(5);
+    net.fillers = [replica(1), replica(2)].into();
+    net.away = [replica(4), replica(5)].into();
+    assert_eq!(net.write(record(1, 1)), WriteEvent::Stored);
+    let found = net.read().found();
+    assert_eq!(found.len(), WALLETS_MAX + 1);
+    assert_eq!(found.last(), Some(&vault(1, 1)));
+    net.away.clear();
+    assert!(net.read().found().contains(&vault(1, 1)));
+}
+
+#[test]
+fn a_write_goes_on_to_those_that_a_majority_was_without() {
+    let mut net = Net::new(5);
+    net.away = [replica(4), replica(5)].into();
+    let mut write = Write::new(DOMAIN, record(1, 1), &net.sets, net.now);
+    let deliver = |net: &mut Net, write: &mut Write| {
+        while let Some(transmit) = write.poll_transmit() {
+            if let Some(response) = net.deliver(&transmit) {
+                write.handle_response(transmit.to, response);
+            }
+        }
+    };
+    deliver(&mut net, &mut write);
+    assert_eq!(write.poll_event(), Some(WriteEvent::Stored));
+    net.away.clear();
+    let (at, _) = write.poll_timeout().expect("two are without it");
+    write.handle_timeout(at);
+    deliver(&mut net, &mut write);
+    assert!(write.is_done());
+    for (address, replica) in &net.replicas {
+        assert_eq!(replica.versions(), [1], "{address}");
+    }
+}
+
+#[test]
+fn a_tombstone_that_one_replica_shows_is_not_written_for_it() {
+    let mut net = Net::new(5);
+    let mut changed = vault(9, 2);
+    changed.replaces = Hash32([3; 32]);
+    let burial = VaultRecord::tombstone(changed.replaces, wallet(9), 2);
+    let burial = Signed::new(burial, &DOMAIN, &key(9));
+    let entry = Entry::signed(Signed::new(changed, &DOMAIN, &key(9)), Some(burial), NOW);
+    net.replicas.get_mut(&replica(1)).unwrap().put(entry);
+    let seen = net.read().0;
+    assert!(matches!(&seen[..], [ReadEvent::Found { entries }] if entries.len() == 1));
+}
+
+#[test]
+fn an_unsigned_sign_up_that_a_minority_shows_displaces_nobodys() {
+    let mut net = Net::new(5);
+    assert_eq!(net.write(sign_up(1)), WriteEvent::Stored);
+    // Of two texts the smaller hash would win, were they of one wallet.
+    let forged = (2..).map(sign_up);
+    let wins = |other: &Entry| other.record.wins(&sign_up(1).record);
+    let forged = forged.into_iter().find(wins).unwrap();
+    net.replicas.get_mut(&replica(1)).unwrap().entries = vec![forged];
+    assert_eq!(net.read().found()[0], sign_up(1).record);
+}
+
+#[test]
 fn a_half_done_password_change_is_completed_by_whoever_sees_it() {
     let mut net = Net::new(5);
     net.write(record(1, 1));
@@ -440,6 +516,9 @@ struct Net {
     dreamers: BTreeSet<Address>,
     /// They hide the first owner's record and date back all others.
     backdaters: BTreeSet<Address>,
+    /// They hide what is there, show wallets that they agreed on, received before
+    /// all others, and say that they store.
+    fillers: BTreeSet<Address>,
     now: Moment,
 }
 
@@ -464,6 +543,7 @@ impl Net {
             liars: BTreeSet::new(),
             dreamers: BTreeSet::new(),
             backdaters: BTreeSet::new(),
+            fillers: BTreeSet::new(),
             now: start(),
         }
     }
@@ -511,6 +591,16 @@ impl Net {
     fn deliver(&mut self, transmit: &Transmit) -> Option<Response> {
         if self.away.contains(&transmit.to) {
             return None;
+        }
+        if self.fillers.contains(&transmit.to) {
+            let Request::Get { .. } = transmit.request else {
+                return Some(Response::Stored);
+            };
+            let mut entries: Vec<Entry> = (10..14).map(|owner| record(owner, 1)).collect();
+            for entry in &mut entries {
+                entry.received = UnixSeconds(0);
+            }
+            return Some(Response::Entries(entries));
         }
         let answer = self
             .replicas
