@@ -31,7 +31,7 @@ pub use hedgehog::{
 pub use replica::{Replica, ReplicaInput, ReplicaOutput};
 
 use quorum::{Read, ReadEvent, Transmit, Write, WriteEvent};
-use rules::{Limiter, Store};
+use rules::{Limiter, Source, Store};
 
 /// A record as a replica keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,12 @@ pub enum Request {
 pub enum Response {
     /// The record is durable here.
     Stored,
+    /// The unsigned sign-up is in memory here, and ends unless its wallet signs it.
+    #[serde(rename_all = "camelCase")]
+    Provisional {
+        /// How long it is kept.
+        ends_in_seconds: u64,
+    },
     /// A record that wins against it is.
     Outdated(Box<Entry>),
     /// What is kept, the earliest wallet first; at most [`WALLETS_MAX`] and one
@@ -106,6 +112,12 @@ pub enum Refusal {
     /// An unsigned sign-up came to a key that is in use.
     #[error("the lookup key is in use; sign the record")]
     Taken,
+    /// The lookup key belongs to other identity peers.
+    #[error("the lookup key is kept by other identity peers")]
+    Elsewhere,
+    /// The table is full.
+    #[error("this identity peer has no room for another record")]
+    NoRoom,
     /// Asked too often.
     #[error("asked too often; try again in {retry_after_seconds} seconds")]
     #[serde(rename_all = "camelCase")]
@@ -115,9 +127,9 @@ pub enum Refusal {
     },
 }
 
-name_variants!(Response: Stored, Outdated, Entries, Refused);
+name_variants!(Response: Stored, Provisional, Outdated, Entries, Refused);
 
-name_variants!(Refusal: Signature, Malformed, Scheme, Buried, Full, Taken, Busy);
+name_variants!(Refusal: Signature, Malformed, Scheme, Buried, Full, Taken, Elsewhere, NoRoom, Busy);
 
 impl Entry {
     /// A signed record, with the tombstone of the password before if it changed.
@@ -259,6 +271,14 @@ pub const WALLETS_MAX: usize = 4;
 
 /// How long an unsigned sign-up is kept. Chosen: the client signs in the same session.
 pub const PROVISIONAL_SECONDS: u64 = 600;
+
+/// Unsigned sign-ups that a replica keeps, of less than 1 KiB. Chosen: a hundred in a
+/// minute, or what a hundred addresses may bring.
+pub const PROVISIONAL_MAX: usize = 1000;
+
+/// Records that a replica keeps. Chosen: a few GB of disk; what one address may bring
+/// in an hour fills it in nineteen years.
+pub const ROWS_MAX: u64 = 10_000_000;
 
 /// Replicas of a record, each of another operator: as of a root. Derived: a majority
 /// of three is reached while two are away.

@@ -1,12 +1,14 @@
 //! The world of one run: peers, links, chain, faults and the order of events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cid::Cid;
 use protocol::action::ActionDomain;
 use protocol::id::{Address, Hash32};
+use protocol::origin::Origin;
 use protocol::records::SignedLease;
 use protocol::signing::Domain;
 use protocol::time::Moment;
@@ -319,6 +321,15 @@ impl Ctx {
     #[must_use]
     pub fn address(&self, idx: u32) -> Address {
         self.addresses[idx as usize]
+    }
+
+    /// Who asks, where addresses count: each peer has one of its own.
+    #[must_use]
+    pub fn origin(&self, idx: u32) -> Origin {
+        Origin {
+            peer: self.address(idx),
+            ip: Some(Ipv4Addr::from(0x0a00_0000 + idx).into()),
+        }
     }
 
     /// Notes that an author was told that a root is durable.

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use client::api::VaultFields;
+use client::api::SignedVaultFields;
 use client::home;
 use client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
 use protocol::id::Hash32;
-use protocol::records::{Iv, SCHEME_HEDGEHOG, VaultRecord};
+use protocol::records::{Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
 use protocol::signing::Signed;
 use protocol::vault;
 use serde_json::{Value, json};
@@ -255,9 +255,9 @@ async fn backup(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
     working.set_message("asking the identity peers");
     let known = context
         .with_peer(async |session| {
-            if let Some(found) = session.client.vault(&lookup_key).await?
-                && decrypt(&found, &password).is_ok_and(|found| found == *entropy)
-            {
+            let found = session.client.vault(&lookup_key).await?;
+            let mut found = found.iter().filter_map(|found| decrypt(found, &password));
+            if found.any(|(found, _)| found == *entropy) {
                 return Ok(true);
             }
             let domain = session.client.node().await?.contracts.domain();
@@ -304,11 +304,20 @@ async fn recover(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
     let lookup_key =
         tokio::task::spawn_blocking(move || vault::lookup_key(&username, &secret)).await?;
     working.set_message("asking the identity peers");
-    let found = context
-        .with_peer(async |session| Ok(session.client.vault(&lookup_key).await?))
+    let (found, count) = context
+        .with_peer(async |session| {
+            let found = session.client.vault(&lookup_key).await?;
+            let mut own = found.iter().filter_map(|found| decrypt(found, &password));
+            let own = own.next();
+            if let Some((_, Some(record))) = &own {
+                // Replicas that lack it get it back; the wallet is recovered without.
+                let _ = session.client.put_vault(record).await;
+            }
+            Ok((own, found.len()))
+        })
         .await?;
     working.finish_and_clear();
-    let Some(found) = found else {
+    if count == 0 {
         return fail(
             "vault_missing",
             format!(
@@ -317,19 +326,35 @@ async fn recover(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
             ),
             "check both; the vault cannot tell which of them is wrong",
         );
+    }
+    let Some((entropy, _)) = found else {
+        return Err(vault::CipherError::Password.into());
     };
-    let wallet = UserWallet::from_entropy(decrypt(&found, &password)?);
+    let wallet = UserWallet::from_entropy(entropy);
     let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
     print(context, &file)
 }
 
-fn decrypt(record: &VaultFields, password: &str) -> Result<Entropy, vault::CipherError> {
-    let iv: Iv = record
-        .iv
-        .parse()
-        .map_err(|_| vault::CipherError::Password)?;
-    let cipher_text = hex::decode(&record.cipher_text).map_err(|_| vault::CipherError::Password)?;
-    vault::decrypt_entropy(&cipher_text, password, &iv).map(Entropy)
+/// The entropy of a record and the record itself, when the password is of its owner:
+/// others may keep theirs under the same lookup key, with any wallet's name.
+fn decrypt(found: &SignedVaultFields, password: &str) -> Option<(Entropy, Option<SignedVault>)> {
+    let iv: Iv = found.record.iv.parse().ok()?;
+    let cipher_text = hex::decode(&found.record.cipher_text).ok()?;
+    let entropy = Entropy(vault::decrypt_entropy(&cipher_text, password, &iv).ok()?);
+    let Some(signature) = found.signature else {
+        return Some((entropy, None));
+    };
+    let record = VaultRecord {
+        scheme: SCHEME_HEDGEHOG,
+        lookup_key: found.record.lookup_key.parse().ok()?,
+        iv,
+        cipher_text,
+        wallet: found.wallet,
+        version: found.version,
+        replaces: found.replaces,
+    };
+    let is_own = UserWallet::from_entropy(entropy).address() == found.wallet;
+    is_own.then_some((entropy, Some(Signed { record, signature })))
 }
 
 /// 16 fresh random bytes.

@@ -33,7 +33,7 @@ pub use transfer::Progress;
 use crate::api::{
     ActionBody, ChainAccess, ContentList, Data, DigitalContent, Health, Imported, NodeInfo,
     PeerRow, Publication, PublishAccepted, PublishBody, RelayAnswer, Relayed, Root, RootBody,
-    RootRow, SearchResults, Stopping, User, VaultFields,
+    RootRow, SearchResults, SignedVaultFields, Stopping, User, VaultFields,
 };
 
 /// A connection to one peer's HTTP server; cheap to clone.
@@ -395,18 +395,17 @@ impl Client {
         self.checked(request).await.map(drop)
     }
 
-    /// The earliest living record under a lookup key.
+    /// The living records under a lookup key, those that a majority shows first. Whose
+    /// entropy derives the record's wallet has found its own.
     ///
     /// # Errors
     ///
     /// [`ClientError`] when no majority answers.
-    pub async fn vault(&self, lookup_key: &Hash32) -> Result<Option<VaultFields>, ClientError> {
+    pub async fn vault(&self, lookup_key: &Hash32) -> Result<Vec<SignedVaultFields>, ClientError> {
         let key = hex::encode(lookup_key.0);
-        match self.get(&format!("/authentication?lookupKey={key}")).await {
-            Ok(record) => Ok(Some(record)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let path = format!("/authentication?lookupKey={key}&all=true");
+        let found: Data<Vec<SignedVaultFields>> = self.get(&path).await?;
+        Ok(found.data)
     }
 }
 

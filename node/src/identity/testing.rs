@@ -66,11 +66,20 @@ fn peer_key(number: usize) -> SigningKey {
 impl TestNet {
     /// Staked peers with every role and, last, a light peer, all connected.
     pub(crate) async fn new(staked: usize) -> Self {
-        Self::with_confirmations(staked, 0).await
+        Self::with(staked, 0, 0).await
     }
 
     /// As [`Self::new`], with so many blocks on top of a final one.
     pub(crate) async fn with_confirmations(staked: usize, confirmations: u64) -> Self {
+        Self::with(staked, 0, confirmations).await
+    }
+
+    /// As [`Self::new`]; the first of the staked peers serve nothing of their roles.
+    pub(crate) async fn with_idle(staked: usize, idle: usize) -> Self {
+        Self::with(staked, idle, 0).await
+    }
+
+    async fn with(staked: usize, idle: usize, confirmations: u64) -> Self {
         let net = TestChain::new().await;
         for number in 0..staked {
             let service = ServiceConfig {
@@ -94,7 +103,9 @@ impl TestNet {
             confirmations,
         };
         for number in 0..=staked {
-            let context = net.context(number, number < staked, None).await;
+            let context = net
+                .context(number, (idle..staked).contains(&number), None)
+                .await;
             net.peers.push(TestPeer::start(context).await);
         }
         for peer in &net.peers {

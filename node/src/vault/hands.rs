@@ -161,7 +161,8 @@ impl Driver<Vault> for Hands {
     }
 }
 
-fn placement(registry: &mut watch::Receiver<Arc<Registry>>) -> Arc<Placement> {
+/// The placement that a registry gives, which counts as seen.
+pub(super) fn placement(registry: &mut watch::Receiver<Arc<Registry>>) -> Arc<Placement> {
     let registry = registry.borrow_and_update().clone();
     Arc::new(Placement::new(&registry))
 }

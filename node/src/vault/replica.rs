@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::codec;
 use protocol::id::{Address, Hash32};
-use protocol::origin::RequestId;
+use protocol::origin::{Origin, RequestId};
+use protocol::registry::Registry;
 use protocol::vault::{Entry, Replica, ReplicaInput, ReplicaOutput, Response, WALLETS_MAX};
 use storage::tables::{TablesRead, TablesWrite, VAULT};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::hands::placement;
 use crate::context::Context;
 use crate::net::{Inbound, NetError, Protocol, Responder};
 use crate::shell::{self, Driver, Work};
@@ -39,6 +42,8 @@ struct Hands {
     store: StoreHandle,
     requests: mpsc::Receiver<Inbound>,
     own: mpsc::Receiver<Own>,
+    snapshot: watch::Receiver<Arc<Registry>>,
+    latest: watch::Receiver<Arc<Registry>>,
     askers: BTreeMap<RequestId, Asker>,
     next_request: u64,
 }
@@ -46,14 +51,19 @@ struct Hands {
 /// Starts to serve.
 pub(super) async fn spawn(context: &Context) -> Result<ReplicaHandle, NetError> {
     let (requests, own) = mpsc::channel(OWN_MAX);
-    let hands = Hands {
+    let mut hands = Hands {
         store: context.store.clone(),
         requests: context.net.serve(Protocol::Vault).await?,
         own,
+        snapshot: context.chain.snapshot(),
+        latest: context.chain.registry(),
         askers: BTreeMap::new(),
         next_request: 0,
     };
-    let machine = Replica::new(context.contracts.domain());
+    // What they show at the start is news to the machine.
+    hands.snapshot.mark_changed();
+    hands.latest.mark_changed();
+    let machine = Replica::new(context.contracts.domain(), context.peer);
     shell::spawn(machine, hands, context.clock, &context.floor);
     Ok(ReplicaHandle { requests })
 }
@@ -68,14 +78,13 @@ impl ReplicaHandle {
 }
 
 impl Hands {
-    fn ask(&mut self, body: Bytes, asker: Asker) -> ReplicaInput {
+    fn ask(&mut self, body: Bytes, origin: Option<Origin>, asker: Asker) -> ReplicaInput {
         let request = RequestId(self.next_request);
         self.next_request += 1;
-        let is_own = matches!(asker, Asker::Own(_));
         self.askers.insert(request, asker);
         ReplicaInput::Request {
             request,
-            is_own,
+            origin,
             body,
         }
     }
@@ -93,9 +102,19 @@ impl Driver<Replica> for Hands {
     async fn next(&mut self) -> Option<ReplicaInput> {
         tokio::select! {
             biased;
-            Some(own) = self.own.recv() => Some(self.ask(own.body, Asker::Own(own.reply))),
+            Ok(()) = self.snapshot.changed() => {
+                Some(ReplicaInput::Snapshot(placement(&mut self.snapshot)))
+            }
+            Ok(()) = self.latest.changed() => {
+                Some(ReplicaInput::Latest(placement(&mut self.latest)))
+            }
+            Some(own) = self.own.recv() => Some(self.ask(own.body, None, Asker::Own(own.reply))),
             Some(inbound) = self.requests.recv() => {
-                Some(self.ask(inbound.body, Asker::Peer(inbound.respond)))
+                let origin = Origin {
+                    peer: inbound.peer,
+                    ip: inbound.ip,
+                };
+                Some(self.ask(inbound.body, Some(origin), Asker::Peer(inbound.respond)))
             }
             else => None,
         }
@@ -110,12 +129,18 @@ impl Driver<Replica> for Hands {
             ReplicaOutput::Read { lookup_key } => {
                 work.beside(async move {
                     let read = tokio::task::spawn_blocking(move || {
-                        store.read(|tables| entries(tables, &lookup_key))
+                        store.read(|tables| {
+                            Ok::<_, StoreError>((
+                                entries(tables, &lookup_key)?,
+                                tables.count(VAULT)?,
+                            ))
+                        })
                     });
-                    let entries = read.await.ok().and_then(noted);
+                    let (entries, rows) = read.await.ok().and_then(noted).unzip();
                     Some(ReplicaInput::Read {
                         lookup_key,
                         entries,
+                        rows: rows.unwrap_or(0),
                     })
                 });
             }

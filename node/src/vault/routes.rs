@@ -14,7 +14,7 @@ use protocol::id::{Address, Hash32};
 use protocol::origin::Origin;
 use protocol::signing::{Signature, Signed};
 use protocol::time::UnixSeconds;
-use protocol::vault::{Entry, HedgehogRecord, Refusal, VaultError};
+use protocol::vault::{Entry, HedgehogRecord, PROVISIONAL_SECONDS, Refusal, VaultError};
 use serde::Deserialize;
 
 use super::VaultHandle;
@@ -75,9 +75,12 @@ async fn write(
     let now = vault.context.clock.now().unix();
     let record = HedgehogRecord::from(record);
     let entry = entry_of(&record, &headers, now)?;
+    let ends_in_seconds = entry.signature.is_none().then_some(PROVISIONAL_SECONDS);
     vault.put_for(Some(client(&extensions)), entry).await?;
-    let lookup_key = record.lookup_key;
-    Ok(Json(VaultAccepted { lookup_key }))
+    Ok(Json(VaultAccepted {
+        lookup_key: record.lookup_key,
+        ends_in_seconds,
+    }))
 }
 
 /// The record of a body and its signature headers; without them it is a
@@ -154,7 +157,8 @@ impl From<VaultError> for ApiError {
             }
             VaultError::Refused(Refusal::Buried | Refusal::Full | Refusal::Taken)
             | VaultError::Outdated { .. } => Self::new(StatusCode::CONFLICT, "conflict", message),
-            VaultError::Unavailable { .. } => {
+            VaultError::Refused(Refusal::Elsewhere | Refusal::NoRoom)
+            | VaultError::Unavailable { .. } => {
                 Self::unavailable("quorum", message).with_retry_after(15)
             }
         }

@@ -4,29 +4,83 @@ use client::api::VaultFields;
 use http_body_util::BodyExt;
 use protocol::id::Hash32;
 use protocol::records::{Iv, SignedVault, VaultRecord};
-use protocol::signing::Signed;
-use protocol::vault::{Entry, HedgehogRecord, VaultError};
+use protocol::signing::{Domain, Signed};
+use protocol::time::UnixSeconds;
+use protocol::vault::{Entry, HedgehogRecord, Request, Response, VaultError};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::routes;
-use crate::identity::testing::{TestNet, key};
+use crate::identity::testing::{TestNet, TestPeer, key};
+use crate::net::Protocol;
 
 const LOOKUP_KEY: &str = "18c6f07f7b891bc5f2c79a20bd39f7971a499f3e7ada02cb2382d40e44661b92";
 const IV: &str = "e85bf7579aafe1554c6d0e5235a4a883";
 const CIPHER_TEXT: &str = "6b6cd020f0e50105fa4d7ba074c60f4b3f56a85739b734164fba6d30954d45f925ab5cd68a7c3d0270d58f8ee318d69b088998a4190c69b4692e45298a2fdb77";
 
 fn record(net: &TestNet, lookup: u8, seed: u8, version: u64, text: u8) -> SignedVault {
+    signed(
+        &net.contracts.domain(),
+        Hash32([lookup; 32]),
+        seed,
+        version,
+        text,
+    )
+}
+
+fn signed(domain: &Domain, lookup_key: Hash32, seed: u8, version: u64, text: u8) -> SignedVault {
     let record = VaultRecord {
         scheme: 1,
-        lookup_key: Hash32([lookup; 32]),
+        lookup_key,
         iv: Iv([text; 16]),
         cipher_text: vec![text; 64],
         wallet: key(seed).address(),
         version,
         replaces: Hash32::ZERO,
     };
-    Signed::new(record, &net.contracts.domain(), &key(seed))
+    Signed::new(record, domain, &key(seed))
+}
+
+/// Keeps nothing, and shows four wallets of its own that came before all others.
+async fn lie(peer: &TestPeer) {
+    let mut requests = peer.context.net.serve(Protocol::Vault).await.unwrap();
+    let domain = peer.context.contracts.domain();
+    tokio::spawn(async move {
+        while let Some(inbound) = requests.recv().await {
+            let response = match Request::from_bytes(&inbound.body).unwrap() {
+                Request::Put(_) => Response::Stored,
+                Request::Get { lookup_key } => {
+                    let entry = |seed| {
+                        let record = signed(&domain, lookup_key, seed, 1, seed);
+                        Entry::signed(record, None, UnixSeconds(0))
+                    };
+                    Response::Entries((70..74).map(entry).collect())
+                }
+            };
+            inbound.respond.send(response.to_bytes());
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_and_two_lying_replicas_of_five_hide_nobodys_record() {
+    for liars in 1..=2 {
+        let net = TestNet::with_idle(5, liars).await;
+        for liar in &net.peers[..liars] {
+            lie(liar).await;
+        }
+        let now = net.light().context.clock.now().unix();
+        for lookup in 1..=5 {
+            let own = record(&net, lookup, 60, 1, lookup);
+            let entry = Entry::signed(own.clone(), None, now);
+            net.light().vault.put(entry).await.unwrap();
+            for reader in &net.peers {
+                let found = reader.vault.get(own.record.lookup_key).await.unwrap();
+                let mut found = found.iter().map(|entry| &entry.record);
+                assert!(found.any(|record| *record == own.record), "{liars} lie");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,13 +129,14 @@ async fn a_hedgehog_client_signs_up_and_reads_its_record_over_http() {
     let fields = json!({"iv": IV, "cipherText": CIPHER_TEXT, "lookupKey": LOOKUP_KEY});
     let (status, body) = send(HttpRequest::post("/authentication"), fields.to_string()).await;
     assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["endsInSeconds"], 600);
     let (status, body) = send(HttpRequest::get(&path), String::new()).await;
     assert_eq!((status, &body), (StatusCode::OK, &fields));
 
     // The wallet's signature makes it last.
     let plain: VaultFields = serde_json::from_value(fields.clone()).unwrap();
     let mut record = HedgehogRecord::from(plain)
-        .sign_up(protocol::time::UnixSeconds(0))
+        .sign_up(UnixSeconds(0))
         .unwrap()
         .record;
     record.wallet = key(60).address();
@@ -93,6 +148,7 @@ async fn a_hedgehog_client_signs_up_and_reads_its_record_over_http() {
         .header("X-Coliving-Signature", signed.signature.to_string());
     let (status, body) = send(request, fields.to_string()).await;
     assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(body["endsInSeconds"], Value::Null);
     let (_, body) = send(HttpRequest::get(format!("{path}&all=true")), String::new()).await;
     assert_eq!(body["data"].as_array().unwrap().len(), 1, "{body}");
     assert_eq!(body["data"][0]["version"], 1);

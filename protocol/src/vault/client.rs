@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Entry, Limiter, REPLICAS_MAX, Read, ReadEvent, Refusal, Request, Response, SignedVault,
+    Entry, Limiter, REPLICAS_MAX, Read, ReadEvent, Refusal, Request, Response, SignedVault, Source,
     Transmit, Write, WriteEvent,
 };
 use crate::id::{Address, Hash32};
@@ -125,7 +125,8 @@ pub enum VaultOutput {
 pub enum VaultReply {
     /// Of a write. Some replicas may have the record although it failed.
     Put(Result<(), VaultError>),
-    /// Of a read: the living records, the earliest wallet first.
+    /// Of a read: the living records, those that a majority shows first, of these the
+    /// earliest.
     Get(Result<Vec<Entry>, VaultError>),
 }
 
@@ -164,7 +165,8 @@ impl Machine for Vault {
                 client,
                 entry,
             } => {
-                let admitted = self.admit(&entry.record.lookup_key, client, now);
+                let lookup_key = entry.record.lookup_key;
+                let admitted = self.admit(&lookup_key, Some(&entry), client, now);
                 let begun = admitted.and_then(|()| self.write(Some(request), entry, now));
                 if let Err(refusal) = begun {
                     self.reply(request, VaultReply::Put(Err(refusal.into())));
@@ -174,7 +176,7 @@ impl Machine for Vault {
                 request,
                 client,
                 lookup_key,
-            } => match self.admit(&lookup_key, client, now) {
+            } => match self.admit(&lookup_key, None, client, now) {
                 Ok(()) => self.read(request, lookup_key, now),
                 Err(refusal) => self.reply(request, VaultReply::Get(Err(refusal.into()))),
             },
@@ -228,19 +230,22 @@ impl Vault {
     fn admit(
         &mut self,
         lookup_key: &Hash32,
+        brought: Option<&Entry>,
         client: Option<Origin>,
         now: Moment,
     ) -> Result<(), Refusal> {
-        if let Some(client) = client {
-            self.limiter.check(lookup_key, client.ip, now.unix())?;
-        }
         if self.tasks.len() >= self.tasks_max {
             let retry_after_seconds = BUSY_SECONDS;
             return Err(Refusal::Busy {
                 retry_after_seconds,
             });
         }
-        Ok(())
+        let source = client.and_then(|client| Source::of(client, false));
+        self.limiter.check(lookup_key, source, now.unix())?;
+        match brought {
+            Some(entry) => self.limiter.check_new(entry, source, now.unix()),
+            None => Ok(()),
+        }
     }
 
     fn write(

@@ -131,7 +131,7 @@ impl Write {
             return;
         }
         match response {
-            Response::Stored => {
+            Response::Stored | Response::Provisional { .. } => {
                 self.asked.answered.insert(from);
             }
             Response::Outdated(entry) if self.is_newer(&entry) => {

@@ -1,21 +1,33 @@
 //! One replica as a machine: it reads, decides, writes, and answers afterwards.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Entry, Limiter, Refusal, Request, Response, Store};
+use super::{
+    Entry, Limiter, PROVISIONAL_MAX, PROVISIONAL_SECONDS, REPLICAS_MAX, ROWS_MAX, Refusal, Request,
+    Response, Source, Store,
+};
 use crate::id::{Address, Hash32};
 use crate::machine::{Machine, name_variants};
-use crate::origin::RequestId;
+use crate::origin::{Origin, RequestId};
+use crate::placement::{Placement, Purpose};
 use crate::signing::Domain;
-use crate::time::Moment;
+use crate::time::{Moment, UnixSeconds};
 
 /// Keeps records. Requests for one lookup key are answered one after the other.
 #[derive(Debug)]
 pub struct Replica {
+    peer: Address,
+    /// Where records belong, and where as soon as the registry's change is final.
+    placements: [Arc<Placement>; 2],
     rules: Store,
     limiter: Limiter,
+    /// Unsigned sign-ups, which are in memory only.
+    sign_ups: BTreeMap<Hash32, Entry>,
+    sign_ups_max: usize,
+    rows_max: u64,
     /// The first of each key's requests is being answered.
     asked: BTreeMap<Hash32, VecDeque<Asked>>,
     count: usize,
@@ -26,6 +38,7 @@ pub struct Replica {
 #[derive(Debug)]
 struct Asked {
     id: RequestId,
+    source: Option<Source>,
     request: Request,
     /// What is answered once it is durable.
     response: Option<Response>,
@@ -38,8 +51,8 @@ pub enum ReplicaInput {
     Request {
         /// Answered by [`ReplicaOutput::Respond`] or [`ReplicaOutput::Refuse`].
         request: RequestId,
-        /// True when this peer asks, whose requests are not counted.
-        is_own: bool,
+        /// Who asks; `None` for this peer, whose requests are not counted.
+        origin: Option<Origin>,
         /// As it arrived.
         body: Bytes,
     },
@@ -49,6 +62,8 @@ pub enum ReplicaInput {
         lookup_key: Hash32,
         /// What is kept; `None` when the disk fails.
         entries: Option<Vec<Entry>>,
+        /// Records that are kept under all keys.
+        rows: u64,
     },
     /// The end of a [`ReplicaOutput::Persist`].
     Persisted {
@@ -57,11 +72,15 @@ pub enum ReplicaInput {
         /// False when nothing of it was stored.
         is_stored: bool,
     },
+    /// The registry that placement works on.
+    Snapshot(Arc<Placement>),
+    /// The registry at the last block.
+    Latest(Arc<Placement>),
 }
 
 name_variants!(ReplicaOutput: Respond, Refuse, Read, Persist);
 
-name_variants!(ReplicaInput: Request, Read, Persisted);
+name_variants!(ReplicaInput: Request, Read, Persisted, Snapshot, Latest);
 
 /// What a replica wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,38 +122,49 @@ impl Machine for Replica {
         match input {
             ReplicaInput::Request {
                 request,
-                is_own,
+                origin,
                 body,
-            } => self.handle_request(request, is_own, &body, now),
+            } => self.handle_request(request, origin, &body, now),
             ReplicaInput::Read {
                 lookup_key,
                 entries,
-            } => self.handle_read(lookup_key, entries, now),
+                rows,
+            } => self.handle_read(lookup_key, entries, rows, now),
             ReplicaInput::Persisted {
                 lookup_key,
                 is_stored,
             } => self.handle_persisted(lookup_key, is_stored),
+            ReplicaInput::Snapshot(placement) => self.placements[0] = placement,
+            ReplicaInput::Latest(placement) => self.placements[1] = placement,
         }
     }
 
-    fn handle_timeout(&mut self, _now: Moment) {}
+    fn handle_timeout(&mut self, now: Moment) {
+        self.sign_ups.retain(|_, entry| !entry.is_over(now.unix()));
+    }
 
     fn poll(&mut self) -> Option<ReplicaOutput> {
         self.outputs.pop_front()
     }
 
     fn deadline(&self) -> Option<(Moment, &'static str)> {
-        None
+        let end = self.sign_ups_end()?;
+        Some((Moment::from_unix(end), "sign-up ends"))
     }
 }
 
 impl Replica {
-    /// A replica under a domain.
+    /// The replica of a peer, which does not know yet what it has to keep.
     #[must_use]
-    pub fn new(domain: Domain) -> Self {
+    pub fn new(domain: Domain, peer: Address) -> Self {
         Self {
+            peer,
+            placements: Default::default(),
             rules: Store::new(domain),
             limiter: Limiter::default(),
+            sign_ups: BTreeMap::new(),
+            sign_ups_max: PROVISIONAL_MAX,
+            rows_max: ROWS_MAX,
             asked: BTreeMap::new(),
             count: 0,
             count_max: REQUESTS_MAX,
@@ -142,31 +172,23 @@ impl Replica {
         }
     }
 
-    fn handle_request(&mut self, id: RequestId, is_own: bool, body: &[u8], now: Moment) {
+    fn handle_request(&mut self, id: RequestId, origin: Option<Origin>, body: &[u8], now: Moment) {
         let Ok(request) = Request::from_bytes(body) else {
             self.outputs
                 .push_back(ReplicaOutput::Refuse { request: id });
             return;
         };
-        let lookup_key = request.lookup_key();
-        let admitted = match is_own {
-            true => Ok(()),
-            false => self.limiter.check(&lookup_key, None, now.unix()),
-        };
-        let room = match self.count < self.count_max {
-            true => Ok(()),
-            false => Err(Refusal::Busy {
-                retry_after_seconds: BUSY_SECONDS,
-            }),
-        };
-        if let Err(refusal) = admitted.and(room) {
+        let source = origin.and_then(|origin| self.source(origin));
+        if let Err(refusal) = self.admit(&request, source, now) {
             self.respond(id, Response::Refused(refusal));
             return;
         }
+        let lookup_key = request.lookup_key();
         self.count += 1;
         let asked = self.asked.entry(lookup_key).or_default();
         asked.push_back(Asked {
             id,
+            source,
             request,
             response: None,
         });
@@ -175,7 +197,49 @@ impl Replica {
         }
     }
 
-    fn handle_read(&mut self, lookup_key: Hash32, entries: Option<Vec<Entry>>, now: Moment) {
+    fn admit(
+        &mut self,
+        request: &Request,
+        source: Option<Source>,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        if self.count >= self.count_max {
+            return Err(Refusal::Busy {
+                retry_after_seconds: BUSY_SECONDS,
+            });
+        }
+        let lookup_key = request.lookup_key();
+        self.limiter.check(&lookup_key, source, now.unix())?;
+        if matches!(request, Request::Put(_)) && !self.is_placed(&lookup_key) {
+            return Err(Refusal::Elsewhere);
+        }
+        Ok(())
+    }
+
+    fn source(&self, origin: Origin) -> Option<Source> {
+        let mut placements = self.placements.iter();
+        let is_confirmed =
+            placements.any(|placement| placement.operator_of(&origin.peer).is_some());
+        Source::of(origin, is_confirmed)
+    }
+
+    /// True when this peer is placed for a key, or would be had a few operators not
+    /// come in before: who writes may not have heard of them.
+    fn is_placed(&self, lookup_key: &Hash32) -> bool {
+        self.placements.iter().any(|placement| {
+            let ranked = placement.rank(Purpose::Vault, &lookup_key.0);
+            let mut placed = ranked.iter().take(REPLICAS_MAX + RANKS_SPARE);
+            placed.any(|peer| *peer == self.peer)
+        })
+    }
+
+    fn handle_read(
+        &mut self,
+        lookup_key: Hash32,
+        entries: Option<Vec<Entry>>,
+        rows: u64,
+        now: Moment,
+    ) {
         let asked = self
             .asked
             .get_mut(&lookup_key)
@@ -187,20 +251,67 @@ impl Replica {
             self.end(lookup_key, None);
             return;
         };
-        entries.sort_by_key(|entry| (entry.received, entry.record.wallet));
         let before = entries.iter().map(|entry| entry.record.wallet).collect();
-        let request = asked.request.clone();
+        entries.extend(self.sign_ups.get(&lookup_key).cloned());
+        entries.sort_by_key(|entry| (entry.received, entry.record.wallet));
+        let (request, source) = (asked.request.clone(), asked.source);
+        let brought = match &request {
+            Request::Put(entry) => Some(entry.clone()),
+            Request::Get { .. } => None,
+        };
         let outcome = self.rules.handle_request(request, entries, now.unix());
-        let Some(after) = outcome.store else {
+        if let Some(entry) = brought.filter(|_| outcome.is_new)
+            && let Err(refusal) = self.take(&entry, source, rows, now.unix())
+        {
+            self.end(lookup_key, Some(Response::Refused(refusal)));
+            return;
+        }
+        let kept = outcome.store.unwrap_or_default().into_iter();
+        let (after, sign_ups): (Vec<Entry>, Vec<Entry>) =
+            kept.partition(|entry| entry.signature.is_some());
+        if let Some(sign_up) = sign_ups.into_iter().next() {
+            self.sign_ups.insert(lookup_key, sign_up);
+        }
+        if after.is_empty() {
             self.end(lookup_key, Some(outcome.response));
             return;
-        };
-        asked.response = Some(outcome.response);
+        }
+        let asked = self.asked.get_mut(&lookup_key);
+        if let Some(asked) = asked.and_then(VecDeque::front_mut) {
+            asked.response = Some(outcome.response);
+        }
         self.outputs.push_back(ReplicaOutput::Persist {
             lookup_key,
             before,
             after,
         });
+    }
+
+    /// Takes one entry more, from whoever has brought few.
+    fn take(
+        &mut self,
+        entry: &Entry,
+        source: Option<Source>,
+        rows: u64,
+        now: UnixSeconds,
+    ) -> Result<(), Refusal> {
+        if entry.signature.is_none() && self.sign_ups.len() >= self.sign_ups_max {
+            let end = self.sign_ups_end().unwrap_or(now);
+            return Err(Refusal::Busy {
+                retry_after_seconds: end.0.saturating_sub(now.0).max(BUSY_SECONDS),
+            });
+        }
+        if entry.signature.is_some() && rows >= self.rows_max {
+            return Err(Refusal::NoRoom);
+        }
+        self.limiter.check_first(entry, source, now)
+    }
+
+    /// When the next sign-up ends.
+    fn sign_ups_end(&self) -> Option<UnixSeconds> {
+        let ends = self.sign_ups.values();
+        ends.map(|entry| UnixSeconds(entry.received.0.saturating_add(PROVISIONAL_SECONDS)))
+            .min()
     }
 
     fn handle_persisted(&mut self, lookup_key: Hash32, is_stored: bool) {
@@ -248,3 +359,8 @@ const REQUESTS_MAX: usize = 1024;
 
 /// After this long there is room again: a disk writes hundreds of records in it.
 const BUSY_SECONDS: u64 = 1;
+
+/// Operators that may have come before this peer's own without that whoever writes
+/// has heard of them. Chosen: more change at once between two snapshots seldom, and
+/// then a majority of both sets is still found.
+const RANKS_SPARE: usize = 2;

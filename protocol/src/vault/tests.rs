@@ -173,44 +173,25 @@ fn malformed_records_are_refused_by_field() {
 #[test]
 fn an_unsigned_sign_up_is_taken_once_and_ends_unless_it_is_signed() {
     let mut replica = Ruled::new();
-    assert_eq!(replica.put(sign_up(1)), Response::Stored);
+    let provisional = Response::Provisional {
+        ends_in_seconds: PROVISIONAL_SECONDS,
+    };
+    assert_eq!(replica.put(sign_up(1)), provisional);
     assert_eq!(
         replica.put(sign_up(1)),
-        Response::Stored,
+        provisional,
         "a repetition is the same sign-up"
     );
     assert_eq!(replica.put(sign_up(2)), Response::Refused(Refusal::Taken));
     replica.now = UnixSeconds(NOW.0 + PROVISIONAL_SECONDS);
     assert_eq!(replica.get(), []);
-    assert_eq!(replica.put(sign_up(2)), Response::Stored);
+    assert_eq!(replica.put(sign_up(2)), provisional);
     let mut owned = vault(1, 1);
     owned.iv = Iv([2; 16]);
     assert_eq!(replica.put(signed(owned, 1)), Response::Stored);
     replica.now = UnixSeconds(NOW.0 + 2 * PROVISIONAL_SECONDS);
     assert_eq!(replica.get().len(), 1, "the signed record took its place");
     assert_eq!(replica.put(sign_up(3)), Response::Refused(Refusal::Taken));
-}
-
-#[test]
-fn guesses_are_limited_per_key_and_per_address() {
-    let mut limiter = Limiter::new(2, 3);
-    let ip = |text: &str| Some(text.parse().unwrap());
-    let mut ask = |key: u8, from, at| {
-        limiter
-            .check(&Hash32([key; 32]), from, UnixSeconds(at))
-            .is_ok()
-    };
-    assert!(ask(1, ip("10.0.0.1"), 0) && ask(1, ip("10.0.0.2"), 0));
-    assert!(!ask(1, ip("10.0.0.3"), 59), "the key's share is used up");
-    assert!(ask(1, ip("10.0.0.3"), 60));
-    assert!(ask(2, ip("10.0.0.3"), 60) && ask(3, ip("10.0.0.3"), 60));
-    assert!(
-        !ask(4, ip("10.0.0.3"), 60),
-        "the address's share is used up"
-    );
-    assert!(
-        ask(5, ip("127.0.0.1"), 60) && ask(6, ip("127.0.0.1"), 60) && ask(7, ip("127.0.0.1"), 60)
-    );
 }
 
 #[test]
@@ -457,6 +438,9 @@ fn messages_survive_their_encoding() {
     }
     for response in [
         Response::Stored,
+        Response::Provisional {
+            ends_in_seconds: 600,
+        },
         Response::Outdated(Box::new(entry.clone())),
         Response::Entries(vec![entry; WALLETS_MAX + 1]),
         Response::Refused(Refusal::Busy {

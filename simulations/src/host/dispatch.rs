@@ -73,7 +73,7 @@ impl Host {
             Protocol::Vault => {
                 let request = ReplicaInput::Request {
                     request: id,
-                    is_own: false,
+                    origin: Some(ctx.origin(from)),
                     body,
                 };
                 self.give::<Replica>((), request, ctx);
@@ -105,7 +105,9 @@ impl Host {
         if self.is_staked {
             self.tell::<Discovery>(discovery::Input::Registry(registry));
             self.tell::<Content>(content::Input::Registry(at));
-            self.tell::<Identity>(identity::Input::Latest(latest));
+            self.tell::<Identity>(identity::Input::Latest(Arc::clone(&latest)));
+            self.tell::<Replica>(ReplicaInput::Snapshot(snapshot));
+            self.tell::<Replica>(ReplicaInput::Latest(latest));
         } else {
             self.tell::<CatchUp>(catch_up::Input::Registry(registry));
             self.tell::<Author>(author::Input::Snapshot(Arc::clone(&snapshot)));

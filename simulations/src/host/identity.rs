@@ -101,11 +101,11 @@ impl Role for Replica {
             }
             ReplicaOutput::Refuse { request } => host.refuse(request, ctx),
             ReplicaOutput::Read { lookup_key } => {
-                let kept = host.disk.vault.get(&lookup_key);
-                let entries = Some(kept.cloned().unwrap_or_default());
+                let entries = host.disk.vault.get(&lookup_key).cloned();
                 host.tell::<Self>(ReplicaInput::Read {
                     lookup_key,
-                    entries,
+                    entries: Some(entries.unwrap_or_default()),
+                    rows: host.disk.vault.len() as u64,
                 });
             }
             ReplicaOutput::Persist {

@@ -50,7 +50,7 @@ impl Roles {
         }
         let rows = disk.rows.values().cloned();
         roles.identity = boxed(Identity::new(params.identity(peer), rows, ctx.now));
-        roles.replica = boxed(Replica::new(params.domain));
+        roles.replica = boxed(Replica::new(params.domain, peer));
         roles
     }
 }

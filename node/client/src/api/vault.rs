@@ -50,6 +50,9 @@ pub struct SignedVaultFields {
 pub struct VaultAccepted {
     /// What the record is found by.
     pub lookup_key: String,
+    /// After so many seconds at the latest the record is gone, unless its wallet signs
+    /// it; null for a signed one.
+    pub ends_in_seconds: Option<u64>,
 }
 
 impl From<HedgehogRecord> for VaultFields {

@@ -102,11 +102,11 @@ fn clients_are_counted_and_own_errands_are_not() {
 
 #[test]
 fn requests_of_one_key_wait_for_each_other_and_a_failing_disk_answers_nothing() {
-    let mut replica = Machine::new(DOMAIN);
+    let mut replica = Kept::new(1, placement(1..=5)).machine;
     let mut ask = |number: u64, entry: Entry| {
         let request = ReplicaInput::Request {
             request: RequestId(number),
-            is_own: true,
+            origin: None,
             body: Request::Put(Box::new(entry)).to_bytes().into(),
         };
         replica.handle(request, start());
@@ -118,6 +118,7 @@ fn requests_of_one_key_wait_for_each_other_and_a_failing_disk_answers_nothing() 
     let mut entries = ReplicaInput::Read {
         lookup_key: KEY,
         entries: Some(Vec::new()),
+        rows: 0,
     };
     replica.handle(entries, start());
     let Some(ReplicaOutput::Persist { after, .. }) = replica.poll() else {
@@ -137,6 +138,7 @@ fn requests_of_one_key_wait_for_each_other_and_a_failing_disk_answers_nothing() 
     entries = ReplicaInput::Read {
         lookup_key: KEY,
         entries: Some(after),
+        rows: 1,
     };
     replica.handle(entries, start());
     assert!(matches!(
@@ -150,32 +152,247 @@ fn requests_of_one_key_wait_for_each_other_and_a_failing_disk_answers_nothing() 
 }
 
 #[test]
-fn other_peers_guess_no_faster_than_a_replica_lets_them() {
-    let mut replica = Machine::new(DOMAIN);
-    let mut busy = 0;
-    for number in 0..40 {
-        let request = ReplicaInput::Request {
-            request: RequestId(number),
-            is_own: false,
-            body: Request::Get { lookup_key: KEY }.to_bytes().into(),
-        };
-        replica.handle(request, start());
-        while let Some(wish) = replica.poll() {
-            busy += usize::from(matches!(
-                wish,
-                ReplicaOutput::Respond {
-                    response: Response::Refused(Refusal::Busy { .. }),
-                    ..
-                }
-            ));
-        }
+fn nobody_guesses_faster_than_a_replica_lets_it_or_locks_others_out() {
+    let mut kept = Kept::new(1, placement(1..=5));
+    let mallory = Some(stranger("10.0.0.1"));
+    let ada = Some(stranger("10.0.0.2"));
+    let get = |key: u8| Request::Get {
+        lookup_key: Hash32([key; 32]),
+    };
+    for key in 0..10 {
+        assert!(!is_busy(&kept.ask(mallory, get(key))));
     }
-    assert_eq!(busy, 10);
+    assert!(is_busy(&kept.ask(mallory, get(10))), "an eleventh key");
+    assert!(
+        !is_busy(&kept.ask(mallory, get(9))),
+        "a known one is no guess"
+    );
+    for _ in 0..40 {
+        kept.ask(mallory, get(9));
+    }
+    assert!(is_busy(&kept.ask(mallory, get(9))));
+    assert!(!is_busy(&kept.ask(ada, get(9))), "the key is not locked");
+    // Those whose address nobody knows have one share together.
+    for key in 0..10 {
+        assert!(!is_busy(&kept.ask(Some(unknown(100 + key)), get(key))));
+    }
+    assert!(is_busy(&kept.ask(Some(unknown(110)), get(10))));
+    // A confirmed peer asks for many.
+    let gateway = Some(Origin {
+        peer: replica(2),
+        ..stranger("10.0.0.1")
+    });
+    for key in 0..100 {
+        assert!(!is_busy(&kept.ask(gateway, get(key))));
+    }
+    kept.now = kept.now + Duration::from_secs(60);
+    assert!(!is_busy(&kept.ask(mallory, get(10))));
+}
+
+#[test]
+fn only_placed_keys_are_taken_and_those_of_a_registry_that_changes() {
+    let mut kept = Kept::new(1, placement(1..=9));
+    let mut seen = BTreeSet::new();
+    for number in 0..120 {
+        let mut entry = record(1, 1);
+        entry.record.lookup_key = Hash32([number; 32]);
+        let entry = signed(entry.record, 1);
+        let key = entry.record.lookup_key;
+        let ranked = placement(1..=9).rank(crate::placement::Purpose::Vault, &key.0);
+        let rank = ranked.iter().position(|peer| *peer == replica(1)).unwrap();
+        let expected = match rank < REPLICAS_MAX + 2 {
+            true => Response::Stored,
+            false => Response::Refused(Refusal::Elsewhere),
+        };
+        let put = Request::Put(Box::new(entry));
+        assert_eq!(kept.ask(None, put), expected, "rank {rank}");
+        seen.insert(rank);
+    }
+    assert_eq!(seen.len(), 9);
+    // Nothing belongs to whoever knows no registry.
+    let put = Request::Put(Box::new(record(1, 1)));
+    let elsewhere = Response::Refused(Refusal::Elsewhere);
+    assert_eq!(
+        Kept::new(1, Arc::default()).ask(None, put.clone()),
+        elsewhere
+    );
+    // The change is not final, and is counted with.
+    let mut kept = Kept::new(1, Arc::default());
+    let latest = ReplicaInput::Latest(placement(1..=5));
+    kept.machine.handle(latest, start());
+    assert_eq!(kept.ask(None, put), Response::Stored);
+}
+
+#[test]
+fn unsigned_sign_ups_are_few_and_end_and_never_reach_the_disk() {
+    let mut kept = Kept::new(1, placement(1..=5));
+    let put = |key: u16| {
+        let mut entry = sign_up(1);
+        entry.record.lookup_key.0[..2].copy_from_slice(&key.to_be_bytes());
+        Request::Put(Box::new(entry))
+    };
+    let provisional = |seconds| Response::Provisional {
+        ends_in_seconds: seconds,
+    };
+    for number in 0..u16::try_from(PROVISIONAL_MAX).unwrap() {
+        let from = Some(stranger(&format!("10.0.0.{}", number / 10)));
+        assert_eq!(kept.ask(from, put(number)), provisional(600));
+    }
+    assert!(
+        is_busy(&kept.ask(Some(stranger("10.0.1.0")), put(2000))),
+        "full"
+    );
+    assert!(kept.disk.is_empty());
+    kept.now = kept.now + Duration::from_secs(100);
+    let repeated = kept.ask(Some(stranger("10.0.0.0")), put(0));
+    assert_eq!(repeated, provisional(500));
+    let (end, _) = kept.machine.deadline().expect("they end");
+    assert_eq!(end, Moment::from_unix(UnixSeconds(NOW.0 + 600)));
+    kept.now = end;
+    kept.machine.handle_timeout(end);
+    assert_eq!(kept.machine.deadline(), None);
+    let again = kept.ask(Some(stranger("10.0.0.0")), put(2000));
+    assert!(is_busy(&again), "that address had its ten of this hour");
+    assert_eq!(
+        kept.ask(Some(stranger("10.0.1.0")), put(2000)),
+        provisional(600)
+    );
+}
+
+#[test]
+fn a_sign_up_keeps_the_place_of_its_owner() {
+    let mut kept = Kept::new(1, placement(1..=5));
+    kept.ask(None, Request::Put(Box::new(sign_up(7))));
+    for owner in 2..=4 {
+        let mut other = vault(owner, 1);
+        other.iv = Iv([owner; 16]);
+        let put = Request::Put(Box::new(signed(other, owner)));
+        assert_eq!(kept.ask(None, put), Response::Stored);
+    }
+    let mut other = vault(5, 1);
+    other.iv = Iv([5; 16]);
+    let full = kept.ask(None, Request::Put(Box::new(signed(other, 5))));
+    assert_eq!(full, Response::Refused(Refusal::Full));
+    kept.now = kept.now + Duration::from_secs(60);
+    let own = Request::Put(Box::new(record(1, 1)));
+    assert_eq!(kept.ask(None, own), Response::Stored);
+    let told = kept.ask(None, Request::Get { lookup_key: KEY });
+    let Response::Entries(entries) = told else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        entries.len(),
+        WALLETS_MAX,
+        "what is signed is not shown twice"
+    );
+    let own = entries
+        .iter()
+        .find(|entry| entry.record.wallet == wallet(1));
+    assert_eq!(own.unwrap().received, NOW, "it came with its sign-up");
+}
+
+#[test]
+fn one_address_does_not_fill_a_key_and_nobody_fills_the_disk() {
+    let mut kept = Kept::new(1, placement(1..=5));
+    let put = |owner, version| Request::Put(Box::new(record(owner, version)));
+    let mallory = Some(stranger("10.0.0.1"));
+    assert_eq!(kept.ask(mallory, put(1, 1)), Response::Stored);
+    assert!(is_busy(&kept.ask(mallory, put(2, 1))), "one an hour");
+    assert_eq!(
+        kept.ask(mallory, put(1, 2)),
+        Response::Stored,
+        "it is no other"
+    );
+    assert_eq!(
+        kept.ask(Some(stranger("10.0.0.2")), put(3, 1)),
+        Response::Stored
+    );
+    kept.rows = ROWS_MAX;
+    let full = kept.ask(Some(stranger("10.0.0.3")), put(4, 1));
+    assert_eq!(full, Response::Refused(Refusal::NoRoom));
+    assert_eq!(
+        kept.ask(Some(stranger("10.0.0.3")), put(3, 2)),
+        Response::Stored
+    );
+}
+
+fn is_busy(response: &Response) -> bool {
+    matches!(response, Response::Refused(Refusal::Busy { .. }))
+}
+
+/// Somebody at an address, with some key.
+fn stranger(ip: &str) -> Origin {
+    Origin {
+        peer: Address([0xee; 20]),
+        ip: Some(ip.parse().unwrap()),
+    }
+}
+
+/// Somebody behind a circuit.
+fn unknown(number: u8) -> Origin {
+    Origin {
+        peer: Address([number; 20]),
+        ip: None,
+    }
 }
 
 struct Kept {
     machine: Machine,
     disk: BTreeMap<Hash32, Vec<Entry>>,
+    rows: u64,
+    now: Moment,
+}
+
+impl Kept {
+    fn new(number: u8, placement: Arc<Placement>) -> Self {
+        let mut machine = Machine::new(DOMAIN, replica(number));
+        machine.handle(ReplicaInput::Snapshot(placement), start());
+        Self {
+            machine,
+            disk: BTreeMap::new(),
+            rows: 0,
+            now: start(),
+        }
+    }
+
+    fn ask(&mut self, origin: Option<Origin>, request: Request) -> Response {
+        let body = request.to_bytes().into();
+        self.answer(origin, body).expect("the disk works")
+    }
+
+    fn answer(&mut self, origin: Option<Origin>, body: Bytes) -> Option<Response> {
+        let request = ReplicaInput::Request {
+            request: RequestId(0),
+            origin,
+            body,
+        };
+        self.machine.handle(request, self.now);
+        while let Some(wish) = self.machine.poll() {
+            match wish {
+                ReplicaOutput::Respond { response, .. } => return Some(response),
+                ReplicaOutput::Refuse { .. } => return None,
+                ReplicaOutput::Read { lookup_key } => {
+                    let read = ReplicaInput::Read {
+                        lookup_key,
+                        entries: Some(self.disk.get(&lookup_key).cloned().unwrap_or_default()),
+                        rows: self.rows,
+                    };
+                    self.machine.handle(read, self.now);
+                }
+                ReplicaOutput::Persist {
+                    lookup_key, after, ..
+                } => {
+                    self.disk.insert(lookup_key, after);
+                    let persisted = ReplicaInput::Persisted {
+                        lookup_key,
+                        is_stored: true,
+                    };
+                    self.machine.handle(persisted, self.now);
+                }
+            }
+        }
+        None
+    }
 }
 
 struct World {
@@ -196,11 +413,7 @@ impl World {
         let placed = placement(numbers);
         vault.handle(VaultInput::Snapshot(Arc::clone(&placed)), start());
         vault.handle(VaultInput::Latest(placed), start());
-        let kept = |number| {
-            let machine = Machine::new(DOMAIN);
-            let disk = BTreeMap::new();
-            (replica(number), Kept { machine, disk })
-        };
+        let kept = |number| (replica(number), Kept::new(number, placement(1..=5)));
         Self {
             vault,
             replicas: (1..=5).map(kept).collect(),
@@ -286,40 +499,9 @@ impl World {
         if self.away.contains(&peer) {
             return None;
         }
-        let Kept { machine, disk } = self.replicas.get_mut(&peer)?;
-        let request = ReplicaInput::Request {
-            request: RequestId(0),
-            is_own: true,
-            body,
-        };
-        machine.handle(request, self.now);
-        while let Some(wish) = machine.poll() {
-            match wish {
-                ReplicaOutput::Respond { response, .. } => {
-                    return Some(response.to_bytes().into());
-                }
-                ReplicaOutput::Refuse { .. } => return None,
-                ReplicaOutput::Read { lookup_key } => {
-                    let entries = Some(disk.get(&lookup_key).cloned().unwrap_or_default());
-                    let read = ReplicaInput::Read {
-                        lookup_key,
-                        entries,
-                    };
-                    machine.handle(read, self.now);
-                }
-                ReplicaOutput::Persist {
-                    lookup_key, after, ..
-                } => {
-                    disk.insert(lookup_key, after);
-                    let persisted = ReplicaInput::Persisted {
-                        lookup_key,
-                        is_stored: true,
-                    };
-                    machine.handle(persisted, self.now);
-                }
-            }
-        }
-        None
+        let kept = self.replicas.get_mut(&peer)?;
+        kept.now = self.now;
+        Some(kept.answer(None, body)?.to_bytes().into())
     }
 }
 
