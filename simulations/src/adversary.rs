@@ -14,11 +14,13 @@ use crate::wire::{Message, Protocol, Topic};
 use crate::workload::{Person, Plan, Resident};
 use crate::world::{Ctx, Local};
 
+mod buries;
 mod lies;
 mod promises;
 mod replays;
 mod squats;
 
+use buries::Buries;
 use promises::Promises;
 use replays::Replays;
 use squats::Squats;
@@ -30,6 +32,8 @@ pub enum Kind {
     Replays,
     /// Promises what it does not have; has staked.
     Promises,
+    /// Keeps no vault record and hides those of others; has staked.
+    BuriesVault,
     /// Publishes what others published, and deletes it, and what nobody has; a
     /// user.
     Squats,
@@ -49,6 +53,7 @@ pub struct Adversary {
 enum Scheme {
     Replays(Replays),
     Promises(Promises),
+    BuriesVault(Buries),
     Squats(Squats),
 }
 
@@ -59,6 +64,7 @@ impl Adversary {
         let scheme = kind.map(|kind| match kind {
             Kind::Replays => Scheme::Replays(Replays::default()),
             Kind::Promises => Scheme::Promises(Promises::default()),
+            Kind::BuriesVault => Scheme::BuriesVault(Buries::default()),
             Kind::Squats => Scheme::Squats(Squats::default()),
         });
         Self {
@@ -72,6 +78,7 @@ impl Adversary {
         Some(match (self.scheme.as_mut()?, &mut self.resident) {
             (Scheme::Replays(replays), _) => replays.act(host, ctx),
             (Scheme::Promises(promises), _) => promises.act(&self.key, host, ctx),
+            (Scheme::BuriesVault(buries), _) => buries.act(host, ctx),
             (Scheme::Squats(squats), Some(resident)) => squats.act(resident, host, ctx),
             (Scheme::Squats(_), None) => return None,
         })
@@ -134,6 +141,18 @@ impl Person for Adversary {
                     Protocol::Blocks | Protocol::Publish => None,
                     Protocol::Entries | Protocol::Relayer | Protocol::Vault => return false,
                 };
+                ctx.send(host.idx, from, Message::Response { id: *id, data });
+                true
+            }
+            (
+                Some(Scheme::BuriesVault(buries)),
+                Message::Request {
+                    id,
+                    protocol: Protocol::Vault,
+                    data,
+                },
+            ) => {
+                let data = buries.answer(data, ctx);
                 ctx.send(host.idx, from, Message::Response { id: *id, data });
                 true
             }

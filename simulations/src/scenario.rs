@@ -208,6 +208,8 @@ pub struct Adversaries {
     pub promises: usize,
     /// Users that publish what others published, and delete it.
     pub squats: usize,
+    /// Staked peers that keep no vault record and hide those of others.
+    pub buries_vault: usize,
 }
 
 impl Default for Population {

@@ -101,6 +101,12 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
         of("adversaries.replays", against.replays, 0, PEERS_MAX),
         of("adversaries.promises", against.promises, 0, PEERS_MAX),
         of("adversaries.squats", against.squats, 0, PEERS_MAX),
+        of(
+            "adversaries.buries_vault",
+            against.buries_vault,
+            0,
+            PEERS_MAX,
+        ),
         (
             "network.staked_mbit",
             scenario.network.staked_mbit,

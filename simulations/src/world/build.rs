@@ -382,7 +382,8 @@ fn draw_liars(scenario: &Scenario, members: &[Staked], peers: usize, rng: &mut R
 }
 
 /// Adversaries are the last of those that may be: staked ones of the founders,
-/// whose first serve the other roles, and users of the light peers.
+/// whose first serve the other roles, or of those with the identity role, and users
+/// of the light peers.
 fn draw_adversaries(
     scenario: &Scenario,
     founders: usize,
@@ -391,11 +392,14 @@ fn draw_adversaries(
 ) -> BTreeMap<usize, Kind> {
     let wanted = &scenario.adversaries;
     let promises = (0..founders).rev().take(wanted.promises);
+    let identity = founders.min(usize::try_from(scenario.population.identity_max).unwrap_or(0));
+    let buries = (0..identity).rev().take(wanted.buries_vault);
     let mut light = (staked..peers).rev();
     let replays: Vec<usize> = light.by_ref().take(wanted.replays).collect();
     let squats = light.take(wanted.squats);
     promises
         .map(|idx| (idx, Kind::Promises))
+        .chain(buries.map(|idx| (idx, Kind::BuriesVault)))
         .chain(replays.into_iter().map(|idx| (idx, Kind::Replays)))
         .chain(squats.map(|idx| (idx, Kind::Squats)))
         .collect()

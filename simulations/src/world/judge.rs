@@ -50,7 +50,7 @@ impl World {
     }
 
     /// An acknowledged vault record is on most of its replicas' disks at the moment
-    /// it is acknowledged.
+    /// it is acknowledged. An adversary counts as one that has it, as it says.
     pub(super) fn check_written(&mut self) {
         for written in std::mem::take(&mut self.ctx.written) {
             let Written {
@@ -60,7 +60,11 @@ impl World {
                 version,
             } = written;
             let has = |replica: &&Address| {
-                let host = self.ctx.peer(replica).map(|idx| &self.hosts[idx as usize]);
+                let idx = self.ctx.peer(replica);
+                if idx.is_some_and(|idx| self.adversaries.contains(&idx)) {
+                    return true;
+                }
+                let host = idx.map(|idx| &self.hosts[idx as usize]);
                 let kept = host.and_then(|host| host.disk.vault.get(&lookup_key));
                 kept.into_iter()
                     .flatten()
