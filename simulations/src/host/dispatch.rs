@@ -96,10 +96,8 @@ impl Host {
 
     /// Tells the machines which registry counts.
     pub(super) fn note_registry(&mut self) {
-        let (registry, at) = (
-            Arc::clone(&self.registry.registry),
-            Arc::clone(&self.registry.at),
-        );
+        let registry = Arc::clone(&self.registry.registry);
+        let at = Arc::clone(&self.registry.at);
         let placement = || Arc::clone(self.registry.placement.inner());
         let (snapshot, latest) = (placement(), placement());
         if self.is_staked {
