@@ -24,7 +24,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut is_passed = true;
     let mut out = io::stdout();
     for seed in first..first + seeds {
-        let report = run(&scenario, Options { peers, seed }, |_| {});
+        let options = Options {
+            peers,
+            seed,
+            is_measured,
+        };
+        let report = run(&scenario, options, |_| {});
         is_passed &= report.is_passed();
         if is_measured {
             let measured = serde_json::json!({
@@ -32,7 +37,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 "peers": report.peers,
                 "seconds": report.virtual_seconds,
                 "failures": report.failures(),
-                "measures": report.measures(),
+                "measures": report.measures,
             });
             writeln!(out, "{measured}")?;
         } else if seeds == 1 {

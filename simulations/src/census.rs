@@ -1,4 +1,5 @@
-//! A census of machines: how much each of their tables holds.
+//! A census of machines: how much each of their tables holds, and of what kinds
+//! what they are told and wish is.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Write};
@@ -6,17 +7,19 @@ use std::fmt::{self, Debug, Write};
 /// Counts the entries of tables, and the options that hold something, as the debug
 /// format of `of` shows them, by the names of the fields that lead to them.
 pub fn census(of: &impl Debug, into: &mut BTreeMap<String, u64>) {
-    let mut reader = Reader {
-        into,
-        frames: Vec::new(),
-        path: Vec::new(),
-        word: String::new(),
-        is_apart: false,
-        is_fresh: false,
-        quote: None,
-        is_escaped: false,
-    };
+    let mut reader = Reader::new(into);
     // What does not print is not counted.
+    let _ = write!(reader, "{of:?}");
+}
+
+/// Counts the variants inside of a fact or wish and the entries of its tables, by
+/// `name`, that of the fact, and their own; of large ones only the first.
+pub fn kinds(of: &impl Debug, name: &str, into: &mut BTreeMap<String, u64>) {
+    let mut reader = Reader {
+        name: Some(name.to_owned()),
+        chars_left: KINDS_CHARS_MAX,
+        ..Reader::new(into)
+    };
     let _ = write!(reader, "{of:?}");
 }
 
@@ -34,6 +37,9 @@ struct Reader<'a> {
     is_fresh: bool,
     quote: Option<char>,
     is_escaped: bool,
+    /// Of the fact whose variants are counted.
+    name: Option<String>,
+    chars_left: usize,
 }
 
 /// An open bracket.
@@ -49,11 +55,42 @@ struct Frame {
 impl Write for Reader<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         text.chars().for_each(|char| self.read(char));
+        self.chars_left = self.chars_left.checked_sub(text.len()).ok_or(fmt::Error)?;
         Ok(())
     }
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(into: &'a mut BTreeMap<String, u64>) -> Self {
+        Self {
+            into,
+            frames: Vec::new(),
+            path: Vec::new(),
+            word: String::new(),
+            is_apart: false,
+            is_fresh: false,
+            quote: None,
+            is_escaped: false,
+            name: None,
+            chars_left: usize::MAX,
+        }
+    }
+
+    /// Counts the variant that the last word is.
+    fn note_variant(&mut self) {
+        let Some(name) = &self.name else {
+            return;
+        };
+        let is_variant = self
+            .word
+            .starts_with(|char: char| char.is_ascii_uppercase())
+            && self.word.chars().all(|char| char.is_ascii_alphabetic());
+        if is_variant && !self.frames.is_empty() {
+            let name = format!("{name} {}", self.word);
+            *self.into.entry(name).or_default() += 1;
+        }
+    }
+
     fn read(&mut self, char: char) {
         if let Some(quote) = self.quote {
             if self.is_escaped {
@@ -75,6 +112,7 @@ impl Reader<'_> {
                         self.path.truncate(frame.names);
                     }
                 }
+                self.note_variant();
                 self.word.clear();
             }
             ':' => {
@@ -100,6 +138,7 @@ impl Reader<'_> {
     }
 
     fn open(&mut self, bracket: char) {
+        self.note_variant();
         let is_struct = bracket == '{' && !self.word.is_empty();
         let is_option = bracket == '(' && self.word == "Some";
         let is_value = std::mem::take(&mut self.is_fresh);
@@ -120,6 +159,7 @@ impl Reader<'_> {
     }
 
     fn close(&mut self) {
+        self.note_variant();
         let Some(frame) = self.frames.pop() else {
             return;
         };
@@ -129,7 +169,12 @@ impl Reader<'_> {
                 true => 0,
                 false => frame.commas + 1,
             };
-            *self.into.entry(self.path.join(".")).or_default() += count;
+            let path = self.path.join(".");
+            let name = match &self.name {
+                Some(name) => format!("{name}.{path}"),
+                None => path,
+            };
+            *self.into.entry(name).or_default() += count;
         }
         self.word.clear();
     }
@@ -137,6 +182,9 @@ impl Reader<'_> {
 
 /// Names of fields down to which tables are told apart.
 const NAMES_MAX: usize = 5;
+
+/// Of a fact so much is looked at: more than most have beside the bytes of blocks.
+const KINDS_CHARS_MAX: usize = 600;
 
 #[cfg(test)]
 mod tests;

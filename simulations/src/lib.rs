@@ -5,6 +5,7 @@
 //! a [`run::Report`] of what the checkers saw.
 
 pub mod adversary;
+pub mod bounds;
 pub mod census;
 pub mod chain;
 pub mod checkers;

@@ -1,6 +1,7 @@
 //! What a run measured.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use gossip::{catch_up, discovery};
@@ -11,11 +12,19 @@ use protocol::time::Moment;
 use protocol::{author, content, identity, publish, relayer, vault};
 use serde::{Deserialize, Serialize};
 
+use crate::census::kinds;
+use crate::host::Run;
 use crate::wire::Message;
+
+mod tables;
+
+use tables::Tables;
 
 /// Counters and samples of one run.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// True when everything is measured that bounds may be on; it takes time.
+    pub is_measured: bool,
     /// Gossiped messages that a peer saw for the first time.
     pub gossip_deliveries: u64,
     /// Copies of messages that it had seen.
@@ -53,33 +62,39 @@ pub struct Metrics {
     /// Vault operations without a majority.
     pub vault_failures: u64,
     /// Inputs of role machines.
-    pub inputs: ByName,
+    inputs: ByName,
     /// Requests that role machines refused, by the reason: the limits that were
     /// reached are among them.
     pub refusals: ByName,
     /// What role machines told their owners.
     pub notes: ByName,
     /// Answers of role machines to other peers.
-    pub responses: ByName,
+    responses: ByName,
     /// Fees of transactions that were raised.
     pub bumps: u64,
     /// Downloads that brought nothing, or not all.
     pub failed_downloads: u64,
     /// Wishes of role machines.
-    pub outputs: ByName,
+    outputs: ByName,
+    /// What is inside of inputs and wishes.
+    kinds: BTreeMap<String, u64>,
     /// How often a machine did something that was due, by machine and reason.
-    pub wakes: BTreeMap<(&'static str, &'static str), u64>,
+    wakes: BTreeMap<(&'static str, &'static str), u64>,
+    /// When a peer's machine did it last.
+    woken: BTreeMap<(u32, &'static str, &'static str), Moment>,
     /// Copies and bytes of messages that were sent.
-    pub sent: Sent,
+    sent: Sent,
     /// Requests of followers to the chain, and the blocks that they are for.
     pub chain_requests: (u64, u64),
     /// From the arrival of a question to its answer, and from what happens on the
     /// chain to those who follow it.
     lags: BTreeMap<&'static str, Vec<Duration>>,
+    /// Between two times that a peer's machine did the same that was due.
+    pauses: BTreeMap<(&'static str, &'static str), Vec<Duration>>,
     /// When relayers accepted what they did not send yet.
     unsent: BTreeMap<(u32, Hash32), Moment>,
-    /// What the machines of all peers hold in the end, by machine and table.
-    pub held: BTreeMap<String, u64>,
+    /// What the machines of all peers hold.
+    tables: Tables,
     /// The longest time that a root had one replica, and too many.
     pub replicas: (Duration, Duration),
     /// From a block's finality to the entry at a light peer.
@@ -177,8 +192,9 @@ impl Sent {
 impl Metrics {
     /// Nothing was measured yet; every refusal and note counts 0.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(is_measured: bool) -> Self {
         Self {
+            is_measured,
             refusals: ByName::of([
                 ("content", <publish::RefusalCode as Named>::NAMES),
                 ("identity", <relayer::RefusalCode as Named>::NAMES),
@@ -195,6 +211,66 @@ impl Metrics {
         }
     }
 
+    /// Counts an input of a role machine.
+    pub fn note_input<T: Named + Debug>(&mut self, machine: &'static str, input: &T) {
+        if self.is_measured {
+            self.inputs.note(machine, input);
+            let name = format!("{machine} in {}", T::NAMES[input.idx()]);
+            kinds(input, &name, &mut self.kinds);
+        }
+    }
+
+    /// Counts a wish of a role machine.
+    pub fn note_output<T: Named + Debug>(&mut self, machine: &'static str, output: &T) {
+        if self.is_measured {
+            self.outputs.note(machine, output);
+            let name = format!("{machine} out {}", T::NAMES[output.idx()]);
+            kinds(output, &name, &mut self.kinds);
+        }
+    }
+
+    /// Counts an answer of a role machine to another peer.
+    pub fn note_response<T: Named>(&mut self, machine: &'static str, response: &T) {
+        if self.is_measured {
+            self.responses.note(machine, response);
+        }
+    }
+
+    /// Counts a message between peers.
+    pub fn note_message(&mut self, message: &Message) {
+        if self.is_measured {
+            self.sent.note(message);
+        }
+    }
+
+    /// Notes that a peer's machine did what was due.
+    pub fn note_woken(
+        &mut self,
+        (peer, machine, reason): (u32, &'static str, &'static str),
+        now: Moment,
+    ) {
+        if self.is_measured {
+            *self.wakes.entry((machine, reason)).or_default() += 1;
+            if let Some(last) = self.woken.insert((peer, machine, reason), now) {
+                note(
+                    &mut self.pauses,
+                    (machine, reason),
+                    now.saturating_since(last),
+                );
+            }
+        }
+    }
+
+    /// Notes that a peer's machines are gone.
+    pub fn note_down(&mut self, peer: u32) {
+        self.woken.retain(|(of, ..), _| *of != peer);
+    }
+
+    /// Counts what the machines of peers hold at the moment, one look of several.
+    pub fn note_tables<'a>(&mut self, peers: impl Iterator<Item = &'a Run>) {
+        self.tables.look(peers);
+    }
+
     /// Counts what a follower asks the chain for.
     pub fn note_fetched(&mut self, request: &Request) {
         let (requests, blocks) = &mut self.chain_requests;
@@ -206,16 +282,16 @@ impl Metrics {
 
     /// Notes how long something took.
     pub fn note_lag(&mut self, what: &'static str, took: Duration) {
-        let lags = self.lags.entry(what).or_default();
-        // Enough for percentiles, and little to keep of a large run.
-        if lags.len() < LAGS_MAX {
-            lags.push(took);
+        if self.is_measured {
+            note(&mut self.lags, what, took);
         }
     }
 
     /// Notes that a relayer has accepted an action.
     pub fn note_accepted(&mut self, peer: u32, digest: Hash32, now: Moment) {
-        self.unsent.entry((peer, digest)).or_insert(now);
+        if self.is_measured {
+            self.unsent.entry((peer, digest)).or_insert(now);
+        }
     }
 
     /// Notes that it sends one.
@@ -231,6 +307,8 @@ impl Metrics {
 pub struct Percentiles {
     /// How many values there are.
     pub count: u64,
+    /// The smallest of the values.
+    pub min_ms: u64,
     /// Half of the values are at most this.
     pub p50_ms: u64,
     /// Nineteen of twenty were faster.
@@ -274,6 +352,47 @@ impl Metrics {
         .collect()
     }
 
+    /// What role machines were told, and what they wished and answered, by machine.
+    #[must_use]
+    pub fn named(&self) -> [&ByName; 3] {
+        [&self.inputs, &self.outputs, &self.responses]
+    }
+
+    /// The variants and tables inside of that.
+    #[must_use]
+    pub const fn kinds(&self) -> &BTreeMap<String, u64> {
+        &self.kinds
+    }
+
+    /// How often what was due was done, by machine and reason.
+    #[must_use]
+    pub const fn wakes(&self) -> &BTreeMap<(&'static str, &'static str), u64> {
+        &self.wakes
+    }
+
+    /// The pauses between by machine and reason.
+    #[must_use]
+    pub fn pauses(&self) -> BTreeMap<String, Percentiles> {
+        let pauses = self.pauses.iter();
+        let named =
+            pauses.map(|((machine, reason), sample)| (format!("{machine} pause {reason}"), sample));
+        named
+            .filter_map(|(name, sample)| Some((name, percentiles(sample)?)))
+            .collect()
+    }
+
+    /// Messages between peers.
+    #[must_use]
+    pub const fn sent(&self) -> &Sent {
+        &self.sent
+    }
+
+    /// What the machines held.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The samples by name; empty ones are left out.
     #[must_use]
     pub fn percentiles(&self) -> BTreeMap<String, Percentiles> {
@@ -297,6 +416,15 @@ impl Metrics {
 /// Times of one kind that are kept.
 const LAGS_MAX: usize = 100_000;
 
+/// Notes a time, as long as there are not enough for percentiles: little is to be
+/// kept of a large run.
+fn note<K: Ord>(times: &mut BTreeMap<K, Vec<Duration>>, what: K, took: Duration) {
+    let sample = times.entry(what).or_default();
+    if sample.len() < LAGS_MAX {
+        sample.push(took);
+    }
+}
+
 fn percentiles(sample: &[Duration]) -> Option<Percentiles> {
     let mut sorted = sample.to_vec();
     sorted.sort_unstable();
@@ -307,6 +435,7 @@ fn percentiles(sample: &[Duration]) -> Option<Percentiles> {
     };
     (!sorted.is_empty()).then(|| Percentiles {
         count: sorted.len() as u64,
+        min_ms: at(0),
         p50_ms: at(50),
         p95_ms: at(95),
         max_ms: at(100),

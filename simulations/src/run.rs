@@ -18,6 +18,8 @@ pub struct Options {
     pub peers: Option<usize>,
     /// What the run is drawn from.
     pub seed: u64,
+    /// True when everything is to be measured, which takes time.
+    pub is_measured: bool,
 }
 
 /// Runs a scenario; `progress` is called every few virtual seconds.
@@ -28,7 +30,13 @@ pub fn run(scenario: &Scenario, options: Options, progress: impl FnMut(Progress)
     }
     // How long a run takes is measured; nothing in it depends on that.
     let begun = Instant::now();
-    let mut world = World::new(&scenario, options.seed);
+    let bounds = scenario.bounds.of(scenario.population.peers);
+    let is_measured = options.is_measured || bounds.is_some();
+    let mut world = World::new(&scenario, options.seed, is_measured);
     memo::scope(|| world.run(progress));
-    Report::new(&scenario, options.seed, &world, begun.elapsed())
+    let mut report = Report::new(&scenario, options.seed, &world, begun.elapsed());
+    if let Some(bounds) = bounds {
+        report.look_at(bounds);
+    }
+    report
 }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use protocol::records::LEASE_EPOCHS_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Bounds;
 use crate::limits::Limits;
 use crate::net::{NetworkConfig, Sessions};
 
@@ -55,6 +56,9 @@ pub struct Scenario {
     /// Who works against the others.
     #[serde(default)]
     pub adversaries: Adversaries,
+    /// What is measured; a scenario that is changed has none.
+    #[serde(default, skip_serializing)]
+    pub bounds: Bounds,
 }
 
 /// Who takes part.
@@ -257,7 +261,7 @@ impl Scenario {
     /// The built-in scenarios by name.
     #[must_use]
     pub fn presets() -> Vec<&'static str> {
-        PRESETS.iter().map(|(name, _)| *name).collect()
+        PRESETS.iter().map(|(name, ..)| *name).collect()
     }
 
     /// A built-in scenario.
@@ -266,17 +270,23 @@ impl Scenario {
     ///
     /// Names the built-in scenarios when there is none of that name.
     pub fn preset(name: &str) -> anyhow::Result<Self> {
-        let text = PRESETS
+        let (_, text, bounds) = PRESETS
             .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, text)| *text)
+            .find(|(known, ..)| *known == name)
             .with_context(|| {
                 format!(
                     "there is no scenario `{name}`; choose one of {}, or name a TOML file",
                     Self::presets().join(", ")
                 )
             })?;
-        Self::parse(text).with_context(|| format!("reading the built-in scenario `{name}`"))
+        let read = || {
+            let bounds = Bounds::parse(bounds).context("reading its bounds")?;
+            anyhow::Ok(Self {
+                bounds,
+                ..Self::parse(text)?
+            })
+        };
+        read().with_context(|| format!("reading the built-in scenario `{name}`"))
     }
 
     /// A built-in scenario, or one from a file, with some of its values replaced:
@@ -313,6 +323,7 @@ impl Scenario {
     /// Names the line that is wrong.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let scenario: Self = toml::from_str(text)?;
+        scenario.bounds.check(text)?;
         match ranges::first_wrong(&scenario) {
             None => Ok(scenario),
             Some(wrong) => match ranges::line_of(text, wrong.key) {
@@ -373,23 +384,20 @@ impl Scenario {
     }
 }
 
-const PRESETS: &[(&str, &str)] = &[
-    ("churn", include_str!("../presets/churn.toml")),
-    ("publish", include_str!("../presets/publish.toml")),
-    ("repair", include_str!("../presets/repair.toml")),
-    ("gossip", include_str!("../presets/gossip.toml")),
-    ("vault", include_str!("../presets/vault.toml")),
-    ("relayer", include_str!("../presets/relayer.toml")),
-    ("orphan", include_str!("../presets/orphan.toml")),
-    ("halt", include_str!("../presets/halt.toml")),
-    ("hostile", include_str!("../presets/hostile.toml")),
-    ("reorg", include_str!("../presets/reorg.toml")),
-    ("deep", include_str!("../presets/deep.toml")),
-    ("registry", include_str!("../presets/registry.toml")),
-    ("zones", include_str!("../presets/zones.toml")),
-    ("links", include_str!("../presets/links.toml")),
-    ("fees", include_str!("../presets/fees.toml")),
-    ("clocks", include_str!("../presets/clocks.toml")),
+/// Names of built-in scenarios, with their files and those of their bounds.
+macro_rules! presets {
+    ($($name:literal),+ $(,)?) => {
+        &[$((
+            $name,
+            include_str!(concat!("../presets/", $name, ".toml")),
+            include_str!(concat!("../bounds/", $name, ".toml")),
+        )),+]
+    };
+}
+
+const PRESETS: &[(&str, &str, &str)] = presets![
+    "churn", "publish", "repair", "gossip", "vault", "relayer", "orphan", "halt", "hostile",
+    "reorg", "deep", "registry", "zones", "links", "fees", "clocks",
 ];
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Watched for content::Output {
             Self::Respond { body, .. } => {
                 let response = publish::Response::from_bytes(body).ok();
                 if let Some(response) = &response {
-                    ctx.metrics.responses.note("content", response);
+                    ctx.metrics.note_response("content", response);
                 }
                 match response {
                     Some(publish::Response::Refused(refusal)) => {
@@ -383,7 +383,7 @@ fn note_owner(request: RequestId, what: &'static str, host: &Host, ctx: &mut Ctx
 impl Watched for identity::Output {
     fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
         if let Self::Respond { response, .. } = self {
-            ctx.metrics.responses.note("identity", response);
+            ctx.metrics.note_response("identity", response);
         }
         if let Self::Send { digest, .. } = self {
             ctx.metrics.note_sent(host.idx, *digest, ctx.time);
@@ -421,7 +421,7 @@ impl Watched for identity::Output {
 impl Watched for ReplicaOutput {
     fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
         if let Self::Respond { response, .. } = self {
-            ctx.metrics.responses.note("replica", response);
+            ctx.metrics.note_response("replica", response);
             if let vault::Response::Refused(refusal) = response {
                 ctx.metrics.refusals.note("replica", refusal);
             }

@@ -70,6 +70,8 @@ pub struct World {
     calm_at: Moment,
     end_at: Moment,
     is_over: bool,
+    /// When what the machines hold was counted last.
+    counted_at: Moment,
 }
 
 /// What a peer reaches outside of itself.
@@ -239,7 +241,7 @@ impl Ctx {
             message.garble(&mut self.rng);
         }
         let copies = 1 + usize::from(self.net.is_doubled());
-        self.metrics.sent.note(&message);
+        self.metrics.note_message(&message);
         if let Message::Response { id, .. } = &message {
             self.note_answered(*id);
         }
@@ -263,7 +265,7 @@ impl Ctx {
         (peer, machine, reason): (u32, &'static str, &'static str),
         next: Option<(Moment, &'static str)>,
     ) {
-        *self.metrics.wakes.entry((machine, reason)).or_default() += 1;
+        self.metrics.note_woken((peer, machine, reason), self.time);
         self.checkers
             .note_woken((peer, machine, reason), next, self.now);
     }

@@ -154,6 +154,7 @@ async fn run_one(context: &Context, args: RunArgs, scenario: Scenario) -> anyhow
     let options = Options {
         peers: args.peers,
         seed: args.seed,
+        is_measured: output.is_json(),
     };
     let style = "{msg} {wide_bar} {pos}/{len} virtual s, {elapsed}";
     let name = scenario.name.clone();
@@ -198,10 +199,13 @@ async fn run_many(
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut reports = futures::stream::iter(seeds)
         .map(|seed| {
-            let (scenario, peers) = (Arc::clone(&scenario), args.peers);
-            tokio::task::spawn_blocking(move || {
-                run::run(&scenario, Options { peers, seed }, |_| {})
-            })
+            let scenario = Arc::clone(&scenario);
+            let options = Options {
+                peers: args.peers,
+                seed,
+                is_measured: output.is_json(),
+            };
+            tokio::task::spawn_blocking(move || run::run(&scenario, options, |_| {}))
         })
         .buffered(cores);
     let mut broken = Vec::new();

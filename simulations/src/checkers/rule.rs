@@ -67,4 +67,5 @@ rules! {
     EntriesArrive: "in the end every light peer has every entry",
     ResidentsDone: "in the end every fetch, publication and action is done",
     ActionsLand: "in the end every accepted action has landed",
+    Bounds: "what is measured is within the scenario's bounds",
 }

@@ -61,7 +61,9 @@ fn boxed<M>(machine: M) -> Option<Box<M>> {
 }
 
 /// A machine with what its wishes mean in a simulated peer.
-pub trait Role: Machine<Input: Named + Watched, Output: Named + Watched> + Slot + 'static {
+pub trait Role:
+    Machine<Input: Named + Watched + fmt::Debug, Output: Named + Watched + fmt::Debug> + Slot + 'static
+{
     /// As the report calls it.
     const NAME: &'static str;
 
@@ -250,7 +252,7 @@ impl Host {
         if R::slot(&mut self.run.roles, key).is_none() {
             return;
         }
-        ctx.metrics.inputs.note(R::NAME, &fact);
+        ctx.metrics.note_input(R::NAME, &fact);
         fact.watch(self, ctx);
         if let Some(machine) = R::slot(&mut self.run.roles, key) {
             machine.handle(fact, ctx.now);
@@ -261,7 +263,7 @@ impl Host {
         let mut moved = false;
         while let Some(wish) = R::slot(&mut self.run.roles, key).and_then(Machine::poll) {
             moved = true;
-            ctx.metrics.outputs.note(R::NAME, &wish);
+            ctx.metrics.note_output(R::NAME, &wish);
             wish.watch(self, ctx);
             R::carry(self, key, wish, ctx);
         }

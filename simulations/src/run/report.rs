@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkers::Check;
-use crate::metrics::Percentiles;
+use crate::bounds::{Bounds, OF_RUNS};
+use crate::checkers::{Check, Rule};
+use crate::metrics::{Metrics, Percentiles};
 use crate::scenario::Scenario;
 use crate::world::World;
 
@@ -60,18 +61,9 @@ pub struct Report {
     pub refusals: BTreeMap<String, BTreeMap<String, u64>>,
     /// What the machines told their owners, by machine and name.
     pub notes: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Answers of the machines to other peers, by machine and kind.
-    pub responses: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Wishes of the machines, by machine and name.
-    pub outputs: BTreeMap<String, BTreeMap<String, u64>>,
-    /// How often a machine did what was due, by machine and reason.
-    pub wakes: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Messages that were sent, by what they are of.
-    pub sent: BTreeMap<String, u64>,
-    /// Bytes of these messages, without headers.
-    pub sent_bytes: BTreeMap<String, u64>,
-    /// What the machines hold in the end, by machine and table.
-    pub held: BTreeMap<String, u64>,
+    /// Everything that was measured, by the names that bounds have; empty when nobody
+    /// looks at it.
+    pub measures: BTreeMap<String, u64>,
     /// BLAKE3 over every delivered event, 64 hexadecimal digits.
     pub trace_hash: String,
 }
@@ -83,8 +75,7 @@ impl Report {
         let wall_seconds = wall.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let events_per_second = events as f64 / wall_seconds.max(1e-9);
-        let sent = || ctx.metrics.sent.all();
-        Self {
+        let mut report = Self {
             seed,
             scenario: scenario.name.clone(),
             resolved: scenario.to_toml().unwrap_or_default(),
@@ -103,62 +94,82 @@ impl Report {
             checks: ctx.checkers.checks(),
             counters: ctx.metrics.counters(),
             times: ctx.metrics.percentiles(),
-            inputs: ctx.metrics.inputs.all(),
+            inputs: ctx.metrics.named()[0].all(),
             refusals: ctx.metrics.refusals.all(),
             notes: ctx.metrics.notes.all(),
-            responses: ctx.metrics.responses.all(),
-            outputs: ctx.metrics.outputs.all(),
-            wakes: by_machine(&ctx.metrics.wakes),
-            sent: sent()
-                .map(|(name, count, _)| (name.to_owned(), count))
-                .collect(),
-            sent_bytes: sent()
-                .map(|(name, _, bytes)| (name.to_owned(), bytes))
-                .collect(),
-            held: held(&ctx.metrics.held),
+            measures: BTreeMap::new(),
             trace_hash: world.trace().finish(),
+        };
+        if ctx.metrics.is_measured {
+            report.measures = report.measured(&ctx.metrics);
+        }
+        report
+    }
+
+    /// Looks whether what was measured is within bounds.
+    pub(super) fn look_at(&mut self, bounds: &Bounds) {
+        let check = &mut self.checks[Rule::Bounds as usize];
+        for (name, value, [low, high]) in bounds.measured(&self.measures) {
+            check.observed += 1;
+            if !(low..=high).contains(&value) {
+                check.violations += 1;
+                let text = || format!("{name} is {value}, not {low} to {high}");
+                check.first.get_or_insert_with(text);
+            }
         }
     }
 
     /// Everything that was measured, by the names that bounds have.
-    #[must_use]
-    pub fn measures(&self) -> BTreeMap<String, u64> {
+    fn measured(&self, metrics: &Metrics) -> BTreeMap<String, u64> {
         let mut all = self.counters.clone();
-        let counted = [
-            ("blocks", self.blocks),
-            ("entries", self.entries),
-            ("transactions in vain", self.wasted_transactions),
-            ("transactions evicted", self.evicted_transactions),
+        let mut put = |name: String, count: u64| {
+            all.insert(name, count);
+        };
+        let of_run = [
+            Duration::from_secs_f64(self.virtual_seconds).as_secs(),
+            self.blocks,
+            self.entries,
+            self.wasted_transactions,
+            self.evicted_transactions,
         ];
-        all.extend(counted.map(|(name, count)| (name.to_owned(), count)));
-        for (name, times) in &self.times {
-            all.insert(format!("{name} times"), times.count);
-            all.insert(format!("{name} p50 ms"), times.p50_ms);
-            all.insert(format!("{name} p95 ms"), times.p95_ms);
-            all.insert(format!("{name} max ms"), times.max_ms);
+        for (name, count) in OF_RUNS.into_iter().zip(of_run) {
+            put(name.to_owned(), count);
         }
+        for (name, times) in self.times.iter().chain(&metrics.pauses()) {
+            put(format!("{name} times"), times.count);
+            put(format!("{name} min ms"), times.min_ms);
+            put(format!("{name} p50 ms"), times.p50_ms);
+            put(format!("{name} p95 ms"), times.p95_ms);
+            put(format!("{name} max ms"), times.max_ms);
+        }
+        let [inputs, outputs, responses] = metrics.named();
         for (what, by_machine) in [
-            ("in", &self.inputs),
-            ("out", &self.outputs),
-            ("due", &self.wakes),
-            ("answered", &self.responses),
-            ("refused", &self.refusals),
-            ("told", &self.notes),
+            ("in", inputs.all()),
+            ("out", outputs.all()),
+            ("answered", responses.all()),
+            ("refused", self.refusals.clone()),
+            ("told", self.notes.clone()),
         ] {
             for (machine, counts) in by_machine {
-                let counts = counts.iter();
-                let named =
-                    counts.map(|(name, count)| (format!("{machine} {what} {name}"), *count));
-                all.extend(named);
+                for (name, count) in counts {
+                    put(format!("{machine} {what} {name}"), count);
+                }
             }
         }
-        for (what, counts) in [
-            ("sent", &self.sent),
-            ("bytes", &self.sent_bytes),
-            ("held", &self.held),
-        ] {
-            let counts = counts.iter();
-            all.extend(counts.map(|(name, count)| (format!("{what} {name}"), *count)));
+        for ((machine, reason), count) in metrics.wakes() {
+            put(format!("{machine} due {reason}"), *count);
+        }
+        for (name, count) in metrics.kinds() {
+            put(name.clone(), *count);
+        }
+        for (name, count, bytes) in metrics.sent().all() {
+            put(format!("sent {name}"), count);
+            put(format!("bytes {name}"), bytes);
+        }
+        for (name, [last, peak, mean]) in metrics.tables().all() {
+            put(format!("held {name}"), last);
+            put(format!("peak {name}"), peak);
+            put(format!("mean {name}"), mean);
         }
         all
     }
@@ -233,27 +244,6 @@ impl Report {
         }
         writeln!(text, "trace hash: {}", self.trace_hash)
     }
-}
-
-fn by_machine(
-    counts: &BTreeMap<(&'static str, &'static str), u64>,
-) -> BTreeMap<String, BTreeMap<String, u64>> {
-    let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-    for ((machine, name), count) in counts {
-        let of_machine = all.entry((*machine).to_owned()).or_default();
-        of_machine.insert((*name).to_owned(), *count);
-    }
-    all
-}
-
-/// What is held, by names that begin with the machine's.
-fn held(counts: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let named = counts.iter();
-    let named = named.map(|(name, count)| {
-        let name = name.strip_prefix("roles.").unwrap_or(name);
-        (name.to_owned(), *count)
-    });
-    named.collect()
 }
 
 /// A line for each machine: what happened with its count, what never did without.

@@ -39,7 +39,7 @@ struct Staked {
 impl World {
     /// Builds the world of a scenario and a seed.
     #[must_use]
-    pub fn new(scenario: &Scenario, seed: u64) -> Self {
+    pub fn new(scenario: &Scenario, seed: u64, is_measured: bool) -> Self {
         let population = &scenario.population;
         let peers = population.peers.max(2);
         let staked = scenario.staked();
@@ -97,7 +97,7 @@ impl World {
             is_chain_up: true,
             is_calm: false,
             checkers: Checkers::new(dishonest, now),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(is_measured),
             rng: Rng::stream(seed, "peers"),
             up: vec![false; peers],
             params,
@@ -171,6 +171,7 @@ impl World {
             calm_at,
             end_at: calm_at + Duration::from_secs(scenario.calm_seconds),
             is_over: false,
+            counted_at: now,
         };
         world.plan(seed);
         world

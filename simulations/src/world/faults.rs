@@ -513,6 +513,7 @@ impl World {
         self.measure_repair();
         self.judge_lost();
         self.judge_pages();
+        self.measure_tables();
         let is_settled = now >= self.calm_at + CALM_MIN && self.unfinished(true).is_empty();
         if is_settled || now >= self.end_at {
             self.is_over = true;

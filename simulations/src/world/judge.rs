@@ -9,7 +9,6 @@ use protocol::placement::{REPLICAS_MIN, REPLICAS_TARGET};
 use protocol::time::Epoch;
 
 use super::{World, Written};
-use crate::census::census;
 use crate::checkers::Rule;
 use crate::host::Host;
 use crate::index::Index;
@@ -271,15 +270,29 @@ impl World {
         self.ctx.checkers.judge_chain(&self.ctx.chain, now);
         self.ctx.checkers.judge_questions(now);
         self.ctx.metrics.replicas = self.ctx.checkers.longest();
-        for host in self.hosts.iter().take(COUNTED_PEERS_MAX) {
-            census(&host.run, &mut self.ctx.metrics.held);
+        self.count_tables();
+    }
+
+    /// Counts what the machines hold now and then.
+    pub(super) fn measure_tables(&mut self) {
+        let pause = (self.calm_at - self.started) / COUNTS;
+        if self.ctx.now >= self.counted_at + pause {
+            self.count_tables();
+        }
+    }
+
+    fn count_tables(&mut self) {
+        self.counted_at = self.ctx.now;
+        if self.ctx.metrics.is_measured {
+            let hosts = self.hosts.iter();
+            self.ctx.metrics.note_tables(hosts.map(|host| &host.run));
         }
     }
 }
 
-/// Peers whose tables are counted in the end: all of a run that is tried out, and
-/// not so many that it takes longer than the run.
-const COUNTED_PEERS_MAX: usize = 256;
+/// How often tables are counted in the fault phase. Chosen: often enough for a mean,
+/// and it takes less time than the run.
+const COUNTS: u32 = 24;
 
 /// From the end of the silence to the moment that everybody knows. Chosen: more
 /// than an answer under way takes, and much less than an hour of a page.

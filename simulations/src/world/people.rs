@@ -141,6 +141,7 @@ impl World {
     pub(super) fn crash_peer(&mut self, peer: u32) {
         self.hosts[peer as usize].crash(&mut self.ctx);
         self.ctx.checkers.note_down(peer);
+        self.ctx.metrics.note_down(peer);
         if let Some(person) = &mut self.people[peer as usize] {
             person.forget();
         }

@@ -23,6 +23,7 @@ pub(crate) fn simulate(name: &str, seed: u64, peers: usize) -> Report {
     let options = Options {
         peers: Some(peers),
         seed,
+        is_measured: true,
     };
     run(&scenario, options, |_| {})
 }
