@@ -4,19 +4,20 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Write};
 
-/// Counts the entries of tables, and the options that hold something, as the debug
-/// format of `of` shows them, by the names of the fields that lead to them.
+/// Counts the entries of tables and the options that hold something, as the debug
+/// format of `of` shows them, by the names of the fields that lead to them; behind
+/// these names variants, flags that are set, and sums of numbers.
 pub fn census(of: &impl Debug, into: &mut BTreeMap<String, u64>) {
     let mut reader = Reader::new(into);
     // What does not print is not counted.
     let _ = write!(reader, "{of:?}");
 }
 
-/// Counts the variants inside of a fact or wish and the entries of its tables, by
-/// `name`, that of the fact, and their own; of large ones only the first.
+/// As [`census`] of a fact or wish, by its name; of large ones the first part.
 pub fn kinds(of: &impl Debug, name: &str, into: &mut BTreeMap<String, u64>) {
     let mut reader = Reader {
         name: Some(name.to_owned()),
+        is_fresh: true,
         chars_left: KINDS_CHARS_MAX,
         ..Reader::new(into)
     };
@@ -76,18 +77,33 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Counts the variant that the last word is.
-    fn note_variant(&mut self) {
-        let Some(name) = &self.name else {
+    /// Counts the last word: a variant, a flag that is set, or a number.
+    fn note_word(&mut self) {
+        let word = self.word.as_str();
+        let is_inside = !self.frames.is_empty() && self.path.len() <= NAMES_MAX;
+        if !is_inside || ["", "None", "Some", "false"].contains(&word) {
             return;
-        };
-        let is_variant = self
-            .word
-            .starts_with(|char: char| char.is_ascii_uppercase())
-            && self.word.chars().all(|char| char.is_ascii_alphabetic());
-        if is_variant && !self.frames.is_empty() {
-            let name = format!("{name} {}", self.word);
+        }
+        let is_number = word.len() <= DIGITS_MAX && word.bytes().all(|byte| byte.is_ascii_digit());
+        let is_variant = word.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && (word == "true" || word.starts_with(|char: char| char.is_ascii_uppercase()));
+        if is_number {
+            let number = word.parse().unwrap_or(0);
+            let name = format!("{} sum", self.place());
+            *self.into.entry(name).or_default() += number;
+        } else if is_variant {
+            let name = format!("{} {word}", self.place());
             *self.into.entry(name).or_default() += 1;
+        }
+    }
+
+    /// The names that lead here.
+    fn place(&self) -> String {
+        let path = self.path.join(".");
+        match &self.name {
+            Some(name) if path.is_empty() => name.clone(),
+            Some(name) => format!("{name}.{path}"),
+            None => path,
         }
     }
 
@@ -106,13 +122,13 @@ impl<'a> Reader<'a> {
             '{' | '[' | '(' => self.open(char),
             '}' | ']' | ')' => self.close(),
             ',' => {
+                self.note_word();
                 if let Some(frame) = self.frames.last_mut() {
                     frame.commas += 1;
                     if frame.is_struct {
                         self.path.truncate(frame.names);
                     }
                 }
-                self.note_variant();
                 self.word.clear();
             }
             ':' => {
@@ -138,7 +154,7 @@ impl<'a> Reader<'a> {
     }
 
     fn open(&mut self, bracket: char) {
-        self.note_variant();
+        self.note_word();
         let is_struct = bracket == '{' && !self.word.is_empty();
         let is_option = bracket == '(' && self.word == "Some";
         let is_value = std::mem::take(&mut self.is_fresh);
@@ -159,7 +175,7 @@ impl<'a> Reader<'a> {
     }
 
     fn close(&mut self) {
-        self.note_variant();
+        self.note_word();
         let Some(frame) = self.frames.pop() else {
             return;
         };
@@ -169,11 +185,10 @@ impl<'a> Reader<'a> {
                 true => 0,
                 false => frame.commas + 1,
             };
-            let path = self.path.join(".");
-            let name = match &self.name {
-                Some(name) => format!("{name}.{path}"),
-                None => path,
-            };
+            let mut name = self.place();
+            if self.path.is_empty() {
+                name += " entries";
+            }
             *self.into.entry(name).or_default() += count;
         }
         self.word.clear();
@@ -182,6 +197,9 @@ impl<'a> Reader<'a> {
 
 /// Names of fields down to which tables are told apart.
 const NAMES_MAX: usize = 5;
+
+/// Longer numbers are moments and hashes, whose sums say nothing.
+const DIGITS_MAX: usize = 6;
 
 /// Of a fact so much is looked at: more than most have beside the bytes of blocks.
 const KINDS_CHARS_MAX: usize = 600;

@@ -397,7 +397,7 @@ macro_rules! presets {
 
 const PRESETS: &[(&str, &str, &str)] = presets![
     "churn", "publish", "repair", "gossip", "vault", "relayer", "orphan", "halt", "hostile",
-    "reorg", "deep", "registry", "zones", "links", "fees", "clocks",
+    "reorg", "deep", "registry", "zones", "links", "fees", "clocks", "steady",
 ];
 
 #[cfg(test)]

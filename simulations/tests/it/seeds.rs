@@ -123,3 +123,8 @@ fn uploads_outlive_a_halt_of_the_chain() {
 fn adversaries_act_in_vain() {
     check("hostile");
 }
+
+#[test]
+fn where_nothing_goes_wrong_all_takes_what_it_has_to() {
+    check("steady");
+}
