@@ -76,3 +76,18 @@ fn a_scenario_with_values_replaced_reads_again_as_it_was_written() {
         assert!(error.contains(told), "{error}");
     }
 }
+
+#[test]
+fn a_scenario_that_is_changed_or_shown_has_no_bounds() {
+    let head = "name = \"x\"\ndescription = \"y\"\nfault_seconds = 1\ncalm_seconds = 1\n";
+    let bounds = "[bounds]\npeers = 40\nblocks = [1, 2]\n";
+    let scenario = Scenario::parse(&format!("{head}{bounds}")).unwrap();
+    assert!(scenario.bounds.of(40).is_some());
+    let changed = scenario.with("calm_seconds", "2").unwrap();
+    assert!(changed.bounds.of(40).is_none());
+    let shown = Scenario::parse(&scenario.to_toml().unwrap()).unwrap();
+    assert!(shown.bounds.of(40).is_none());
+    let wrong = "[bounds]\nblock = [1, 2]\n";
+    let error = Scenario::parse(&format!("{head}{wrong}")).unwrap_err();
+    assert_eq!(error.to_string(), "line 6: nothing is called `block`");
+}
