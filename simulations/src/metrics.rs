@@ -132,6 +132,11 @@ impl ByName {
 
     /// Counts one of a machine's.
     pub fn note<T: Named>(&mut self, machine: &'static str, what: &T) {
+        self.count(machine, what);
+    }
+
+    /// Counts one; says how many of the same there are.
+    fn count<T: Named>(&mut self, machine: &'static str, what: &T) -> u64 {
         let mut known = self.0.iter_mut();
         let counts = match known.find(|known| std::ptr::eq(known.machine, machine)) {
             Some(known) => &mut known.counts,
@@ -145,7 +150,9 @@ impl ByName {
                 &mut last.counts
             }
         };
-        counts[what.idx()] += 1;
+        let count = &mut counts[what.idx()];
+        *count += 1;
+        *count
     }
 
     /// The counts by machine and name, of what never happened too.
@@ -214,18 +221,24 @@ impl Metrics {
     /// Counts an input of a role machine.
     pub fn note_input<T: Named + Debug>(&mut self, machine: &'static str, input: &T) {
         if self.is_measured {
-            self.inputs.note(machine, input);
-            let name = format!("{machine} in {}", T::NAMES[input.idx()]);
-            kinds(input, &name, &mut self.kinds);
+            let count = self.inputs.count(machine, input);
+            self.look_inside(count, (machine, "in"), input);
         }
     }
 
     /// Counts a wish of a role machine.
     pub fn note_output<T: Named + Debug>(&mut self, machine: &'static str, output: &T) {
         if self.is_measured {
-            self.outputs.note(machine, output);
-            let name = format!("{machine} out {}", T::NAMES[output.idx()]);
-            kinds(output, &name, &mut self.kinds);
+            let count = self.outputs.count(machine, output);
+            self.look_inside(count, (machine, "out"), output);
+        }
+    }
+
+    /// Counts what is inside of an input or wish, if there were not many before.
+    fn look_inside<T: Named + Debug>(&mut self, count: u64, (machine, way): (&str, &str), of: &T) {
+        if count <= LOOKED_INSIDE_MAX {
+            let name = format!("{machine} {way} {}", T::NAMES[of.idx()]);
+            kinds(of, &name, &mut self.kinds);
         }
     }
 
@@ -412,6 +425,9 @@ impl Metrics {
         .collect()
     }
 }
+
+/// Inputs and wishes of one name that are looked into: it takes time.
+const LOOKED_INSIDE_MAX: u64 = 2000;
 
 /// Times of one kind that are kept.
 const LAGS_MAX: usize = 100_000;
