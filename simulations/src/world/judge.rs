@@ -290,9 +290,9 @@ impl World {
     }
 }
 
-/// How often tables are counted in the fault phase. Chosen: often enough for a mean,
-/// and it takes less time than the run.
-const COUNTS: u32 = 24;
+/// How often tables are counted in the fault phase. Chosen: enough for a mean, while
+/// counting takes about as long as the run.
+const COUNTS: u32 = 8;
 
 /// From the end of the silence to the moment that everybody knows. Chosen: more
 /// than an answer under way takes, and much less than an hour of a page.
