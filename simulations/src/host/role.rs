@@ -61,9 +61,7 @@ fn boxed<M>(machine: M) -> Option<Box<M>> {
 }
 
 /// A machine with what its wishes mean in a simulated peer.
-pub trait Role:
-    Machine<Input: Named + Watched + fmt::Debug, Output: Named + Watched + fmt::Debug> + Slot + 'static
-{
+pub trait Role: Machine<Input: Named + Watched, Output: Named + Watched> + Slot + 'static {
     /// As the report calls it.
     const NAME: &'static str;
 
@@ -175,7 +173,7 @@ pub(super) const TURNS: [Turn; 11] = [
 ];
 
 /// A fact or wish that whoever judges the run wants to see.
-pub trait Watched {
+pub trait Watched: fmt::Debug {
     /// Sees it, before it is handed in or carried out.
     fn watch(&self, _host: &mut Host, _ctx: &mut Ctx) {}
 }
