@@ -49,6 +49,8 @@ pub struct Chain {
     landed: BTreeMap<Hash32, u32>,
     /// Final transactions of each wallet for each action.
     paid: BTreeMap<(Hash32, Address), u32>,
+    /// Wallets without money.
+    empty: BTreeSet<Address>,
 }
 
 /// One block of the simulated chain.
@@ -278,6 +280,7 @@ impl Chain {
             rng,
             landed: BTreeMap::new(),
             paid: BTreeMap::new(),
+            empty: BTreeSet::new(),
         }
     }
 
@@ -374,6 +377,20 @@ impl Chain {
     /// From now on others want all the room there is, or do not.
     pub fn crowd(&mut self, is_crowded: bool) {
         self.pool.crowd(is_crowded);
+    }
+
+    /// From now on a wallet has money, or has not.
+    pub fn fund(&mut self, wallet: Address, is_funded: bool) {
+        match is_funded {
+            true => drop(self.empty.remove(&wallet)),
+            false => drop(self.empty.insert(wallet)),
+        }
+    }
+
+    /// True when a wallet has money.
+    #[must_use]
+    pub fn is_funded(&self, wallet: &Address) -> bool {
+        !self.empty.contains(wallet)
     }
 
     /// Transactions that gave way to others that pay more.

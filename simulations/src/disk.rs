@@ -18,7 +18,7 @@ use protocol::merkle::Peaks;
 use protocol::records::{Head, Lease, SignedLease, SignedPage};
 use protocol::relayer::Row;
 use protocol::signing::Record;
-use protocol::time::Epoch;
+use protocol::time::{Epoch, Moment};
 use protocol::unixfs::{ProofRoot, Traversal, proof_root};
 use protocol::vault;
 
@@ -51,6 +51,10 @@ pub struct Disk {
     pub indexed: Indexed,
     /// The next step of the index fails, with true by its damage.
     pub fails: Option<bool>,
+    /// True while it has no room: writes fail, and what is there stays.
+    pub is_full: bool,
+    /// Since when it has room again.
+    pub room_since: Moment,
     /// What was signed, by block number.
     pub signed_heads: BTreeMap<u64, Hash32>,
     /// The newest counted head.
@@ -184,7 +188,7 @@ impl Disk {
 
     /// Why the next step of the index fails, if it does.
     pub fn index_failure(&mut self) -> Option<IndexFailure> {
-        let is_lost = self.fails.take()?;
+        let is_lost = self.fails.take().or(self.is_full.then_some(false))?;
         Some(IndexFailure {
             reason: "the disk does not write".to_owned(),
             is_lost,
@@ -192,10 +196,10 @@ impl Disk {
     }
 
     /// Notes that a head is to be signed; false when one of its number or a later
-    /// one was.
+    /// one was, or it cannot be noted.
     pub fn claim_head(&mut self, head: &Head) -> bool {
         let newest = self.signed_heads.last_key_value();
-        if newest.is_some_and(|(newest, _)| *newest >= head.block_number) {
+        if self.is_full || newest.is_some_and(|(newest, _)| *newest >= head.block_number) {
             return false;
         }
         let hash = head.struct_hash();
@@ -233,19 +237,87 @@ impl Disk {
     }
 
     /// Carries out a relayer's write.
-    pub fn relay(&mut self, changes: Vec<identity::Change>) {
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn relay(&mut self, changes: Vec<identity::Change>) -> Result<(), String> {
+        self.check_room()?;
         for change in changes {
             set(&mut self.rows, change.digest, change.row);
         }
+        Ok(())
     }
 
     /// Carries out an author's write.
-    pub fn apply(&mut self, changes: Vec<Change>) {
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn apply(&mut self, changes: Vec<Change>) -> Result<(), String> {
+        self.check_room()?;
         for change in changes {
             match change {
                 Change::Job(digest, row) => set(&mut self.jobs, digest, row),
                 Change::Outbox(digest, row) => set(&mut self.outbox, digest, row),
             }
+        }
+        Ok(())
+    }
+
+    /// Carries out a vault replica's write.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn keep_records(&mut self, key: Hash32, records: Vec<vault::Entry>) -> Result<(), String> {
+        self.check_room()?;
+        self.vault.insert(key, records);
+        Ok(())
+    }
+
+    /// From now on there is no room, or there is again.
+    pub fn fill(&mut self, is_full: bool, now: Moment) {
+        if std::mem::replace(&mut self.is_full, is_full) {
+            self.room_since = now;
+        }
+    }
+
+    fn check_room(&self) -> Result<(), String> {
+        match self.is_full {
+            true => Err("no space is left on the disk".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// What the content role hears of the room.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            bytes_max: CAPACITY_BYTES,
+            live_bytes: 0,
+            disk_bytes: 0,
+            disk_free: self.is_full.then_some(0),
+        }
+    }
+
+    /// A folder that is made of a backup of it: without blocks, and without what
+    /// others tell again.
+    #[must_use]
+    pub fn restored(&self) -> Self {
+        Self {
+            counters: self.counters.clone(),
+            leases: self.leases.clone(),
+            page: self.page.clone(),
+            uploads: self.uploads.clone(),
+            ended: self.ended.clone(),
+            is_restored: true,
+            signed_heads: self.signed_heads.clone(),
+            vault: self.vault.clone(),
+            rows: self.rows.clone(),
+            jobs: self.jobs.clone(),
+            outbox: self.outbox.clone(),
+            ..Self::default()
         }
     }
 
@@ -371,17 +443,6 @@ fn is_whole(root: &Cid, read: impl Fn(&Cid) -> Option<Bytes>) -> bool {
         if !is_taken {
             return false;
         }
-    }
-}
-
-/// What every simulated peer has room for.
-#[must_use]
-pub fn capacity() -> Capacity {
-    Capacity {
-        bytes_max: CAPACITY_BYTES,
-        live_bytes: 0,
-        disk_bytes: 0,
-        disk_free: None,
     }
 }
 

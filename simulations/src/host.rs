@@ -239,10 +239,11 @@ impl Host {
         self.answer(id, None, ctx);
     }
 
-    fn answer(&mut self, id: RequestId, data: Option<Bytes>, ctx: &mut Ctx) {
-        if let Some(to) = self.run.asked.remove(&id) {
-            ctx.send(self.idx, to, Message::Response { id: id.0, data });
-        }
+    /// Answers a question; says by how much the answer is late.
+    fn answer(&mut self, id: RequestId, data: Option<Bytes>, ctx: &mut Ctx) -> Duration {
+        let to = self.run.asked.remove(&id);
+        let send = |to| ctx.send(self.idx, to, Message::Response { id: id.0, data });
+        to.map(send).unwrap_or_default()
     }
 
     /// Drains every machine, then sleeps until the next deadline.

@@ -53,6 +53,8 @@ pub struct NetworkConfig {
     pub light_mbit: u64,
     /// Share of messages that arrive twice during the fault phase.
     pub duplicates: f64,
+    /// Share of answers that come when nobody waits for them any more.
+    pub late_answers: f64,
 }
 
 /// What a slow link is like.
@@ -92,6 +94,7 @@ impl Default for NetworkConfig {
             staked_mbit: 200,
             light_mbit: 20,
             duplicates: 0.0,
+            late_answers: 0.0,
         }
     }
 }
@@ -159,6 +162,15 @@ impl Network {
     /// True for a message that arrives twice.
     pub fn is_doubled(&mut self) -> bool {
         !self.is_calm && self.config.duplicates > 0.0 && self.rng.chance(self.config.duplicates)
+    }
+
+    /// How long an answer is held by whoever reads it slowly.
+    pub fn lateness(&mut self) -> Duration {
+        let share = self.config.late_answers;
+        if self.is_calm || share <= 0.0 || !self.rng.chance(share) {
+            return Duration::ZERO;
+        }
+        self.rng.duration(LATE_MIN, LATE_MAX)
     }
 
     /// True unless a cut lies between the two.
@@ -248,6 +260,10 @@ fn draw_region(rng: &mut Rng) -> u8 {
 
 /// Headers and framing of a message.
 const OVERHEAD_BYTES: usize = 64;
+
+/// A late answer is so late: longer than most questions wait.
+const LATE_MIN: Duration = Duration::from_secs(4);
+const LATE_MAX: Duration = Duration::from_secs(30);
 
 /// Before a lost packet is sent again; doubles with each try.
 const RETRANSMIT_FIRST: Duration = Duration::from_millis(200);

@@ -81,12 +81,21 @@ impl Params {
         }
     }
 
+    /// A relayer's wallets, apart from its peer's key.
+    pub fn wallets(peer: Address) -> impl Iterator<Item = Address> {
+        (1..=WALLETS).map(move |number| {
+            let mut address = peer;
+            address.0[0] ^= number;
+            address
+        })
+    }
+
     /// Of the identity role.
     #[must_use]
     pub fn identity(&self, peer: Address) -> identity::Config {
         let mut relayer = relayer::Config::new(self.actions);
         relayer.proof_bits = PROOF_BITS;
-        let wallets = (1..=WALLETS).map(|number| wallet(peer, number)).collect();
+        let wallets = Self::wallets(peer).collect();
         self.limits.identity(identity::Config::new(
             peer,
             relayer,
@@ -94,13 +103,6 @@ impl Params {
             self.confirmations,
         ))
     }
-}
-
-/// A relayer's wallet, apart from its peer's key.
-fn wallet(peer: Address, number: u8) -> Address {
-    let mut address = peer;
-    address.0[0] ^= number;
-    address
 }
 
 /// Wallets of one relayer.

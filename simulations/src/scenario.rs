@@ -176,6 +176,12 @@ pub struct Faults {
     pub reorganisations: usize,
     /// Blocks that one takes back at most; 0 for as many as are not final.
     pub reorganisation_blocks: u64,
+    /// Disks that have no room for a while.
+    pub full_disks: usize,
+    /// Staked peers that lose their disk and come back from an old backup.
+    pub restores: usize,
+    /// Relayers whose wallets run empty.
+    pub empty_wallets: usize,
     /// Outages of the chain's endpoints.
     pub chain_outages: usize,
     /// Times that others fill the chain's blocks.
@@ -196,6 +202,8 @@ pub struct Workload {
     pub actions: usize,
     /// Transactions of residents' own in all.
     pub payments: usize,
+    /// Mistakes of residents in all.
+    pub mistakes: usize,
     /// Vault operations in all.
     pub vault_operations: usize,
     /// Users that do them.
@@ -397,7 +405,7 @@ macro_rules! presets {
 
 const PRESETS: &[(&str, &str, &str)] = presets![
     "churn", "publish", "repair", "gossip", "vault", "relayer", "orphan", "halt", "hostile",
-    "reorg", "deep", "registry", "zones", "links", "fees", "clocks", "steady",
+    "reorg", "deep", "registry", "zones", "links", "fees", "clocks", "steady", "disks",
 ];
 
 #[cfg(test)]

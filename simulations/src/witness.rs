@@ -131,7 +131,9 @@ fn note_struck(root: &Cid, host: &mut Host, ctx: &mut Ctx) {
     let index = host.disk.indexed.index();
     let day = index.ended(root).map(|at| at.epoch().plus(ENDED_EPOCHS));
     let is_over = day.is_none_or(|day| ctx.now.epoch() >= day);
-    let may_go = !index.is_named(root) && is_over;
+    // Its blocks went with the disk: whoever looks for it is not to look here.
+    let is_lost = host.disk.is_restored && !host.disk.has_root(root);
+    let may_go = (!index.is_named(root) && is_over) || is_lost;
     ctx.checkers.note_struck(host.idx, root, may_go, ctx.now);
 }
 

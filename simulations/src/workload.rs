@@ -26,6 +26,7 @@ use crate::index::{metadata_of, published_root};
 use crate::wire::Message;
 use crate::world::{Ctx, Local};
 
+mod mistakes;
 mod payments;
 mod records;
 
@@ -81,6 +82,8 @@ pub enum Plan {
     Pay,
     /// Looks what became of it.
     Look,
+    /// Does something that the rules refuse.
+    Err,
     /// Works against the others.
     Attack,
 }
@@ -96,6 +99,11 @@ pub struct Resident {
     wanted: BTreeMap<Cid, Moment>,
     /// What it will ask for again.
     retries: BTreeSet<Again>,
+    /// True once it switched its account off: again on the same day is refused,
+    /// and whoever restarts meanwhile goes on for a day.
+    is_leaving: bool,
+    /// The last of its actions that landed.
+    landed: Option<SignedAction>,
     records: Records,
     payments: Payments,
 }
@@ -146,6 +154,7 @@ impl Person for Resident {
             Plan::Vault => self.records.act(&self.key, host, ctx),
             Plan::Pay => self.payments.act(self.key.address(), host, ctx),
             Plan::Look => self.payments.look(host, ctx),
+            Plan::Err => self.err(host, ctx),
             Plan::Impatient(root) => self.lose_patience(*root, host, ctx),
             Plan::Again(again) => self.ask_again(*again, host, ctx),
             Plan::Attack => {}
@@ -178,7 +187,7 @@ impl Person for Resident {
         if self.payments.is_busy() {
             return Some("see its transaction through".to_owned());
         }
-        let is_busy = has_relayers && host.is_author_busy();
+        let is_busy = has_relayers && !self.is_leaving && host.is_author_busy();
         is_busy.then(|| "bring a root to all its holders".to_owned())
     }
 }
@@ -193,6 +202,8 @@ impl Resident {
             wishes: BTreeMap::new(),
             wanted: BTreeMap::new(),
             retries: BTreeSet::new(),
+            is_leaving: false,
+            landed: None,
             records: Records::default(),
             payments: Payments::default(),
         }
@@ -388,6 +399,7 @@ impl Resident {
             if let Some(wish) = self.wishes.remove(&digest) {
                 let since = wish.handed_in.unwrap_or(wish.started);
                 ctx.metrics.relay.push(ctx.now - since);
+                self.landed = Some(wish.action);
             }
             let Some((root, _)) = published_root(&entry.action.action.metadata) else {
                 continue;

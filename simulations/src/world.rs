@@ -17,6 +17,7 @@ use crate::chain::client::Rpc;
 use crate::chain::endpoints::Endpoints;
 use crate::chain::{Chain, RegistryAt};
 use crate::checkers::Checkers;
+use crate::disk::Disk;
 use crate::engine::{Queue, Rng, Seen, TraceHash, TraceRecord};
 use crate::host::{Deed, Host};
 use crate::limits::Limits;
@@ -54,6 +55,8 @@ pub struct World {
     killed: BTreeSet<u32>,
     /// Who is about to crash at a write.
     fuses: BTreeMap<u32, faults::Fuse>,
+    /// Folders made of backups, for peers that are about to lose theirs.
+    backups: BTreeMap<u32, Disk>,
     /// Roots of which a block went bad, and on whose disk.
     rotted: BTreeSet<(u32, Cid)>,
     left: BTreeSet<u32>,
@@ -234,22 +237,26 @@ impl Ctx {
         }
     }
 
-    /// Puts a message on the network.
-    pub fn send(&mut self, from: u32, to: u32, mut message: Message) {
+    /// Puts a message on the network; says by how much it is late.
+    pub fn send(&mut self, from: u32, to: u32, mut message: Message) -> Duration {
         let garbled = self.params.garbled_share;
         if garbled > 0.0 && self.checkers.is_liar(from) && self.rng.chance(garbled) {
             message.garble(&mut self.rng);
         }
         let copies = 1 + usize::from(self.net.is_doubled());
         self.metrics.note_message(&message);
+        let mut late = Duration::ZERO;
         if let Message::Response { id, .. } = &message {
             self.note_answered(*id);
+            late = self.net.lateness();
         }
         for message in std::iter::repeat_n(message, copies) {
             if let Some(at) = self.net.send(from, to, message.len(), self.time) {
-                self.queue.push(at, Event::Deliver { from, to, message });
+                let event = Event::Deliver { from, to, message };
+                self.queue.push(at + late, event);
             }
         }
+        late
     }
 
     /// Notes that a question is answered, which somebody waited for.
@@ -449,6 +456,7 @@ fn local_kind(local: &Local) -> u8 {
         Local::Person(Plan::Pay) => 48,
         Local::Person(Plan::Look) => 49,
         Local::Person(Plan::Again(_)) => 51,
+        Local::Person(Plan::Err) => 58,
     }
 }
 

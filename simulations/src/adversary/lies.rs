@@ -3,11 +3,13 @@
 use bytes::Bytes;
 use gossip::message::EntriesAnswer;
 use protocol::codec;
+use protocol::content::listing;
 use protocol::entry::{Entry, EntryBatch};
 use protocol::exchange::{Answer, Response};
 use protocol::id::Hash32;
 use protocol::records::{Head, SignedHead};
 use protocol::signing::{Signed, SigningKey};
+use protocol::{publish, relayer, vault};
 
 use crate::chain::Block;
 use crate::engine::digest64;
@@ -23,7 +25,7 @@ pub(super) fn tamper(message: Message, key: &SigningKey, ctx: &mut Ctx) -> Vec<M
             data: Some(data),
         } => {
             let is_lie = ctx.rng.chance(0.5);
-            let lie = is_lie.then(|| changed(&data)).flatten();
+            let lie = is_lie.then(|| changed(&data, ctx)).flatten();
             let data = Some(lie.unwrap_or(data));
             return vec![Message::Response { id, data }];
         }
@@ -44,8 +46,42 @@ pub(super) fn tamper(message: Message, key: &SigningKey, ctx: &mut Ctx) -> Vec<M
     messages.collect()
 }
 
-/// An answer with other blocks, or with another last entry.
-fn changed(data: &Bytes) -> Option<Bytes> {
+/// An answer with other blocks or another last entry, a list without an end, or a
+/// refusal of what was taken.
+fn changed(data: &Bytes, ctx: &mut Ctx) -> Option<Bytes> {
+    if let Ok(listing::Response::List(mut part)) = listing::Response::from_bytes(data) {
+        match ctx.rng.below(3) {
+            0 => part.next = Some(vec![0].into()),
+            1 => drop(part.fresh.pop()),
+            _ => drop(part.listed.pop()),
+        }
+        return Some(listing::Response::List(part).to_bytes().into());
+    }
+    if let Ok(publish::Response::Lease(mut lease)) = publish::Response::from_bytes(data) {
+        lease.record.size += 1;
+        return Some(publish::Response::Lease(lease).to_bytes().into());
+    }
+    if let Ok(relayer::Response::Accepted { digest, .. }) = relayer::Response::from_bytes(data) {
+        let response = match ctx.rng.chance(0.5) {
+            true => {
+                let reason = "so a liar says".to_owned();
+                let status = relayer::Status::Failed { reason };
+                relayer::Response::Accepted { digest, status }
+            }
+            false => {
+                let code = relayer::RefusalCode::Quota;
+                relayer::Response::Refused(relayer::Refusal::new(code, "so a liar says"))
+            }
+        };
+        return Some(response.to_bytes().into());
+    }
+    if let Ok(vault::Response::Stored) = vault::Response::from_bytes(data) {
+        return Some(
+            vault::Response::Refused(vault::Refusal::Full)
+                .to_bytes()
+                .into(),
+        );
+    }
     if let Ok(mut response) = Response::decode(data) {
         for answer in &mut response.answers {
             if let Answer::Data(data) = answer {

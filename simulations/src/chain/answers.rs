@@ -100,6 +100,10 @@ impl Chain {
         bumps: u32,
         action: Option<SignedAction>,
     ) -> Result<Hash32, Unsent> {
+        if !self.is_funded(&slot.wallet) {
+            let message = "insufficient funds for gas * price + value".to_owned();
+            return Err(Unsent::Rejected { message });
+        }
         let tx = Tx {
             wallet: slot.wallet,
             nonce: slot.nonce,

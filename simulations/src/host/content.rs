@@ -8,7 +8,6 @@ use protocol::exchange::FetchOptions;
 
 use super::exchange::Goal;
 use super::{Host, Role, Watched};
-use crate::disk::capacity;
 use crate::index::Changes;
 use crate::world::Ctx;
 
@@ -31,11 +30,11 @@ impl Role for Content {
                 body,
             }),
             Output::Persist { id, rows } => host.write::<Self>(ctx, move |host, ctx| {
-                for row in rows {
+                let is_done = !host.disk.is_full;
+                for row in rows.into_iter().filter(|_| is_done) {
                     row.watch(host, ctx);
                     host.disk.put(row);
                 }
-                let is_done = true;
                 Some(Input::Persisted { id, is_done })
             }),
             Output::Sign(draft) => {
@@ -60,20 +59,18 @@ impl Role for Content {
             Output::Cancel { root } => host.cancel(root, Goal::Role(Purpose::Upload)),
             Output::LookUp { id, action, signer } => {
                 let user = ctx.chain.user_facts(action.user_id, signer);
-                let capacity = capacity();
+                let capacity = host.disk.capacity();
                 host.read(Input::LookedUp { id, user, capacity }, ctx);
             }
             Output::ReadReferences { roots } => {
-                host.read(
-                    Input::References(host.disk.indexed.index().references(&roots)),
-                    ctx,
-                );
+                let named = host.disk.indexed.index().references(&roots);
+                host.read(Input::References(named), ctx);
             }
             Output::Scan { after } => {
                 let (roots, is_over) = host.disk.indexed.index().scan(after);
                 host.read(Input::Scanned { roots, is_over }, ctx);
             }
-            Output::Measure => host.read(Input::Measured(capacity()), ctx),
+            Output::Measure => host.read(Input::Measured(host.disk.capacity()), ctx),
             Output::Remove { root } => {
                 host.disk.delete(&root);
                 host.read(Input::Removed { root }, ctx);
@@ -119,6 +116,7 @@ impl Host {
         let result = match self.disk.facts(&root) {
             Some(facts) if facts.size > bytes_max => Err(FetchFailure::TooLarge),
             Some(facts) => Ok(facts),
+            None if self.disk.is_full => Err(FetchFailure::Full("no room".to_owned())),
             None => Err(FetchFailure::Failed("nobody has it".to_owned())),
         };
         self.tell::<Content>(Input::Fetched {

@@ -14,8 +14,8 @@ use protocol::origin::RequestId;
 use protocol::wire::Protocol;
 
 use super::role::Roles;
-use super::{Host, News, Role, Slot, Watched};
-use crate::world::Ctx;
+use super::{Deed, Host, News, REQUEST_TIMEOUT, Role, Slot, Watched};
+use crate::world::{Ctx, Local};
 
 /// What a root is fetched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +108,7 @@ impl Role for Download {
                 let (cid, local) = (query.cid, host.disk.look(&query));
                 DownloadInput::Looked { cid, local }
             }
+            DownloadOutput::Store(_) if host.disk.is_full => return host.end(id, false, ctx),
             DownloadOutput::Store(blocks) => {
                 for (cid, data) in blocks.into_iter().map(|block| block.into_parts()) {
                     host.disk.store(root, cid, data);
@@ -135,18 +136,7 @@ impl Role for Download {
                 });
             }
             DownloadOutput::Offence { .. } => return,
-            DownloadOutput::Ended(result) => {
-                let transfers = &mut host.run.roles.transfers;
-                transfers.is_done = result.is_ok();
-                transfers.downloads.remove(&id);
-                for Running(_, behind) in transfers.downloads.values_mut() {
-                    behind.take_if(|before| *before == id);
-                }
-                // Who waited hears of it before another download ends.
-                host.give::<Exchange<Goal>>((), ExchangeInput::Ended { id }, ctx);
-                host.drain::<Exchange<Goal>>((), ctx);
-                return;
-            }
+            DownloadOutput::Ended(result) => return host.end(id, result.is_ok(), ctx),
         };
         host.tell_at::<Self>(id, fact);
     }
@@ -189,6 +179,19 @@ impl Host {
         self.leave(before);
     }
 
+    /// Ends a download, which brought everything or not.
+    fn end(&mut self, id: FetchId, is_done: bool, ctx: &mut Ctx) {
+        let transfers = &mut self.run.roles.transfers;
+        transfers.is_done = is_done;
+        transfers.downloads.remove(&id);
+        for Running(_, behind) in transfers.downloads.values_mut() {
+            behind.take_if(|before| *before == id);
+        }
+        // Who waited hears of it before another download ends.
+        self.give::<Exchange<Goal>>((), ExchangeInput::Ended { id }, ctx);
+        self.drain::<Exchange<Goal>>((), ctx);
+    }
+
     fn leave(&mut self, before: Option<(Ticket, u64)>) {
         if let Some((ticket, _)) = before {
             self.tell::<Exchange<Goal>>(ExchangeInput::Gone { ticket });
@@ -209,16 +212,19 @@ impl Host {
             moved = true;
             let blocks = self.disk.read_all(&lookup.cids, lookup.bytes_max);
             (&lookup, &blocks[..]).watch(self, ctx);
-            self.run
-                .roles
-                .transfers
-                .serve
-                .handle_blocks(lookup.id, blocks);
+            let serve = &mut self.run.roles.transfers.serve;
+            serve.handle_blocks(lookup.id, blocks);
         }
         while let Some(reply) = self.run.roles.transfers.serve.poll_transmit() {
             moved = true;
-            self.respond(RequestId(reply.id.0), reply.response.encode(), ctx);
-            self.run.roles.transfers.serve.handle_sent(reply.id, true);
+            let body = Some(reply.response.encode());
+            let late = self.answer(RequestId(reply.id.0), body, ctx);
+            let (id, is_taken) = (reply.id, late < REQUEST_TIMEOUT);
+            // A reader that stalls holds it.
+            let sent = Deed::new(move |(), host, _| {
+                host.run.roles.transfers.serve.handle_sent(id, is_taken);
+            });
+            ctx.local(self, late, Local::Deed(sent));
         }
         moved
     }

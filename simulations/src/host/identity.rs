@@ -38,8 +38,8 @@ impl Role for Identity {
             }
             Output::Publish(body) => host.gossip(Topic::Actions, body.to_vec(), ctx),
             Output::Persist(changes) => host.write::<Self>(ctx, move |host, _| {
-                host.disk.relay(changes);
-                Some(Input::Persisted { error: None })
+                let error = host.disk.relay(changes).err();
+                Some(Input::Persisted { error })
             }),
             Output::Try { digest, .. } => at_chain(host, ctx, move |chain, ctx| {
                 let tried = chain.call(&mut ctx.rpc(), |view| Some(view.try_action(&digest)));
@@ -72,7 +72,7 @@ impl Role for Identity {
                 final_block,
             } => at_chain(host, ctx, move |chain, ctx| {
                 let nonces = chain.call(&mut ctx.rpc(), |view| view.nonces(&wallet, final_block));
-                let is_funded = true;
+                let is_funded = ctx.chain.is_funded(&wallet);
                 let seen = nonces.map(|nonces| WalletSeen { nonces, is_funded });
                 Some(Input::Wallet { id, seen })
             }),
@@ -111,8 +111,7 @@ impl Role for Replica {
             ReplicaOutput::Persist {
                 lookup_key, after, ..
             } => host.write::<Self>(ctx, move |host, _| {
-                host.disk.vault.insert(lookup_key, after);
-                let is_stored = true;
+                let is_stored = host.disk.keep_records(lookup_key, after).is_ok();
                 Some(ReplicaInput::Persisted {
                     lookup_key,
                     is_stored,

@@ -25,8 +25,8 @@ impl Role for Author {
                 host.ask::<Self>((), question, ctx, move |body| Input::Answered { id, body });
             }
             Output::Persist { id, changes } => host.write::<Self>(ctx, move |host, _| {
-                host.disk.apply(changes);
-                Some(Input::Persisted { id, error: None })
+                let error = host.disk.apply(changes).err();
+                Some(Input::Persisted { id, error })
             }),
             Output::Look { id, wanted } => {
                 let found = Ok(ctx.chain.landings(&wanted, host.disk.followed_block));

@@ -87,10 +87,14 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
             0,
             TIMES_MAX,
         ),
+        of("faults.full_disks", faults.full_disks, 0, TIMES_MAX),
+        of("faults.restores", faults.restores, 0, PEERS_MAX),
+        of("faults.empty_wallets", faults.empty_wallets, 0, TIMES_MAX),
         of("faults.chain_outages", faults.chain_outages, 0, TIMES_MAX),
         of("workload.publications", work.publications, 0, TIMES_MAX),
         of("workload.actions", work.actions, 0, TIMES_MAX),
         of("workload.payments", work.payments, 0, TIMES_MAX),
+        of("workload.mistakes", work.mistakes, 0, TIMES_MAX),
         of(
             "workload.vault_operations",
             work.vault_operations,
@@ -182,7 +186,7 @@ fn times(scenario: &Scenario) -> Vec<Range> {
     ]
 }
 
-fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 9] {
+fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 10] {
     let population = &scenario.population;
     [
         ("population.staked_share", population.staked_share, 1.0),
@@ -195,6 +199,7 @@ fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 9] {
         ("population.liars_share", population.liars_share, 0.33),
         ("population.garbled_share", population.garbled_share, 1.0),
         ("network.duplicates", scenario.network.duplicates, 1.0),
+        ("network.late_answers", scenario.network.late_answers, 1.0),
         // Nearly everything lost is a partition.
         ("network.loss", scenario.network.loss, 0.9),
         ("chain.endpoint_faults", scenario.chain.endpoint_faults, 1.0),

@@ -1,9 +1,10 @@
 //! A resident's vault record: written and read through the vault's machine.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use protocol::id::Hash32;
-use protocol::origin::RequestId;
+use protocol::id::{Address, Hash32};
+use protocol::origin::{Origin, RequestId};
 use protocol::placement::Purpose;
 use protocol::records::{CIPHER_TEXT_BYTES, Iv, SCHEME_HEDGEHOG, VaultRecord};
 use protocol::signing::{Signed, SigningKey};
@@ -64,19 +65,62 @@ impl Records {
     }
 
     fn next_record(&self, lookup_key: Hash32, key: &SigningKey, ctx: &mut Ctx) -> Entry {
-        let mut iv = Iv::default();
-        iv.0.copy_from_slice(&ctx.rng.array()[..16]);
-        let record = VaultRecord {
-            scheme: SCHEME_HEDGEHOG,
-            lookup_key,
-            iv,
-            cipher_text: ctx.rng.bytes(CIPHER_TEXT_BYTES),
-            wallet: key.address(),
-            version: self.version,
-            replaces: Hash32::ZERO,
-        };
+        let record = record(lookup_key, key.address(), self.version, ctx);
         let signed = Signed::new(record, &ctx.params.domain, key);
         Entry::signed(signed, None, ctx.now.unix())
+    }
+
+    /// Signs up without a signature, comes back from an old device, changes the
+    /// password, asks too often, or forgets to sign what it changed. All but the old device's
+    /// record is under lookup keys of its own.
+    pub(super) fn err(&self, key: &SigningKey, host: &mut Host, ctx: &mut Ctx) {
+        let (main_key, first, second) = (lookup_key(host), other_key(host, 1), other_key(host, 2));
+        let (mut version, mut replaces, mut burial) = (1, Hash32::ZERO, None);
+        let (mut lookup_key, mut times) = (first, 1);
+        let kind = ctx.rng.below(5);
+        match kind {
+            0 => lookup_key = other_key(host, 3),
+            1 => {
+                lookup_key = main_key;
+                version = self.version.saturating_sub(1);
+            }
+            2 => {
+                (lookup_key, replaces) = (second, first);
+                let tombstone = VaultRecord::tombstone(first, key.address(), version);
+                burial = Some(Signed::new(tombstone, &ctx.params.domain, key));
+                // Some crash between the record and the tombstone.
+                burial = burial.filter(|_| ctx.rng.chance(0.7));
+            }
+            3 => (lookup_key, times) = (other_key(host, 4), TOO_OFTEN),
+            _ => {}
+        }
+        let mut record = record(lookup_key, key.address(), version, ctx);
+        record.replaces = replaces;
+        if kind == 0 {
+            (record.wallet, record.version) = (Address::ZERO, 0);
+        }
+        let signed = Signed::new(record, &ctx.params.domain, key);
+        let mut entry = Entry::signed(signed, burial, ctx.now.unix());
+        if kind == 0 || ctx.rng.chance(0.2) {
+            entry.signature = None;
+        }
+        let ip = Some(IpAddr::from([203, 0, 113, 1]));
+        let client = Some(Origin {
+            peer: host.address,
+            ip,
+        });
+        host.tell::<Vault>(VaultInput::Put {
+            request: RequestId(ctx.next_id()),
+            client,
+            entry,
+        });
+        for _ in 0..times {
+            host.tell::<Vault>(VaultInput::Get {
+                request: RequestId(ctx.next_id()),
+                client: client.filter(|_| kind != 3 || ctx.rng.chance(0.9)),
+                lookup_key,
+            });
+        }
     }
 
     pub(super) fn hear(
@@ -117,6 +161,28 @@ impl Records {
     }
 }
 
+fn record(lookup_key: Hash32, wallet: Address, version: u64, ctx: &mut Ctx) -> VaultRecord {
+    let mut iv = Iv::default();
+    iv.0.copy_from_slice(&ctx.rng.array()[..16]);
+    VaultRecord {
+        scheme: SCHEME_HEDGEHOG,
+        lookup_key,
+        iv,
+        cipher_text: ctx.rng.bytes(CIPHER_TEXT_BYTES),
+        wallet,
+        version,
+        replaces: Hash32::ZERO,
+    }
+}
+
 fn lookup_key(host: &Host) -> Hash32 {
     protocol::entry::sha256(&host.address.0)
 }
+
+/// Under another password.
+fn other_key(host: &Host, password: u8) -> Hash32 {
+    protocol::entry::sha256(&[&host.address.0[..], &[password]].concat())
+}
+
+/// More often than a lookup key may be asked for in a minute.
+const TOO_OFTEN: usize = 45;

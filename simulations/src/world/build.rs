@@ -163,6 +163,7 @@ impl World {
             killed: BTreeSet::new(),
             rotted: BTreeSet::new(),
             fuses: BTreeMap::new(),
+            backups: BTreeMap::new(),
             left: BTreeSet::new(),
             down: BTreeMap::new(),
             adversaries: adversaries.into_keys().map(count).collect(),

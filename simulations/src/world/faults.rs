@@ -8,6 +8,7 @@ use super::{Local, World};
 use crate::engine::{Rng, digest64};
 use crate::workload::Plan;
 
+mod disks;
 mod links;
 mod registry;
 mod together;
@@ -82,6 +83,18 @@ pub enum WorldEvent {
     Rot,
     /// The next step of somebody's index fails.
     IndexFails,
+    /// The disk of somebody is full.
+    FillDisk,
+    /// It has room again.
+    MakeRoom(u32),
+    /// A backup of a staked peer is written.
+    BackUp,
+    /// The peer loses its disk, and starts with the backup.
+    Restore(u32),
+    /// Wallets of a relayer run empty.
+    EmptyWallets,
+    /// They have money again.
+    Fund(u32),
     /// A resident publishes.
     Publish,
     /// A resident saves something.
@@ -90,6 +103,8 @@ pub enum WorldEvent {
     Pay,
     /// A resident uses the vault.
     Vault,
+    /// A resident errs.
+    Err,
     /// The faults end.
     Calm,
     /// A look at everything.
@@ -126,6 +141,7 @@ impl World {
         spread(work.actions, 0.95, WorldEvent::Act);
         spread(work.vault_operations, 0.95, WorldEvent::Vault);
         spread(work.payments, 0.9, WorldEvent::Pay);
+        spread(work.mistakes, 0.95, WorldEvent::Err);
         spread(faults.crashes, 0.9, WorldEvent::Crash);
         spread(faults.joins, 0.8, WorldEvent::Join);
         spread(faults.leaves, 0.7, WorldEvent::Leave);
@@ -144,11 +160,15 @@ impl World {
         spread(faults.operator_crashes, 0.9, WorldEvent::OperatorCrash);
         spread(faults.zone_crashes, 0.9, WorldEvent::ZoneCrash);
         spread(faults.power_losses, 0.9, WorldEvent::PowerLoss);
-        // Kills are as far apart as repair needs, or data would be lost for good.
+        spread(faults.full_disks, 0.9, WorldEvent::FillDisk);
+        spread(faults.empty_wallets, 0.9, WorldEvent::EmptyWallets);
+        // Disks are lost as far apart as repair needs, or data would be lost for good.
         let pause = Duration::from_secs(scenario.content.lost_after_seconds) * 2;
         let mut at = begin + span.mul_f64(0.3);
         let operators = std::iter::repeat_n(WorldEvent::OperatorKill, faults.operator_kills);
-        for kill in std::iter::repeat_n(WorldEvent::Kill, faults.kills).chain(operators) {
+        let restores = std::iter::repeat_n(WorldEvent::BackUp, faults.restores);
+        let kills = std::iter::repeat_n(WorldEvent::Kill, faults.kills);
+        for kill in kills.chain(operators).chain(restores) {
             self.ctx.schedule(at, kill);
             at = at + pause;
         }
@@ -206,10 +226,17 @@ impl World {
             WorldEvent::Quicken(idx) => self.ctx.net.slow(idx, None),
             WorldEvent::Rot => self.rot(),
             WorldEvent::IndexFails => self.fail_index(),
+            WorldEvent::FillDisk => self.fill_disk(),
+            WorldEvent::MakeRoom(idx) => self.make_room(idx),
+            WorldEvent::BackUp => self.back_up(),
+            WorldEvent::Restore(idx) => self.restore(idx),
+            WorldEvent::EmptyWallets => self.empty_wallets(),
+            WorldEvent::Fund(idx) => self.fund(idx),
             WorldEvent::Publish => self.by_resident(event, Plan::Publish),
             WorldEvent::Act => self.by_resident(event, Plan::Act),
             WorldEvent::Pay => self.by_resident(event, Plan::Pay),
             WorldEvent::Vault => self.use_vault(),
+            WorldEvent::Err => self.by_resident(event, Plan::Err),
             WorldEvent::Calm => self.calm(),
             WorldEvent::Probe => self.probe(),
         }
@@ -482,6 +509,8 @@ impl World {
         self.ctx.net.calm();
         self.ctx.chain.crowd(false);
         for idx in 0..self.hosts.len() {
+            self.make_room(number(idx));
+            self.fund(number(idx));
             let is_member = idx < self.joined || idx >= self.staked;
             // Blocks that went bad unseen are found when a peer starts.
             if is_member && !self.killed.contains(&number(idx)) {

@@ -157,7 +157,11 @@ impl World {
         let first = Epoch(now.epoch().0.saturating_sub(1));
         let holders = self.hosts[..self.staked].iter();
         let holders = holders.filter(|host| host.is_up && !host.is_hollow);
-        for host in holders.filter(|host| host.started.epoch().plus(2) < now.epoch()) {
+        let may_write = |host: &&Host| {
+            let since = host.started.max(host.disk.room_since);
+            !host.disk.is_full && since.epoch().plus(2) < now.epoch()
+        };
+        for host in holders.filter(may_write) {
             let page = host.disk.page.as_ref().map(|page| page.record.epoch);
             let is_renewed = host.disk.leases.is_empty() || page >= Some(first);
             self.ctx

@@ -110,6 +110,11 @@ fn clocks_that_are_off_do_no_harm() {
 }
 
 #[test]
+fn full_disks_backups_and_empty_wallets_lose_nothing() {
+    check("disks");
+}
+
+#[test]
 fn what_is_never_published_is_gone_from_every_disk() {
     check("orphan");
 }
