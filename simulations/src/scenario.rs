@@ -405,7 +405,7 @@ macro_rules! presets {
 
 const PRESETS: &[(&str, &str, &str)] = presets![
     "churn", "publish", "repair", "gossip", "vault", "relayer", "orphan", "halt", "hostile",
-    "reorg", "deep", "registry", "zones", "links", "fees", "clocks", "steady", "disks",
+    "reorg", "deep", "registry", "zones", "links", "fees", "clocks", "steady", "disks", "limits",
 ];
 
 #[cfg(test)]

@@ -115,6 +115,11 @@ fn full_disks_backups_and_empty_wallets_lose_nothing() {
 }
 
 #[test]
+fn machines_that_hold_a_few_of_everything_end_well() {
+    check("limits");
+}
+
+#[test]
 fn what_is_never_published_is_gone_from_every_disk() {
     check("orphan");
 }
