@@ -7,6 +7,7 @@ fn network(latency: Latency) -> Network {
         staked_mbit: 8,
         light_mbit: 8,
         duplicates: 0.0,
+        late_answers: 0.0,
     };
     Network::new(config, 4, 2, 1)
 }
