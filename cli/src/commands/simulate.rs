@@ -172,10 +172,11 @@ async fn run_one(context: &Context, args: RunArgs, scenario: Scenario) -> anyhow
     })
     .await?;
     bar.finish_and_clear();
-    print(context, &report, &seed_line)?;
+    let told = print(context, &report, &seed_line);
     if report.is_passed() {
-        return Ok(());
+        return told;
     }
+    // Also when nobody reads the report.
     fail(
         "broken",
         format!("rules were broken: {}", report.failures().join("; ")),
@@ -209,18 +210,21 @@ async fn run_many(
         })
         .buffered(cores);
     let mut broken = Vec::new();
-    while let Some(report) = reports.next().await {
+    let mut told = Ok(());
+    while told.is_ok()
+        && let Some(report) = reports.next().await
+    {
         let report = report?;
         bar.inc(1);
         let value = serde_json::to_value(&report)?;
-        bar.suspend(|| output.result(&value, || line_of(&report)))?;
+        told = bar.suspend(|| output.result(&value, || line_of(&report)));
         if !report.is_passed() {
             broken.push(report);
         }
     }
     bar.finish_and_clear();
     let Some(report) = broken.first() else {
-        return Ok(());
+        return told;
     };
     fail(
         "broken",

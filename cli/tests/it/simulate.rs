@@ -1,5 +1,8 @@
 //! Simulations from the command line.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use crate::bench::{Bench, stderr, stdout};
 
 #[test]
@@ -46,4 +49,27 @@ fn scenarios_are_listed() {
     assert!(names.contains(&"churn"), "{names:?}");
     let error = bench.error(&["simulate", "--scenario", "nonsense"]);
     assert!(error["message"].as_str().unwrap().contains("churn"));
+}
+
+#[test]
+fn a_broken_rule_is_told_to_whoever_closes_the_pipe_too() {
+    let bench = Bench::new();
+    // Nothing is done after two seconds.
+    let short = ["--set", "fault_seconds=1", "--set", "calm_seconds=1"];
+    for seeds in [["--seed", "1"], ["--seeds", "1..2"]] {
+        let scenario = ["simulate", "run", "--scenario", "churn", "--peers", "40"];
+        let arguments = [&scenario[..], &short, &seeds].concat();
+        let mut command = bench.command(&arguments);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut first).unwrap();
+        assert!(first.starts_with("seed"), "{first}");
+        drop(lines);
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{seeds:?}");
+    }
 }
