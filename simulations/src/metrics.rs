@@ -13,7 +13,6 @@ use protocol::{author, content, identity, publish, relayer, vault};
 use serde::{Deserialize, Serialize};
 
 use crate::census::kinds;
-use crate::host::Run;
 use crate::wire::Message;
 
 mod tables;
@@ -280,7 +279,7 @@ impl Metrics {
     }
 
     /// Counts what the machines of peers hold at the moment, one look of several.
-    pub fn note_tables<'a>(&mut self, peers: impl Iterator<Item = &'a Run>) {
+    pub fn note_tables<'a, P: Debug + 'a>(&mut self, peers: impl Iterator<Item = &'a P>) {
         self.tables.look(peers);
     }
 

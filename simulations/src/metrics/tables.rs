@@ -1,9 +1,9 @@
 //! How much machines hold, in the end and on the way.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use crate::census::census;
-use crate::host::Run;
 
 /// Entries of the tables of all peers, by machine and table.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ struct Table {
 
 impl Tables {
     /// Counts what peers hold at the moment.
-    pub fn look<'a>(&mut self, peers: impl Iterator<Item = &'a Run>) {
+    pub fn look<'a, P: Debug + 'a>(&mut self, peers: impl Iterator<Item = &'a P>) {
         self.looks += 1;
         for table in self.of.values_mut() {
             table.last = 0;
