@@ -1,20 +1,29 @@
 //! One way to hold a redb database: after a disk error redb refuses all work
 //! until the database is opened again.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use crate::backend::{Backend, BackendFile};
 
 /// A database that is opened again after an error.
 #[derive(Debug)]
 pub(crate) struct Database {
+    /// `None` after an error, until it can be opened again. Dropped before the folder.
+    open: RwLock<Option<Arc<Opened>>>,
     source: Source,
     cache_bytes: usize,
-    /// `None` after an error, until it can be opened again.
-    open: RwLock<Option<Arc<redb::Database>>>,
     is_broken: AtomicBool,
+}
+
+/// What redb has open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    database: redb::Database,
+    /// Dropped after the database: whoever watches it knows that the file is closed.
+    mark: Arc<()>,
 }
 
 /// Where a database is.
@@ -43,9 +52,9 @@ impl Database {
     pub(crate) fn open(source: Source, cache_bytes: usize) -> Result<Self, redb::Error> {
         let database = source.open(cache_bytes)?;
         Ok(Self {
+            open: RwLock::new(Some(Arc::new(database))),
             source,
             cache_bytes,
-            open: RwLock::new(Some(Arc::new(database))),
             is_broken: AtomicBool::new(false),
         })
     }
@@ -60,7 +69,7 @@ impl Database {
     }
 
     /// The database itself; it is not opened again while anybody has it.
-    pub(crate) fn share(&self) -> Result<Arc<redb::Database>, DatabaseError> {
+    pub(crate) fn share(&self) -> Result<Arc<Opened>, DatabaseError> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         open.clone().ok_or(DatabaseError::Closed)
     }
@@ -93,17 +102,32 @@ impl Database {
     }
 }
 
+impl Opened {
+    /// Is alive for as long as the file is open.
+    pub(crate) fn mark(&self) -> Weak<()> {
+        Arc::downgrade(&self.mark)
+    }
+}
+
+impl Deref for Opened {
+    type Target = redb::Database;
+
+    fn deref(&self) -> &redb::Database {
+        &self.database
+    }
+}
+
 impl Source {
-    fn open(&self, cache_bytes: usize) -> Result<redb::Database, redb::Error> {
+    fn open(&self, cache_bytes: usize) -> Result<Opened, redb::Error> {
         let mut builder = redb::Builder::new();
         builder.set_cache_size(cache_bytes);
-        match self {
-            Self::File(backend, name) => open_file(&**backend, name, &builder),
-            Self::Path(path) => Ok(builder.create(path)?),
-            Self::Memory => {
-                Ok(builder.create_with_backend(redb::backends::InMemoryBackend::new())?)
-            }
-        }
+        let database = match self {
+            Self::File(backend, name) => open_file(&**backend, name, &builder)?,
+            Self::Path(path) => builder.create(path)?,
+            Self::Memory => builder.create_with_backend(redb::backends::InMemoryBackend::new())?,
+        };
+        let mark = Arc::new(());
+        Ok(Opened { database, mark })
     }
 }
 

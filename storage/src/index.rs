@@ -25,7 +25,7 @@ use protocol::id::{Address, Hash32};
 use protocol::time::UnixSeconds;
 
 use crate::backend::Backend;
-use crate::database::{Database, Source};
+use crate::database::{Database, Opened, Source};
 
 pub use pending::{Pending, PendingAction, PendingError, PendingView};
 pub use query::{
@@ -48,7 +48,7 @@ pub struct Reader {
 
 /// Tells when nothing holds the index's file open any more.
 #[derive(Debug, Clone)]
-pub struct FileUse(Option<Weak<redb::Database>>);
+pub struct FileUse(Option<Weak<()>>);
 
 /// The index as it was when the snapshot was taken; queries are its methods.
 pub struct Snapshot {
@@ -58,7 +58,7 @@ pub struct Snapshot {
     touched: ReadOnlyTable<u64, &'static [u8]>,
     meta: ReadOnlyTable<&'static str, u64>,
     /// Dropped after the tables: they need the open file.
-    _database: Arc<redb::Database>,
+    _database: Arc<Opened>,
 }
 
 /// A block of the data chain as the index takes it.
@@ -308,11 +308,12 @@ impl Index {
 }
 
 impl FileUse {
-    /// True when the index and all its readers and snapshots are gone.
+    /// True when the index and all its readers and snapshots are gone, and the file
+    /// is closed.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        let database = self.0.as_ref();
-        database.is_none_or(|database| database.strong_count() == 0)
+        let open = self.0.as_ref();
+        open.is_none_or(|open| open.strong_count() == 0)
     }
 }
 
@@ -321,7 +322,7 @@ impl Reader {
     #[must_use]
     pub fn file_use(&self) -> FileUse {
         let database = self.database.share().ok();
-        FileUse(database.as_ref().map(Arc::downgrade))
+        FileUse(database.map(|database| database.mark()))
     }
 
     /// The index as it is.
