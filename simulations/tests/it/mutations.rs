@@ -216,7 +216,7 @@ const MUTATIONS: &[Mutation] = &[
         name: "vault: one replica is a quorum",
         scenario: "vault",
         file: "protocol/src/vault/quorum.rs",
-        from: "!set.is_empty() && count > set.len() / 2",
+        from: "!set.is_empty() && count >= majority_of(set.len())",
         to: "!set.is_empty() && count > 0",
     },
     Mutation {

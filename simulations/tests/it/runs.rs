@@ -15,15 +15,20 @@ pub(crate) fn first_run(name: &'static str) -> Report {
             .entry(name)
             .or_default(),
     );
-    run.get_or_init(|| simulate(name, SEED, PEERS)).clone()
+    run.get_or_init(|| simulate_with(name, SEED, PEERS, true))
+        .clone()
 }
 
 pub(crate) fn simulate(name: &str, seed: u64, peers: usize) -> Report {
+    simulate_with(name, seed, peers, false)
+}
+
+fn simulate_with(name: &str, seed: u64, peers: usize, is_measured: bool) -> Report {
     let scenario = Scenario::preset(name).expect("the preset exists");
     let options = Options {
         peers: Some(peers),
         seed,
-        is_measured: true,
+        is_measured,
     };
     run(&scenario, options, |_| {})
 }
