@@ -12,6 +12,7 @@ use bytes::Bytes;
 use cid::Cid;
 use protocol::action::{Action, SignedAction};
 use protocol::author::{Author, Event, Input, PublishRoot, Reply};
+use protocol::content::repair::RootFacts;
 use protocol::entry::Entry;
 use protocol::exchange::FetchOptions;
 use protocol::id::{EntityId, Hash32, UserId};
@@ -217,12 +218,7 @@ impl Resident {
 
     /// Publishes a directory of a few files that nobody has seen before.
     pub fn publish(&mut self, host: &mut Host, ctx: &mut Ctx) {
-        let blocks = random_files(ctx);
-        let root = blocks.last().expect("a directory has a root").0;
-        for (cid, data) in blocks {
-            host.disk.store(root, cid, data);
-        }
-        let Some(facts) = host.disk.facts(&root) else {
+        let Some((root, facts)) = store_files(host, ctx) else {
             return;
         };
         let registry = &*host.registry;
@@ -454,6 +450,17 @@ impl Resident {
             ctx.metrics.fetch.push(ctx.now - since);
         }
     }
+}
+
+/// Puts files that nobody has seen before on the disk: their root and what is to be
+/// said of it, unless the disk is full.
+fn store_files(host: &mut Host, ctx: &mut Ctx) -> Option<(Cid, RootFacts)> {
+    let blocks = random_files(ctx);
+    let root = blocks.last().expect("a directory has a root").0;
+    for (cid, data) in blocks {
+        host.disk.store(root, cid, data);
+    }
+    Some((root, host.disk.facts(&root)?))
 }
 
 /// A directory of two to six files of up to 4 KiB, its root last.

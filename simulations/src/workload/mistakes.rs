@@ -7,7 +7,7 @@ use protocol::id::Hash32;
 use protocol::origin::RequestId;
 use protocol::signing::SigningKey;
 
-use super::{Resident, random_files};
+use super::{Resident, store_files};
 use crate::host::Host;
 use crate::index::metadata_of;
 use crate::world::Ctx;
@@ -51,12 +51,7 @@ impl Resident {
     /// Publishes nothing, what is not here, what a stranger signed, or with facts
     /// that are not those of the files.
     fn publish_wrongly(&self, host: &mut Host, ctx: &mut Ctx) {
-        let blocks = random_files(ctx);
-        let root = blocks.last().expect("a directory has a root").0;
-        for (cid, data) in blocks {
-            host.disk.store(root, cid, data);
-        }
-        let Some(facts) = host.disk.facts(&root) else {
+        let Some((root, facts)) = store_files(host, ctx) else {
             return;
         };
         let mut action = self.action("Track", "Create", metadata_of(&root, &facts), ctx);
