@@ -451,6 +451,7 @@ impl Relayer {
             accepted: now.unix(),
             is_simulated: false,
             stage: Stage::Pending,
+            last_slot: None,
         };
         self.jobs.insert(digest, Job::new(row, rank, id));
         if self.is_chain_up {

@@ -26,6 +26,10 @@ pub struct Row {
     pub is_simulated: bool,
     /// Where it stands.
     pub stage: Stage,
+    /// The last slot that it was given. Until the chain has consumed that, what was
+    /// sent in it may come back, and no other slot is used.
+    #[serde(default)]
+    pub last_slot: Option<Slot>,
 }
 
 /// Where an accepted action stands.

@@ -54,7 +54,10 @@ impl Relayer {
             Some((slot, Content::Filler { bumps, displaced })) if displaced == Some(*digest) => {
                 self.go_on(digest, slot, bumps + 1);
             }
-            Some(_) | None => self.wait_anew(digest),
+            Some(_) | None => {
+                self.reserve(digest);
+                self.wait_anew(digest);
+            }
         }
         self.dispatch();
     }
@@ -102,10 +105,22 @@ impl Relayer {
         let Some(Stage::Mined(receipt)) = self.jobs.get(digest).map(|job| &job.row.stage) else {
             return;
         };
-        let (receipt, sent) = (receipt.clone(), None);
+        let receipt = receipt.clone();
+        let sent = self.reserve(digest);
         self.ended.retain(|ended| ended != digest);
         // It ends again once it was seen again.
         self.set_stage(digest, Stage::Included { receipt, sent });
+    }
+
+    /// Keeps the last slot of an action for it, although that was consumed for good:
+    /// what was final is undone, and so is that.
+    fn reserve(&mut self, digest: &Hash32) -> Option<Slot> {
+        let slot = self.jobs.get(digest)?.row.last_slot?;
+        if self.wallets.is_empty(&slot) {
+            let content = Content::Action(*digest);
+            self.wallets.set(slot, content, self.block);
+        }
+        Some(slot)
     }
 
     /// Gives an accepted action up.

@@ -126,8 +126,11 @@ impl Relayer {
                 self.simulate(&digest);
                 continue;
             }
+            let last = job.row.last_slot;
+            let last = last.filter(|slot| self.wallets.give_back(*slot, digest, self.block));
             let outstanding_max = self.config.wallet_outstanding_max;
-            let Some(slot) = self.wallets.assign(digest, outstanding_max, self.block) else {
+            let assign = || self.wallets.assign(digest, outstanding_max, self.block);
+            let Some(slot) = last.or_else(assign) else {
                 break;
             };
             self.ready.remove(&(block, sequence, digest));
@@ -160,6 +163,7 @@ impl Relayer {
     fn assign(&mut self, digest: &Hash32, slot: Slot) {
         let job = self.jobs.get_mut(digest).expect("the caller found the job");
         job.is_sending = false;
+        job.row.last_slot = Some(slot);
         job.row.stage = Stage::Assigned {
             wallet: slot.wallet,
             nonce: slot.nonce,

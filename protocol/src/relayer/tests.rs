@@ -365,6 +365,51 @@ fn what_is_undone_is_sent_again_in_its_own_slot() {
 }
 
 #[test]
+fn what_was_final_and_is_undone_is_sent_again_in_its_own_slot() {
+    for (has_ended, is_restarted) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut world = World::new();
+        let digest = world.accept(follow(1));
+        let block = receipt().block_number;
+        world.relayer.handle_mined(&digest, receipt());
+        world.look(8, 8);
+        if has_ended {
+            world.relayer.handle_final(block);
+            assert_eq!(world.relayer.pending(), 0);
+        }
+        world.settle();
+        if is_restarted {
+            world.restart();
+            world.look(8, 8);
+        }
+        let before = world.nonces.len();
+        world.relayer.handle_final(block - 1);
+        world.relayer.handle_undone(&digest);
+        world.look(7, 7);
+        // Another action does not get in between.
+        world.accept(follow(2));
+        world.simulated(&digest, 1);
+        world.settle();
+        let last = world.rows[&digest].last_slot;
+        assert_eq!(last, Some(slot(7)), "ended {has_ended}, {is_restarted}");
+        let nonces = &world.nonces[before..];
+        assert!(nonces.contains(&7) && nonces.contains(&8), "{nonces:?}");
+    }
+}
+
+#[test]
+fn a_slot_that_was_consumed_on_another_fork_is_not_used_again() {
+    let mut world = World::new();
+    let digest = world.accept(follow(1));
+    world.relayer.handle_mined(&digest, receipt());
+    world.look(8, 8);
+    world.relayer.handle_undone(&digest);
+    world.look(8, 8);
+    world.simulated(&digest, 1);
+    world.settle();
+    assert_eq!(world.nonces, [7, 8]);
+}
+
+#[test]
 fn what_others_landed_and_is_undone_is_looked_for_and_sent() {
     let mut world = World::new();
     let digest = world.submit(follow(1), 1);

@@ -173,6 +173,30 @@ impl Wallets {
         self.slots.get(slot).map(|filling| filling.content)
     }
 
+    /// True when no transaction is known that was sent in a slot.
+    pub(super) fn is_empty(&self, slot: &Slot) -> bool {
+        matches!(self.content(slot), None | Some(Content::Hole))
+    }
+
+    /// Gives a slot to the action that was sent in it before, when that is possible.
+    pub(super) fn give_back(&mut self, slot: Slot, digest: Hash32, block: u64) -> bool {
+        let own = Content::Action(digest);
+        let is_own = self.is_empty(&slot) || self.content(&slot) == Some(own);
+        let wallet = self.wallets.get_mut(&slot.wallet);
+        let Some(wallet) = wallet.filter(|wallet| wallet.is_funded && is_own) else {
+            return false;
+        };
+        let is_open = slot
+            .nonce
+            .checked_sub(wallet.latest)
+            .is_some_and(|before| before <= HOLES_MAX as u64);
+        if is_open {
+            wallet.next_nonce = wallet.next_nonce.max(slot.nonce + 1);
+            self.set(slot, own, block);
+        }
+        is_open
+    }
+
     /// Puts something into a slot.
     pub(super) fn set(&mut self, slot: Slot, content: Content, since: u64) {
         self.slots.insert(slot, Filling { content, since });

@@ -341,6 +341,7 @@ async fn entrust(context: &Context, action: SignedAction) {
         accepted: UnixSeconds(1),
         is_simulated: true,
         stage: relayer::Stage::Pending,
+        last_slot: None,
     };
     let written: Result<(), StoreError> = context
         .store
