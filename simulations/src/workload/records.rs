@@ -42,9 +42,9 @@ impl Records {
             return;
         }
         let lookup_key = lookup_key(host);
-        let request = RequestId(ctx.next_id());
         if self.version > 0 && ctx.rng.chance(0.6) {
             let floor = ctx.checkers.acknowledged(&lookup_key);
+            let request = RequestId(ctx.next_id());
             self.errands.insert(request, Errand::Read(floor));
             let input = VaultInput::Get {
                 request,
@@ -55,19 +55,21 @@ impl Records {
             return;
         }
         self.version += 1;
-        self.errands.insert(request, Errand::Write(self.version));
-        let input = VaultInput::Put {
-            request,
-            client: None,
-            entry: self.next_record(lookup_key, key, ctx),
-        };
-        host.tell::<Vault>(input);
-    }
-
-    fn next_record(&self, lookup_key: Hash32, key: &SigningKey, ctx: &mut Ctx) -> Entry {
         let record = record(lookup_key, key.address(), self.version, ctx);
         let signed = Signed::new(record, &ctx.params.domain, key);
-        Entry::signed(signed, None, ctx.now.unix())
+        let entry = Entry::signed(signed, None, ctx.now.unix());
+        self.write(entry, host, ctx);
+    }
+
+    fn write(&mut self, entry: Entry, host: &mut Host, ctx: &mut Ctx) {
+        let request = RequestId(ctx.next_id());
+        self.errands
+            .insert(request, Errand::Write(entry.record.version));
+        host.tell::<Vault>(VaultInput::Put {
+            request,
+            client: None,
+            entry,
+        });
     }
 
     /// Signs up without a signature, comes back from an old device, changes the
@@ -127,7 +129,7 @@ impl Records {
         &mut self,
         request: RequestId,
         reply: VaultReply,
-        host: &Host,
+        host: &mut Host,
         ctx: &mut Ctx,
     ) {
         let Some(errand) = self.errands.remove(&request) else {
@@ -151,10 +153,15 @@ impl Records {
             (Errand::Read(floor), VaultReply::Get(Ok(entries))) => {
                 ctx.metrics.vault_reads += 1;
                 let own = entries
-                    .iter()
+                    .into_iter()
                     .filter(|entry| entry.record.wallet == host.address);
-                let found = own.map(|entry| entry.record.version).max().unwrap_or(0);
+                let own = own.max_by_key(|entry| entry.record.version);
+                let found = own.as_ref().map_or(0, |entry| entry.record.version);
                 ctx.checkers.note_read(lookup_key, floor, found, ctx.now);
+                // It may be on too few disks, from a write that was not finished.
+                if let Some(entry) = own.filter(|own| own.signature.is_some() && found > floor) {
+                    self.write(entry, host, ctx);
+                }
             }
             _ => ctx.metrics.vault_failures += 1,
         }
