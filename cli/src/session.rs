@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use client::keystore::{self, UserWallet, WalletFile};
+use client::keystore::{self, Cost, UserWallet, WalletFile};
 use client::{Client, home};
 use node::builder::{Node, StartError};
 use node::config::Config;
@@ -161,16 +161,28 @@ pub(crate) fn save_wallet(
     name: &str,
     wallet: &UserWallet,
     password: &str,
+    cost: Cost,
 ) -> anyhow::Result<WalletFile> {
     let working = Output::new(global.json, global.quiet).spinner("encrypting the wallet");
-    let file = keystore::save(&wallets()?, name, wallet, password);
+    let file = keystore::save(&wallets()?, name, wallet, password, cost);
     working.finish_and_clear();
     Ok(file?)
 }
 
 /// A password from a file or from the terminal, where a new one is asked twice.
 pub(crate) fn password(global: &Global, question: &str, is_new: bool) -> anyhow::Result<String> {
-    if let Some(path) = &global.password_file {
+    let hint = "give `--password-file FILE` or set COLIVING_PASSWORD_FILE";
+    read_password(global.password_file.as_deref(), question, is_new, hint)
+}
+
+/// As [`password`], from another file.
+pub(crate) fn read_password(
+    file: Option<&Path>,
+    question: &str,
+    is_new: bool,
+    hint: &'static str,
+) -> anyhow::Result<String> {
+    if let Some(path) = file {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the password file `{}`", path.display()))?;
         let password = text.strip_suffix('\n').unwrap_or(&text);
@@ -188,7 +200,7 @@ pub(crate) fn password(global: &Global, question: &str, is_new: bool) -> anyhow:
         return fail(
             "password",
             "a password is needed, and there is no terminal to ask for it",
-            "give `--password-file FILE` or set COLIVING_PASSWORD_FILE",
+            hint,
         );
     }
     let password = ask_secret(question)?;

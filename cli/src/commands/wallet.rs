@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use client::api::SignedVaultFields;
 use client::home;
-use client::keystore::{self, Entropy, KeystoreError, UserWallet, WalletFile};
+use client::keystore::{self, Cost, Entropy, KeystoreError, UserWallet, WalletFile};
 use protocol::id::Hash32;
 use protocol::records::{Iv, SCHEME_HEDGEHOG, SignedVault, VaultRecord};
 use protocol::signing::Signed;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::fail;
 use crate::output::{fields, table};
-use crate::session::{self, new_wallet_name, wallets};
+use crate::session::{self, Session, new_wallet_name, wallets};
 use crate::terminal::ask_secret;
 
 /// What can be done with wallets.
@@ -46,6 +46,8 @@ pub(crate) enum WalletCommand {
     Backup(VaultArgs),
     /// Get a wallet back from the vault by user name and password
     Recover(VaultArgs),
+    /// Change a wallet's password, and that of its copy in the vault
+    Password(PasswordArgs),
 }
 
 /// Arguments of `coliving wallet new`.
@@ -58,6 +60,9 @@ pub(crate) struct NewArgs {
     /// Name of the wallet [default: `default`]
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Encrypt the file lightly and take any password: for wallets with nothing in them
+    #[arg(long, env = "COLIVING_WALLET_LIGHT")]
+    light: bool,
 }
 
 /// Arguments of `coliving wallet show`.
@@ -117,6 +122,25 @@ pub(crate) struct VaultArgs {
     username: String,
 }
 
+/// Arguments of `coliving wallet password`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The password before opens the wallet as ever (`--password-file`). A copy in the vault is
+found by its password, so that it is written anew and the one before is ended.
+
+Examples:
+  coliving wallet password
+  coliving wallet password --username ada                 its copy in the vault too
+  coliving wallet password --new-password-file new.txt")]
+pub(crate) struct PasswordArgs {
+    /// User name under which the vault keeps a copy
+    #[arg(long, value_name = "NAME", visible_alias = "user-name")]
+    username: Option<String>,
+    /// File whose first line is the new password [default: ask on the terminal]
+    #[arg(long, value_name = "FILE")]
+    new_password_file: Option<PathBuf>,
+}
+
 pub(crate) async fn run(context: &Context, command: WalletCommand) -> anyhow::Result<()> {
     match command {
         WalletCommand::New(args) => new(context, args),
@@ -126,6 +150,7 @@ pub(crate) async fn run(context: &Context, command: WalletCommand) -> anyhow::Re
         WalletCommand::Export(args) => export(context, &args),
         WalletCommand::Backup(args) => backup(context, &args).await,
         WalletCommand::Recover(args) => recover(context, &args).await,
+        WalletCommand::Password(args) => change_password(context, &args).await,
     }
 }
 
@@ -136,12 +161,20 @@ fn new(context: &Context, args: NewArgs) -> anyhow::Result<()> {
     refuse_taken(&name)?;
     let question = format!("New password for wallet `{name}`: ");
     let password = session::password(&context.global, &question, true)?;
+    let cost = match args.light {
+        true => Cost::Light,
+        false => {
+            vault::check_password("", &password)?;
+            Cost::Standard
+        }
+    };
     let wallet = UserWallet::from_entropy(Entropy::random());
-    let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
+    let file = session::save_wallet(&context.global, &name, &wallet, &password, cost)?;
     print(context, &file)?;
-    context
-        .output
-        .hint("create your user with `coliving user create --handle HANDLE`");
+    let output = context.output;
+    output.hint("write the twelve words down that `coliving wallet show --phrase` prints:");
+    output.hint("nobody can give a wallet back whose password and words are lost");
+    output.hint("create your user with `coliving user create --handle HANDLE`");
     Ok(())
 }
 
@@ -201,7 +234,9 @@ fn import(context: &Context, args: ImportArgs) -> anyhow::Result<()> {
     } else {
         UserWallet::from_hex(&text)?
     };
-    let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
+    vault::check_password("", &password)?;
+    let cost = Cost::Standard;
+    let file = session::save_wallet(&context.global, &name, &wallet, &password, cost)?;
     print(context, &file)
 }
 
@@ -334,8 +369,116 @@ async fn recover(context: &Context, args: &VaultArgs) -> anyhow::Result<()> {
         return Err(vault::CipherError::Password.into());
     };
     let wallet = UserWallet::from_entropy(entropy);
-    let file = session::save_wallet(&context.global, &name, &wallet, &password)?;
+    let cost = Cost::Standard;
+    let file = session::save_wallet(&context.global, &name, &wallet, &password, cost)?;
     print(context, &file)
+}
+
+/// The vault first: whatever stops it, the password before still opens the file, and
+/// the same command goes on.
+async fn change_password(context: &Context, args: &PasswordArgs) -> anyhow::Result<()> {
+    let (file, wallet, before) = session::unlock_with_password(&context.global)?;
+    let question = format!("New password for wallet `{}`: ", file.name);
+    let new_file = args.new_password_file.as_deref();
+    let hint = "give `--new-password-file FILE`";
+    let after = session::read_password(new_file, &question, true, hint)?;
+    let username = args.username.as_deref();
+    vault::check_password(username.unwrap_or_default(), &after)?;
+    if after == before {
+        return fail(
+            "password",
+            "the new password is the one before",
+            "choose another",
+        );
+    }
+    if let Some(username) = username {
+        move_record(context, &file, &wallet, username, [&before, &after]).await?;
+    }
+    let working = context.output.spinner("encrypting the wallet");
+    keystore::replace(&wallets()?, &file.name, &wallet, &after)?;
+    working.finish_and_clear();
+    let value = json!({
+        "wallet": file.name,
+        "address": wallet.address(),
+        "username": username,
+    });
+    context.output.result(&value, || match username {
+        Some(_) => format!("wallet `{}` and its copy have a new password", file.name),
+        None => format!("wallet `{}` has a new password", file.name),
+    })?;
+    if username.is_none() && wallet.entropy().is_some() {
+        let hint = "a copy in the vault keeps the password before, unless `--username` names it";
+        context.output.hint(hint);
+    }
+    Ok(())
+}
+
+/// Writes a wallet's copy under the password after, then ends the one before.
+async fn move_record(
+    context: &Context,
+    file: &WalletFile,
+    wallet: &UserWallet,
+    username: &str,
+    [before, after]: [&str; 2],
+) -> anyhow::Result<()> {
+    let Some(entropy) = wallet.entropy().cloned() else {
+        return no_entropy(&file.name);
+    };
+    let iv = Iv(entropy_iv());
+    let (name, [old, new]) = (username.to_owned(), [before.to_owned(), after.to_owned()]);
+    let working = context.output.spinner("deriving the keys");
+    let (old_key, new_key, cipher_text) = tokio::task::spawn_blocking(move || {
+        let [old_key, new_key] = [&old, &new].map(|password| vault::lookup_key(&name, password));
+        let cipher_text = vault::encrypt_entropy(&entropy.0, &new, &iv);
+        (old_key, new_key, cipher_text)
+    })
+    .await?;
+    working.set_message("asking the identity peers");
+    let own = async |session: &Session, key: &Hash32, password: &str| {
+        let found = session.client.vault(key).await?;
+        let mut records = found.iter().filter_map(|found| decrypt(found, password)?.1);
+        anyhow::Ok(records.find(|found| found.record.wallet == wallet.address()))
+    };
+    let is_there = context
+        .with_peer(async |session| {
+            let old = own(session, &old_key, before).await?;
+            let moved = own(session, &new_key, after).await?;
+            if old.is_none() && moved.is_none() {
+                return Ok(false);
+            }
+            let domain = session.client.node().await?.contracts.domain();
+            let record = moved.unwrap_or_else(|| {
+                let record = VaultRecord {
+                    scheme: SCHEME_HEDGEHOG,
+                    lookup_key: new_key,
+                    iv,
+                    cipher_text: cipher_text.clone(),
+                    wallet: wallet.address(),
+                    version: 1,
+                    replaces: old_key,
+                };
+                Signed::new(record, &domain, &wallet.key)
+            });
+            session.client.put_vault(&record).await?;
+            let version = old.map_or(0, |old| old.record.version) + 1;
+            let end = VaultRecord::tombstone(old_key, wallet.address(), version);
+            let end = Signed::new(end, &domain, &wallet.key);
+            session.client.put_vault(&end).await?;
+            Ok(true)
+        })
+        .await?;
+    working.finish_and_clear();
+    if is_there {
+        return Ok(());
+    }
+    fail(
+        "vault_missing",
+        format!(
+            "the vault keeps nothing of wallet `{}` for user name `{username}`",
+            file.name
+        ),
+        "leave `--username` away, or keep a copy first with `coliving wallet backup`",
+    )
 }
 
 /// The entropy of a record and the record itself, when the password is of its owner:
@@ -356,7 +499,7 @@ fn decrypt(found: &SignedVaultFields, password: &str) -> Option<(Entropy, Option
         version: found.version,
         replaces: found.replaces,
     };
-    let is_own = UserWallet::from_entropy(entropy).address() == found.wallet;
+    let is_own = UserWallet::from_entropy(entropy.clone()).address() == found.wallet;
     is_own.then_some((entropy, Some(Signed { record, signature })))
 }
 

@@ -60,6 +60,7 @@ impl Bench {
             .current_dir(self.folder.path())
             .env("COLIVING_HOME", self.path("home"))
             .env("COLIVING_PASSWORD_FILE", self.path("password"))
+            .env("COLIVING_WALLET_LIGHT", "true")
             .envs(self.variables.iter().cloned())
             .stdin(Stdio::null());
         if let Some((url, token)) = &self.node {

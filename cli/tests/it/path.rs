@@ -137,6 +137,16 @@ fn from_a_landlords_file_to_a_residents_ears() {
         "again",
     ]);
     assert_eq!(recovered["address"], ada["wallet"]);
+
+    // Under another password.
+    let new = write(&bench.path("new"), b"staple battery horse\n");
+    let change = ["wallet", "password", "--new-password-file", &new];
+    bench.json(&[&change[..], &["--username", "ada"]].concat());
+    let recover = ["wallet", "recover", "--username", "ada", "--wallet"];
+    let moved = [&recover[..], &["moved", "--password-file", &new]].concat();
+    assert_eq!(bench.json(&moved)["address"], ada["wallet"]);
+    let ended = bench.error(&[&recover[..], &["ended"]].concat());
+    assert_eq!(ended["code"], "vault_missing");
     net.stop();
 }
 

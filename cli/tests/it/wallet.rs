@@ -47,6 +47,43 @@ fn another_password_does_not_open_it() {
 }
 
 #[test]
+fn a_password_that_is_easy_to_guess_is_refused_at_once() {
+    let bench = Bench::new();
+    let weak = write(&bench.path("weak"), b"abc\n");
+    let mut command = bench.command(&["wallet", "new", "--password-file", &weak]);
+    let output = command
+        .env_remove("COLIVING_WALLET_LIGHT")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(!bench.path("home/wallets").exists());
+}
+
+#[test]
+fn a_password_is_changed_and_the_file_costs_as_much_as_others() {
+    let bench = Bench::new();
+    let made = bench.json(&["wallet", "new"]);
+    let new = write(&bench.path("new"), b"staple battery horse\n");
+    let change = ["wallet", "password", "--new-password-file"];
+    let weak = write(&bench.path("weak"), b"abc\n");
+    for refused in [
+        &weak,
+        &write(&bench.path("same"), b"correct horse battery\n"),
+    ] {
+        bench.error(&[&change[..], &[refused]].concat());
+    }
+    bench.json(&[&change[..], &[&new]].concat());
+    let kept = std::fs::read_to_string(bench.path("home/wallets/default.json")).unwrap();
+    assert!(kept.contains("\"n\": 262144"), "{kept}");
+    assert_eq!(
+        bench.error(&["wallet", "show", "--phrase"])["code"],
+        "password"
+    );
+    let shown = bench.json(&["wallet", "show", "--phrase", "--password-file", &new]);
+    assert_eq!(shown["address"], made["address"]);
+}
+
+#[test]
 fn without_a_terminal_a_password_needs_a_file() {
     let bench = Bench::new();
     let mut command = bench.command(&["wallet", "new", "--json"]);

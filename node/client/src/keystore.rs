@@ -4,18 +4,23 @@
 //! the address beside it. A wallet that was made here also keeps the entropy of
 //! its recovery phrase, encrypted in the same way, so that it can be backed up.
 
+mod storage;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ethers_core::rand::rngs::OsRng;
 use ethers_core::types::PathOrString;
 use ethers_signers::MnemonicBuilder;
 use ethers_signers::coins_bip39::{English, Wordlist as _};
 use protocol::entry::sha256;
 use protocol::id::Address;
 use protocol::signing::SigningKey;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub use self::storage::Cost;
+use self::storage::{Password, SealError, Sealed};
 use crate::home::{self, HomeError};
 
 /// A wallet that is open.
@@ -27,7 +32,7 @@ pub struct UserWallet {
 }
 
 /// The 16 bytes that a wallet derives from; never printed.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Entropy(pub [u8; 16]);
 
 /// A wallet file by name.
@@ -208,18 +213,16 @@ impl UserWallet {
     }
 
     /// The file's text under a password.
-    ///
-    /// # Errors
-    ///
-    /// [`KeystoreError`] when no temporary folder can be used.
-    pub fn to_json(&self, password: &str) -> Result<String, KeystoreError> {
-        let mut file = encrypt(&self.key.to_bytes(), password)?;
+    #[must_use]
+    pub fn to_json(&self, password: &str, cost: Cost) -> String {
+        let mut password = Password::new(password);
+        let mut file = json!(password.seal(&self.key.to_bytes(), cost));
         let address = self.address().to_string();
         file["address"] = json!(address.trim_start_matches("0x"));
         if let Some(entropy) = &self.entropy {
-            file[ENTROPY_FIELD] = encrypt(&entropy.0, password)?;
+            file[ENTROPY_FIELD] = json!(password.seal(&entropy.0, cost));
         }
-        Ok(format!("{file:#}\n"))
+        format!("{file:#}\n")
     }
 
     /// Opens a file's text.
@@ -239,16 +242,28 @@ impl UserWallet {
         };
         let file: Value =
             serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
-        let secret = decrypt(name, path, &file, password)?;
-        let secret: [u8; 32] = secret
+        let mut password = Password::new(password);
+        let mut open = |field: &Value| {
+            let sealed = Sealed::deserialize(field).map_err(|error| damaged(&error.to_string()))?;
+            password.open(&sealed).map_err(|error| match error {
+                SealError::Password => KeystoreError::Password {
+                    name: name.to_owned(),
+                },
+                SealError::Damaged(reason) => damaged(&reason),
+            })
+        };
+        let secret = open(&file)?;
+        let secret = secret
+            .as_slice()
             .try_into()
             .map_err(|_| damaged("it does not hold 32 bytes"))?;
-        let key = SigningKey::from_bytes(&secret).map_err(|_| damaged("it holds no key"))?;
+        let key = SigningKey::from_bytes(secret).map_err(|_| damaged("it holds no key"))?;
         let entropy = match file.get(ENTROPY_FIELD) {
             None => None,
             Some(field) => {
-                let bytes = decrypt(name, path, field, password)?;
+                let bytes = open(field)?;
                 let bytes = bytes
+                    .as_slice()
                     .try_into()
                     .map_err(|_| damaged("its entropy is not 16 bytes"))?;
                 Some(Entropy(bytes)).filter(|entropy| entropy.key() == key)
@@ -268,6 +283,7 @@ pub fn save(
     name: &str,
     wallet: &UserWallet,
     password: &str,
+    cost: Cost,
 ) -> Result<WalletFile, KeystoreError> {
     let path = path_of(folder, name)?;
     if path.exists() {
@@ -275,13 +291,31 @@ pub fn save(
             name: name.to_owned(),
         });
     }
-    home::write_secret(&path, wallet.to_json(password)?.as_bytes())?;
+    home::write_secret(&path, wallet.to_json(password, cost).as_bytes())?;
     Ok(WalletFile {
         name: name.to_owned(),
         address: Some(wallet.address()),
         has_entropy: wallet.entropy.is_some(),
         path,
     })
+}
+
+/// Puts a wallet file under another password; the file is the old or the new one.
+///
+/// # Errors
+///
+/// [`KeystoreError`] when the name is no file name or the file cannot be written.
+pub fn replace(
+    folder: &Path,
+    name: &str,
+    wallet: &UserWallet,
+    password: &str,
+) -> Result<(), KeystoreError> {
+    let text = wallet.to_json(password, Cost::Standard);
+    Ok(home::write_secret(
+        &path_of(folder, name)?,
+        text.as_bytes(),
+    )?)
 }
 
 /// Opens the wallet `name` of `folder`.
@@ -386,67 +420,6 @@ fn number(bits: &[bool]) -> usize {
         .fold(0, |number, bit| number << 1 | usize::from(*bit))
 }
 
-/// The keystore library works on files; a private folder stands between.
-fn encrypt(secret: &[u8], password: &str) -> Result<Value, KeystoreError> {
-    let between = Between::new()?;
-    let failed = |reason: String| KeystoreError::Damaged {
-        path: between.0.clone(),
-        reason,
-    };
-    eth_keystore::encrypt_key(&between.0, &mut OsRng, secret, password, Some(BETWEEN_FILE))
-        .map_err(|error| failed(error.to_string()))?;
-    let path = between.0.join(BETWEEN_FILE);
-    let text = read(BETWEEN_FILE, &path)?;
-    serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
-}
-
-fn decrypt(
-    name: &str,
-    path: &Path,
-    file: &Value,
-    password: &str,
-) -> Result<Vec<u8>, KeystoreError> {
-    let between = Between::new()?;
-    let copy = between.0.join(BETWEEN_FILE);
-    home::write_secret(&copy, file.to_string().as_bytes())?;
-    eth_keystore::decrypt_key(&copy, password).map_err(|error| match error {
-        eth_keystore::KeystoreError::MacMismatch => KeystoreError::Password {
-            name: name.to_owned(),
-        },
-        other => KeystoreError::Damaged {
-            path: path.to_owned(),
-            reason: other.to_string(),
-        },
-    })
-}
-
-/// A folder of this user alone that goes away.
-struct Between(PathBuf);
-
-impl Between {
-    fn new() -> Result<Self, KeystoreError> {
-        let name = format!("coliving-{:032x}", rand::random::<u128>());
-        let path = std::env::temp_dir().join(name);
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path).map_err(|source| HomeError::Io {
-            what: "cannot create",
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Between {
-    fn drop(&mut self) {
-        // What is left holds encrypted bytes only.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-const BETWEEN_FILE: &str = "keystore";
 const ENTROPY_FIELD: &str = "x-coliving-entropy";
 const PHRASE_WORDS: usize = 12;
 const WORD_BITS: usize = 11;

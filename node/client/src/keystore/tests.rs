@@ -33,7 +33,7 @@ fn what_is_no_phrase_is_refused() {
 fn a_wallet_opens_with_its_password_only() {
     let folder = tempfile::tempdir().unwrap();
     let wallet = UserWallet::from_entropy(Entropy::random());
-    let file = save(folder.path(), "ada", &wallet, "correct horse").unwrap();
+    let file = save(folder.path(), "ada", &wallet, "correct horse", Cost::Light).unwrap();
     assert_eq!(file.address, Some(wallet.address()));
     let opened = open(folder.path(), "ada", "correct horse").unwrap();
     assert_eq!(opened.key, wallet.key);
@@ -43,11 +43,23 @@ fn a_wallet_opens_with_its_password_only() {
 }
 
 #[test]
+fn a_password_is_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let wallet = UserWallet::from_entropy(Entropy::random());
+    save(folder.path(), "ada", &wallet, "one", Cost::Light).unwrap();
+    replace(folder.path(), "ada", &wallet, "two").unwrap();
+    let error = open(folder.path(), "ada", "one").unwrap_err();
+    assert!(matches!(error, KeystoreError::Password { .. }), "{error}");
+    let opened = open(folder.path(), "ada", "two").unwrap();
+    assert_eq!(opened.entropy(), wallet.entropy());
+}
+
+#[test]
 fn a_wallet_is_never_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let wallet = UserWallet::from_entropy(Entropy::random());
-    save(folder.path(), "ada", &wallet, "one").unwrap();
-    let error = save(folder.path(), "ada", &wallet, "two").unwrap_err();
+    save(folder.path(), "ada", &wallet, "one", Cost::Light).unwrap();
+    let error = save(folder.path(), "ada", &wallet, "two", Cost::Light).unwrap_err();
     assert!(matches!(error, KeystoreError::Exists { .. }), "{error}");
 }
 
@@ -69,8 +81,8 @@ fn wallets_are_listed_without_their_password() {
     assert_eq!(list(folder.path()).unwrap(), Vec::new());
     let made = UserWallet::from_entropy(Entropy::random());
     let bare = UserWallet::from_hex(&hex::encode([7; 32])).unwrap();
-    let made = save(folder.path(), "b", &made, "one").unwrap();
-    let bare = save(folder.path(), "a", &bare, "two").unwrap();
+    let made = save(folder.path(), "b", &made, "one", Cost::Light).unwrap();
+    let bare = save(folder.path(), "a", &bare, "two", Cost::Light).unwrap();
     assert!(made.has_entropy && !bare.has_entropy);
     assert_eq!(list(folder.path()).unwrap(), [bare, made]);
 }
