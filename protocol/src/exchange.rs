@@ -32,7 +32,7 @@ pub use message::{Answer, Request, Response};
 pub use providers::{
     PROVIDED_MAX, PROVIDER_TTL, PROVIDERS_MAX, ProviderRecords, ProviderSearch, RECORDS_MAX,
 };
-pub use serve::{Asker, Lookup, Reply, Serve, ServeConfig, ServeId};
+pub use serve::{Lookup, Reply, Serve, ServeConfig, ServeId};
 pub use survey::{Survey, SurveyOutput, Surveyed, Surveying};
 pub use under_way::{
     Exchange, ExchangeInput, ExchangeOutput, FETCH_BYTES_MAX, FETCHES_MAX, FetchId, FetchOptions,

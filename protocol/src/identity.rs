@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::SignedAction;
+use crate::admission::Account;
 use crate::id::{Address, Hash32};
 use crate::machine::Machine;
 use crate::origin::RequestId;
@@ -33,7 +34,7 @@ pub use face::{Chain, Change, Input, LookId, Note, Output, Trial, Unsent, Wallet
 use requests::Submitted;
 use rows::Rows;
 use telling::Telling;
-use trials::{Source, Trials};
+use trials::Trials;
 use wallets::Wallets;
 
 /// Pays for users' actions.
@@ -49,7 +50,7 @@ pub struct Identity {
     open: BTreeMap<Hash32, Open>,
     trials: Trials,
     /// The action that was just submitted, and whom its trial counts against.
-    asked: Option<(Hash32, Source)>,
+    asked: Option<(Hash32, Account)>,
     /// Transactions on their way, and until when their end is waited for.
     sends: BTreeMap<(Hash32, Slot), Moment>,
     rows: Rows,
@@ -264,15 +265,15 @@ impl Identity {
 
     fn begin_trial(&mut self, digest: Hash32, action: SignedAction) {
         let asked = self.asked.take_if(|(asked, _)| *asked == digest);
-        let source = match asked {
-            Some((_, source)) => source,
+        let account = match asked {
+            Some((_, account)) => account,
             // Accepted before: its signature was looked at.
             None => {
                 let open = self.open.get(&digest);
-                Source::User(open.map_or(Address::ZERO, |open| open.signer))
+                Account::User(open.map_or(Address::ZERO, |open| open.signer))
             }
         };
-        self.trials.begin(digest, action, source);
+        self.trials.begin(digest, action, account);
     }
 
     fn handle_event(&mut self, event: Event, now: Moment) {

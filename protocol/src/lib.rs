@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod addresses;
+pub mod admission;
 pub mod amount;
 pub mod author;
 pub mod chain;

@@ -31,7 +31,7 @@ pub use hedgehog::{
 pub use replica::{Replica, ReplicaInput, ReplicaOutput};
 
 use quorum::{Read, ReadEvent, Transmit, Write, WriteEvent};
-use rules::{Limiter, Source, Store};
+use rules::{Limiter, Store};
 
 /// A record as a replica keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use protocol::exchange::{Asker, Lookup, Request, Serve, ServeId};
+use protocol::admission::Source;
+use protocol::exchange::{Lookup, Request, Serve, ServeId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -71,11 +72,11 @@ impl Actor {
             Ok(request) => {
                 let id = ServeId(self.next);
                 self.next += 1;
-                self.responders.insert(id, inbound.respond);
                 let registry = self.context.chain.snapshot();
-                let asker = Asker::new(inbound.peer, inbound.ip, &registry.borrow());
+                let source = Source::of(inbound.origin(), &registry.borrow());
+                self.responders.insert(id, inbound.respond);
                 let now = self.context.clock.now();
-                self.serve.handle_request(id, asker, request, now);
+                self.serve.handle_request(id, source, request, now);
             }
             Err(error) => {
                 tracing::debug!(peer = %inbound.peer, %error, "block request refused");

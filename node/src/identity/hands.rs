@@ -228,10 +228,7 @@ impl Driver<Identity> for Hands {
                 Some(self.ask(command.origin, body, Asker::Local(command.reply)))
             }
             Some(inbound) = self.requests.recv() => {
-                let origin = Origin {
-                    peer: inbound.peer,
-                    ip: inbound.ip,
-                };
+                let origin = inbound.origin();
                 Some(self.ask(origin, inbound.body, Asker::Peer(inbound.respond)))
             }
             else => None,

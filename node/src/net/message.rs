@@ -11,6 +11,7 @@ use bytes::Bytes;
 use libp2p::gossipsub::MessageId;
 use libp2p::{Multiaddr, PeerId};
 use protocol::id::{Address, Hash32};
+use protocol::origin::Origin;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Refusal, Topic};
@@ -26,6 +27,17 @@ pub struct Inbound {
     pub body: Bytes,
     /// Answers the request, once.
     pub respond: Responder,
+}
+
+impl Inbound {
+    /// Who asks, and from where.
+    #[must_use]
+    pub const fn origin(&self) -> Origin {
+        Origin {
+            peer: self.peer,
+            ip: self.ip,
+        }
+    }
 }
 
 /// Answers one request; dropping it refuses the request.

@@ -50,11 +50,8 @@ impl Responders {
     pub(crate) fn hold(&mut self, inbound: Inbound) -> (RequestId, Origin, bytes::Bytes) {
         let id = RequestId(self.next);
         self.next += 1;
+        let origin = inbound.origin();
         self.open.insert(id, inbound.respond);
-        let origin = Origin {
-            peer: inbound.peer,
-            ip: inbound.ip,
-        };
         (id, origin, inbound.body)
     }
 

@@ -110,10 +110,7 @@ impl Driver<Replica> for Hands {
             }
             Some(own) = self.own.recv() => Some(self.ask(own.body, None, Asker::Own(own.reply))),
             Some(inbound) = self.requests.recv() => {
-                let origin = Origin {
-                    peer: inbound.peer,
-                    ip: inbound.ip,
-                };
+                let origin = inbound.origin();
                 Some(self.ask(inbound.body, Some(origin), Asker::Peer(inbound.respond)))
             }
             else => None,

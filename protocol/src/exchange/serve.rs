@@ -1,7 +1,6 @@
 //! The answering side: fair to all peers, bounded by bytes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +8,8 @@ use cid::Cid;
 
 use super::PAYLOAD_BYTES_MAX;
 use super::message::{Answer, Request, Response};
+use crate::admission::{Source, Turns};
 use crate::id::Address;
-use crate::origin::Prefix;
-use crate::registry::Registry;
 use crate::time::Moment;
 use crate::unixfs::BLOCK_BYTES_MAX;
 
@@ -31,10 +29,7 @@ use readers::{Readers, WINDOW_BYTES_MIN};
 pub struct Serve {
     config: ServeConfig,
     readers: Readers,
-    /// Waiting requests by peer.
-    waiting: BTreeMap<Address, Queue>,
-    /// Whose turn it is next, each peer with waiting requests once.
-    turns: VecDeque<Address>,
+    waiting: Turns<Address, Waiting>,
     /// Requests that are being looked up or sent.
     active: BTreeMap<ServeId, Active>,
     load: Load,
@@ -61,17 +56,6 @@ pub struct ServeConfig {
     pub peers_max: usize,
     /// How long a request waits before it hears "busy".
     pub wait_max: Duration,
-}
-
-/// Who asks for blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
-    /// The peer's key.
-    pub peer: Address,
-    /// Where it asks from, when that is known.
-    pub prefix: Option<Prefix>,
-    /// True when the registry has it in some role.
-    pub is_staked: bool,
 }
 
 /// The driver's name for a request; never used twice.
@@ -103,9 +87,12 @@ pub struct Reply {
 }
 
 #[derive(Debug)]
-struct Queue {
-    asker: Asker,
-    requests: VecDeque<(ServeId, Request, Moment)>,
+struct Waiting {
+    id: ServeId,
+    source: Source,
+    request: Request,
+    /// When it hears "busy".
+    until: Moment,
 }
 
 #[derive(Debug)]
@@ -113,18 +100,6 @@ struct Active {
     counted: Counted,
     cids: usize,
     is_looked_up: bool,
-}
-
-impl Asker {
-    /// Who asks, as a registry has it.
-    #[must_use]
-    pub fn new(peer: Address, ip: Option<IpAddr>, registry: &Registry) -> Self {
-        Self {
-            peer,
-            prefix: ip.and_then(Prefix::of),
-            is_staked: registry.peer(&peer).is_some(),
-        }
-    }
 }
 
 impl Default for ServeConfig {
@@ -163,8 +138,7 @@ impl Serve {
         Self {
             config,
             readers: Readers::default(),
-            waiting: BTreeMap::new(),
-            turns: VecDeque::new(),
+            waiting: Turns::default(),
             active: BTreeMap::new(),
             load: Load::default(),
             lookups: VecDeque::new(),
@@ -173,26 +147,23 @@ impl Serve {
     }
 
     /// Takes a request that decoded.
-    pub fn handle_request(&mut self, id: ServeId, asker: Asker, request: Request, now: Moment) {
-        let peer = asker.peer;
-        let has_place = match self.waiting.get(&peer) {
-            Some(queue) => queue.requests.len() < self.config.peer_requests_max,
-            None => self.waiting.len() < self.config.peers_max,
+    pub fn handle_request(&mut self, id: ServeId, source: Source, request: Request, now: Moment) {
+        let peer = source.peer;
+        let has_place = match self.waiting.count(&peer) {
+            0 => self.waiting.len() < self.config.peers_max,
+            count => count < self.config.peer_requests_max,
         };
         if !has_place {
             self.answer_busy(id, peer, request.cids.len());
             return;
         }
-        let queue = self.waiting.entry(peer).or_insert_with(|| Queue {
-            asker,
-            requests: VecDeque::new(),
-        });
-        queue.asker = asker;
-        if queue.requests.is_empty() {
-            self.turns.push_back(peer);
-        }
-        let late = now + self.config.wait_max;
-        queue.requests.push_back((id, request, late));
+        let waiting = Waiting {
+            id,
+            source,
+            request,
+            until: now + self.config.wait_max,
+        };
+        self.waiting.push(peer, waiting);
         self.advance();
     }
 
@@ -227,7 +198,7 @@ impl Serve {
         self.load.remove(active.counted);
         active.counted.bytes = (response.payload_bytes() as u64).max(REPLY_BYTES_MIN);
         self.load.add(active.counted);
-        let to = active.counted.asker.peer;
+        let to = active.counted.source.peer;
         self.replies.push_back(Reply { id, to, response });
         self.advance();
     }
@@ -237,7 +208,7 @@ impl Serve {
         if let Some(Active { counted, .. }) = self.active.remove(&id) {
             self.load.remove(counted);
             let window_max = self.config.peer_bytes_max;
-            let peer = counted.asker.peer;
+            let peer = counted.source.peer;
             self.readers.note(peer, counted.bytes, is_taken, window_max);
         }
         self.advance();
@@ -245,18 +216,10 @@ impl Serve {
 
     /// Answers "busy" to what has waited too long.
     pub fn handle_timeout(&mut self, now: Moment) {
-        let mut late = Vec::new();
-        for (peer, queue) in &mut self.waiting {
-            // The oldest is in front.
-            let count = queue.requests.partition_point(|(_, _, at)| *at <= now);
-            let requests = queue.requests.drain(..count);
-            late.extend(requests.map(|(id, request, _)| (id, *peer, request.cids.len())));
-        }
-        self.waiting.retain(|_, queue| !queue.requests.is_empty());
-        let waiting = &self.waiting;
-        self.turns.retain(|peer| waiting.contains_key(peer));
-        for (id, peer, cids) in late {
-            self.answer_busy(id, peer, cids);
+        // The oldest is in front.
+        let late = self.waiting.take_while(|waiting| waiting.until <= now);
+        for (peer, waiting) in late {
+            self.answer_busy(waiting.id, peer, waiting.request.cids.len());
         }
     }
 
@@ -274,66 +237,60 @@ impl Serve {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         self.waiting
-            .values()
-            .filter_map(|queue| queue.requests.front())
-            .map(|(_, _, at)| (*at, "a block request waits too long"))
+            .fronts()
+            .map(|(_, waiting)| (waiting.until, "a block request waits too long"))
             .min()
     }
 
     /// Starts lookups, one peer after the other, while there is room. Who stalled
     /// before has its turn when nobody else is served.
     fn advance(&mut self) {
-        while let Some(turn) = self.next_turn() {
-            let Some(peer) = self.turns.remove(turn) else {
-                return;
-            };
-            let bytes = self.room(&peer);
-            let (Some(bytes), Some(queue)) = (bytes, self.waiting.get_mut(&peer)) else {
-                continue;
-            };
-            let (asker, next) = (queue.asker, queue.requests.pop_front());
-            match queue.requests.is_empty() {
-                true => drop(self.waiting.remove(&peer)),
-                false => self.turns.push_back(peer),
-            }
-            if let Some((id, request, _)) = next {
-                self.look_up(id, asker, request, bytes);
+        while let Some((peer, bytes)) = self.next_turn() {
+            if let Some(next) = self.waiting.take(&peer) {
+                self.look_up(next, bytes);
             }
         }
     }
 
-    /// Place in `turns` of the peer that is served next.
-    fn next_turn(&self) -> Option<usize> {
-        let turns = self.turns.iter().enumerate();
-        let open = turns.filter(|(_, peer)| self.room(peer).is_some());
-        open.min_by_key(|(turn, peer)| (self.readers.has_stalled(peer), *turn))
-            .map(|(turn, _)| turn)
+    /// The peer that is served next, and the bytes that its answer may have.
+    fn next_turn(&self) -> Option<(Address, u64)> {
+        let fronts = self.waiting.fronts();
+        let open = fronts.filter_map(|(peer, front)| Some((*peer, self.room(front)?)));
+        // The first of those that are alike.
+        open.min_by_key(|(peer, _)| self.readers.has_stalled(peer))
     }
 
-    /// Bytes that the next answer to a peer may have; `None` when it has to wait.
-    fn room(&self, peer: &Address) -> Option<u64> {
-        let queue = self.waiting.get(peer)?;
-        let (_, request, _) = queue.requests.front()?;
+    /// Bytes that an answer may have; `None` when it has to wait.
+    fn room(&self, waiting: &Waiting) -> Option<u64> {
+        let Waiting {
+            source, request, ..
+        } = waiting;
         let wanted = (request.cids.len() * BLOCK_BYTES_MAX).min(PAYLOAD_BYTES_MAX) as u64;
-        let load = self.load.around(&queue.asker);
+        let load = self.load.around(source);
         let config = &self.config;
         let mut free = config.bytes_max.saturating_sub(load.all);
-        if !queue.asker.is_staked {
+        if source.operator.is_none() {
             free = free.min(config.strangers_bytes_max.saturating_sub(load.strangers));
-            if self.readers.is_newcomer(peer) {
+            if self.readers.is_newcomer(&source.peer) {
                 free = free.min(config.newcomers_bytes_max.saturating_sub(load.newcomers));
-                free = free.min(config.prefix_bytes_max.saturating_sub(load.prefix));
+                free = free.min(config.prefix_bytes_max.saturating_sub(load.network));
             }
         }
-        let window = self.readers.window(peer).saturating_sub(load.peer);
+        let window = self.readers.window(&source.peer).saturating_sub(load.peer);
         let bytes = wanted.min(window).min(free);
         (bytes >= wanted.min(WINDOW_BYTES_MIN)).then_some(bytes)
     }
 
-    fn look_up(&mut self, id: ServeId, asker: Asker, request: Request, bytes: u64) {
+    fn look_up(&mut self, waiting: Waiting, bytes: u64) {
+        let Waiting {
+            id,
+            source,
+            request,
+            ..
+        } = waiting;
         let counted = Counted {
-            asker,
-            is_newcomer: !asker.is_staked && self.readers.is_newcomer(&asker.peer),
+            source,
+            is_newcomer: source.operator.is_none() && self.readers.is_newcomer(&source.peer),
             bytes,
         };
         self.load.add(counted);
@@ -345,7 +302,7 @@ impl Serve {
         self.active.insert(id, active);
         self.lookups.push_back(Lookup {
             id,
-            peer: asker.peer,
+            peer: source.peer,
             cids: request.cids,
             bytes_max: usize::try_from(bytes).unwrap_or(PAYLOAD_BYTES_MAX),
         });

@@ -8,8 +8,8 @@ use cid::Cid;
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::Address;
-use crate::origin::Prefix;
+use crate::admission::{Network, Source};
+use crate::id::{Address, OperatorNumber};
 use crate::time::Moment;
 use crate::unixfs::{BLOCK_BYTES_MAX, HASHED, Importer, Profile, VerifiedBlock, raw_cid};
 use crate::wire::Protocol;
@@ -264,13 +264,15 @@ fn peers_that_take_nothing_keep_nobody_waiting_who_reads() {
     answer(&mut serve, asked, true);
     let mut held = 0;
     for peer in 1..=300 {
-        let asker = Asker {
-            prefix: Prefix::of(IpAddr::from((0x0102_0000 + u32::from(peer)).to_be_bytes())),
+        let source = Source {
+            network: Network::of(Some(IpAddr::from(
+                (0x0102_0000 + u32::from(peer)).to_be_bytes(),
+            ))),
             ..stranger(peer)
         };
         held += ask(
             &mut serve,
-            asker,
+            source,
             u64::from(peer) * 2..u64::from(peer) * 2 + 2,
         )
         .len();
@@ -278,12 +280,12 @@ fn peers_that_take_nothing_keep_nobody_waiting_who_reads() {
     assert_eq!(held, 8, "a quarter of the memory");
     let lookups = ask(&mut serve, stranger(0), 1000..1001);
     assert_eq!(lookups.len(), 1, "who reads is served");
-    let asker = Asker {
-        is_staked: true,
+    let source = Source {
+        operator: Some(OperatorNumber(1)),
         ..stranger(999)
     };
     assert_eq!(
-        ask(&mut serve, asker, 1001..1002).len(),
+        ask(&mut serve, source, 1001..1002).len(),
         1,
         "who is staked too"
     );
@@ -292,21 +294,21 @@ fn peers_that_take_nothing_keep_nobody_waiting_who_reads() {
 #[test]
 fn newcomers_of_one_network_leave_room_for_others() {
     let mut serve = Serve::default();
-    let prefix = Prefix::of(IpAddr::from([1, 2, 3, 4]));
+    let network = Network::of(Some(IpAddr::from([1, 2, 3, 4])));
     let mut held = 0;
     for peer in 0..100 {
-        let asker = Asker {
-            prefix,
+        let source = Source {
+            network,
             ..stranger(peer)
         };
-        held += ask(&mut serve, asker, u64::from(peer)..u64::from(peer) + 1).len();
+        held += ask(&mut serve, source, u64::from(peer)..u64::from(peer) + 1).len();
     }
     assert_eq!(held, 4, "half of that");
-    let asker = Asker {
-        prefix: Prefix::of(IpAddr::from([1, 2, 3, 5])),
+    let source = Source {
+        network: Network::of(Some(IpAddr::from([1, 2, 3, 5]))),
         ..stranger(100)
     };
-    assert_eq!(ask(&mut serve, asker, 100..101).len(), 1);
+    assert_eq!(ask(&mut serve, source, 100..101).len(), 1);
 }
 
 #[test]
@@ -325,20 +327,20 @@ fn who_stalled_has_its_turn_after_the_others() {
 }
 
 /// A peer that is not staked, from nowhere in particular.
-fn stranger(idx: u16) -> Asker {
+fn stranger(idx: u16) -> Source {
     let mut peer = Address::ZERO;
     peer.0[..2].copy_from_slice(&idx.to_be_bytes());
-    Asker {
+    Source {
         peer,
-        prefix: None,
-        is_staked: false,
+        operator: None,
+        network: Network::Unknown,
     }
 }
 
 /// Asks for 64 blocks in each of several requests; what is looked up.
-fn ask(serve: &mut Serve, asker: Asker, ids: Range<u64>) -> Vec<Lookup> {
+fn ask(serve: &mut Serve, source: Source, ids: Range<u64>) -> Vec<Lookup> {
     for id in ids {
-        serve.handle_request(ServeId(id), asker, request(64), start());
+        serve.handle_request(ServeId(id), source, request(64), start());
     }
     std::iter::from_fn(|| serve.poll_lookup()).collect()
 }
@@ -372,15 +374,15 @@ fn too_many_requests_of_one_peer_hear_busy() {
 #[test]
 fn a_response_that_would_be_too_large_is_cut() {
     let mut serve = Serve::default();
-    let asker = Asker {
-        is_staked: true,
+    let source = Source {
+        operator: Some(OperatorNumber(1)),
         ..stranger(0)
     };
-    let asked = ask(&mut serve, asker, 0..1);
+    let asked = ask(&mut serve, source, 0..1);
     let asked = answer(&mut serve, asked, true);
     assert_eq!(asked, []);
     while serve.poll_transmit().is_some() {}
-    serve.handle_request(ServeId(2), asker, request(64), start());
+    serve.handle_request(ServeId(2), source, request(64), start());
     let lookup = serve.poll_lookup().unwrap();
     assert_eq!(lookup.bytes_max, PAYLOAD_BYTES_MAX);
     let block = Bytes::from(vec![0; 1 << 20]);

@@ -1,11 +1,11 @@
 //! What is asked of the relayer, before it takes it.
 
-use super::trials::Source;
 use super::{Identity, Output};
 use crate::action::SignedAction;
+use crate::admission::{self, Source};
 use crate::author::{SPELLING, wrong_spelling};
 use crate::id::{Address, Hash32};
-use crate::origin::{Origin, Prefix, RequestId};
+use crate::origin::{Origin, RequestId};
 use crate::placement::Purpose;
 use crate::relayer::{
     Account, Config, Kind, Refusal, RefusalCode, Request, Response, Submission, check_proof,
@@ -78,22 +78,24 @@ impl Identity {
             return;
         }
         let digest = action.action.digest(&domain);
-        let source = match account {
-            Some(account) => Source::User(account.owner),
-            None if is_proven(&action, proof, &self.config.relayer) => Source::User(signer),
-            None => Source::Stranger(origin.ip.and_then(Prefix::of)),
+        let counted = match account {
+            Some(account) => admission::Account::User(account.owner),
+            None if is_proven(&action, proof, &self.config.relayer) => {
+                admission::Account::User(signer)
+            }
+            None => Source::new(origin, None).account(),
         };
         let is_known = self.relayer.status(&digest).is_some() || self.trials.has(&digest);
-        if !is_known && !self.trials.has_room(&source) {
-            let reason = match source {
-                Source::User(_) => "too many actions of this user are looked at",
-                Source::Stranger(_) => "too many actions of unknown users are looked at",
+        if !is_known && !self.trials.has_room(&counted) {
+            let reason = match counted {
+                admission::Account::User(_) => "too many actions of this user are looked at",
+                _ => "too many actions of unknown users are looked at",
             };
             let refusal = Refusal::new(RefusalCode::Busy, reason);
             self.refuse(request, refusal.retry_after(TRIAL_RETRY_SECONDS));
             return;
         }
-        self.asked = Some((digest, source));
+        self.asked = Some((digest, counted));
         let rank = self.rank(&digest);
         let submission = Submission {
             action,

@@ -4,18 +4,18 @@
 //! index or gossip lag behind a client, is tried again when they have something
 //! new, for some seconds.
 //!
-//! Sources have turns. Actions of users that nobody knows cost their senders nothing:
+//! Users have turns. Actions of users that nobody knows cost their senders nothing:
 //! they have a quarter of what is tried at a time, and few may wait.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::{Identity, Trial, words};
 use crate::action::SignedAction;
+use crate::admission::{Account, Turns};
 use crate::entity::Rejection;
-use crate::id::{Address, Hash32};
-use crate::origin::Prefix;
+use crate::id::Hash32;
 use crate::relayer::Simulation;
 use crate::time::{Moment, UnixSeconds};
 
@@ -24,32 +24,19 @@ use crate::time::{Moment, UnixSeconds};
 pub(super) struct Trials {
     under_way_max: usize,
     cases: BTreeMap<Hash32, Case>,
-    /// How many cases each source has.
-    counts: BTreeMap<Source, usize>,
-    waiting: BTreeMap<Source, VecDeque<Hash32>>,
-    /// Whose turn it is next, each source that waits once.
-    turns: VecDeque<Source>,
+    /// How many cases each account has.
+    counts: BTreeMap<Account, usize>,
+    waiting: Turns<Account, Hash32>,
     /// Until when an answer is waited for.
     under_way: BTreeMap<Hash32, Moment>,
     /// What counts if nothing new comes.
     late: BTreeMap<Hash32, Simulation>,
 }
 
-/// Whom a trial is counted against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
-    /// The owner of a user that the index knows, or the signer of an accepted
-    /// action or of a new user with its proof of work.
-    User(Address),
-    /// Whoever asks from a network, or from an unknown one, for a user that the
-    /// index does not know.
-    Stranger(Option<Prefix>),
-}
-
 #[derive(Debug)]
 struct Case {
     action: SignedAction,
-    source: Source,
+    account: Account,
     /// When it was tried first.
     since: Option<Moment>,
     /// True when there was something new since the last try began.
@@ -62,24 +49,21 @@ impl Trials {
             under_way_max,
             cases: BTreeMap::new(),
             counts: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            turns: VecDeque::new(),
+            waiting: Turns::default(),
             under_way: BTreeMap::new(),
             late: BTreeMap::new(),
         }
     }
 
-    /// True when a source may have one more action tried.
-    pub(super) fn has_room(&self, source: &Source) -> bool {
-        let own = self.counts.get(source).copied().unwrap_or(0);
-        match source {
-            Source::User(_) => own < USER_CASES_MAX,
-            Source::Stranger(_) => {
-                let strangers = self.counts.range(Source::Stranger(None)..);
-                own < STRANGER_CASES_MAX
-                    && strangers.map(|(_, count)| count).sum::<usize>() < STRANGERS_CASES_MAX
-            }
+    /// True when one more action of an account may be tried.
+    pub(super) fn has_room(&self, account: &Account) -> bool {
+        let own = self.counts.get(account).copied().unwrap_or(0);
+        if is_known(account) {
+            return own < USER_CASES_MAX;
         }
+        let strangers = self.counts.iter().filter(|(of, _)| !is_known(of));
+        own < STRANGER_CASES_MAX
+            && strangers.map(|(_, count)| count).sum::<usize>() < STRANGERS_CASES_MAX
     }
 
     /// True while an action is tried.
@@ -87,37 +71,29 @@ impl Trials {
         self.cases.contains_key(digest)
     }
 
-    pub(super) fn begin(&mut self, digest: Hash32, action: SignedAction, source: Source) {
+    pub(super) fn begin(&mut self, digest: Hash32, action: SignedAction, account: Account) {
         let case = Case {
             action,
-            source,
+            account,
             since: None,
             is_stale: false,
         };
         let before = self.cases.insert(digest, case);
-        *self.counts.entry(source).or_default() += 1;
+        *self.counts.entry(account).or_default() += 1;
         match before {
-            Some(before) => self.lower(before.source),
-            None => self.wait(digest, source),
+            Some(before) => self.lower(before.account),
+            None => self.waiting.push(account, digest),
         }
-    }
-
-    fn wait(&mut self, digest: Hash32, source: Source) {
-        let queue = self.waiting.entry(source).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(source);
-        }
-        queue.push_back(digest);
     }
 
     fn end(&mut self, digest: &Hash32) {
         if let Some(case) = self.cases.remove(digest) {
-            self.lower(case.source);
+            self.lower(case.account);
         }
     }
 
-    fn lower(&mut self, source: Source) {
-        if let Entry::Occupied(mut count) = self.counts.entry(source) {
+    fn lower(&mut self, account: Account) {
+        if let Entry::Occupied(mut count) = self.counts.entry(account) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -131,17 +107,13 @@ impl Trials {
             return None;
         }
         let cases = self.under_way.keys().filter_map(|one| self.cases.get(one));
-        let strangers = cases.filter(|case| case.source >= Source::Stranger(None));
+        let strangers = cases.filter(|case| !is_known(&case.account));
         let is_open = strangers.count() < (self.under_way_max / STRANGERS_PART).max(1);
-        let is_next = |source: &Source| is_open || matches!(source, Source::User(_));
-        let turn = self.turns.iter().position(is_next)?;
-        let source = self.turns.remove(turn)?;
-        let queue = self.waiting.get_mut(&source)?;
-        let digest = queue.pop_front()?;
-        match queue.is_empty() {
-            true => drop(self.waiting.remove(&source)),
-            false => self.turns.push_back(source),
-        }
+        let mut fronts = self.waiting.fronts();
+        let (account, _) = fronts.find(|(account, _)| is_open || is_known(account))?;
+        let account = *account;
+        drop(fronts);
+        let digest = self.waiting.take(&account)?;
         let case = self.cases.get_mut(&digest)?;
         case.since.get_or_insert(now);
         case.is_stale = false;
@@ -152,8 +124,8 @@ impl Trials {
     /// The index or the waiting actions changed: what is late may be there.
     pub(super) fn handle_news(&mut self) {
         for digest in std::mem::take(&mut self.late).into_keys() {
-            if let Some(source) = self.cases.get(&digest).map(|case| case.source) {
-                self.wait(digest, source);
+            if let Some(case) = self.cases.get(&digest) {
+                self.waiting.push(case.account, digest);
             }
         }
         for digest in self.under_way.keys() {
@@ -176,13 +148,13 @@ impl Trials {
         let case = self.cases.get_mut(&digest)?;
         let (is_late, simulation) = judge(found, accepted, now);
         let since = case.since.unwrap_or(now);
-        let (is_stale, source) = (case.is_stale, case.source);
+        let (is_stale, account) = (case.is_stale, case.account);
         if !is_late || now >= since + LAG_PATIENCE {
             self.end(&digest);
             return Some(simulation);
         }
         match is_stale {
-            true => self.wait(digest, source),
+            true => self.waiting.push(account, digest),
             false => drop(self.late.insert(digest, simulation)),
         }
         None
@@ -232,6 +204,11 @@ impl Identity {
             self.relayer.handle_simulated(&digest, simulation, now);
         }
     }
+}
+
+/// True for users that are known; all others cost their senders nothing.
+const fn is_known(account: &Account) -> bool {
+    matches!(account, Account::User(_))
 }
 
 /// Whether what was found may only be late, and what it means if it is not.

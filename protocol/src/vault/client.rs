@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    Entry, Limiter, REPLICAS_MAX, Read, ReadEvent, Refusal, Request, Response, SignedVault, Source,
+    Entry, Limiter, REPLICAS_MAX, Read, ReadEvent, Refusal, Request, Response, SignedVault,
     Transmit, Write, WriteEvent,
 };
+use crate::admission::Source;
 use crate::id::{Address, Hash32};
 use crate::machine::{Machine, name_variants};
 use crate::origin::{Origin, RequestId};
@@ -240,7 +241,7 @@ impl Vault {
                 retry_after_seconds,
             });
         }
-        let source = client.and_then(|client| Source::of(client, false));
+        let source = client.map(|client| Source::new(client, None).account());
         self.limiter.check(lookup_key, source, now.unix())?;
         match brought {
             Some(entry) => self.limiter.check_new(entry, source, now.unix()),

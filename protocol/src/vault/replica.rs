@@ -7,8 +7,9 @@ use bytes::Bytes;
 
 use super::{
     Entry, Limiter, PROVISIONAL_MAX, PROVISIONAL_SECONDS, REPLICAS_MAX, ROWS_MAX, Refusal, Request,
-    Response, Source, Store,
+    Response, Store,
 };
+use crate::admission::{Account, Source};
 use crate::id::{Address, Hash32};
 use crate::machine::{Machine, name_variants};
 use crate::origin::{Origin, RequestId};
@@ -38,7 +39,7 @@ pub struct Replica {
 #[derive(Debug)]
 struct Asked {
     id: RequestId,
-    source: Option<Source>,
+    source: Option<Account>,
     request: Request,
     /// What is answered once it is durable.
     response: Option<Response>,
@@ -178,7 +179,7 @@ impl Replica {
                 .push_back(ReplicaOutput::Refuse { request: id });
             return;
         };
-        let source = origin.and_then(|origin| self.source(origin));
+        let source = origin.map(|origin| self.source(origin));
         if let Err(refusal) = self.admit(&request, source, now) {
             self.respond(id, Response::Refused(refusal));
             return;
@@ -200,7 +201,7 @@ impl Replica {
     fn admit(
         &mut self,
         request: &Request,
-        source: Option<Source>,
+        source: Option<Account>,
         now: Moment,
     ) -> Result<(), Refusal> {
         if self.count >= self.count_max {
@@ -216,11 +217,10 @@ impl Replica {
         Ok(())
     }
 
-    fn source(&self, origin: Origin) -> Option<Source> {
+    fn source(&self, origin: Origin) -> Account {
         let mut placements = self.placements.iter();
-        let is_confirmed =
-            placements.any(|placement| placement.operator_of(&origin.peer).is_some());
-        Source::of(origin, is_confirmed)
+        let operator = placements.find_map(|placement| placement.operator_of(&origin.peer));
+        Source::new(origin, operator).account()
     }
 
     /// True when this peer is placed for a key, or would be had a few operators not
@@ -291,7 +291,7 @@ impl Replica {
     fn take(
         &mut self,
         entry: &Entry,
-        source: Option<Source>,
+        source: Option<Account>,
         rows: u64,
         now: UnixSeconds,
     ) -> Result<(), Refusal> {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Entry, PROVISIONAL_SECONDS, Refusal, Request, Response, WALLETS_MAX};
-use crate::id::{Address, Hash32};
-use crate::origin::{Origin, Prefix};
+use crate::admission::Account;
+use crate::id::Hash32;
 use crate::signing::Domain;
 use crate::time::UnixSeconds;
 
@@ -153,7 +153,8 @@ fn is_same_text(one: &Entry, other: &Entry) -> bool {
     one.record.iv == other.record.iv && one.record.cipher_text == other.record.cipher_text
 }
 
-/// Counts what each source asks and brings.
+/// Counts what each source asks and brings: confirmed peers, which ask for many
+/// people, by their operator. This machine is not limited.
 ///
 /// Who asks counts for itself alone: no share is common to a lookup key, so that
 /// nobody uses up what another needs to reach its own record. What is refused is
@@ -162,18 +163,7 @@ fn is_same_text(one: &Entry, other: &Entry) -> bool {
 pub(crate) struct Limiter {
     minute: u64,
     hour: u64,
-    sources: BTreeMap<Source, Counts>,
-}
-
-/// What is counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Source {
-    /// A confirmed peer, which asks for many people and has a stake.
-    Peer(Address),
-    /// Everybody else by address: keys are free.
-    Prefix(Prefix),
-    /// All of those whose address is not known, and those for whom there is no room.
-    Unknown,
+    sources: BTreeMap<Account, Counts>,
 }
 
 /// Of one source.
@@ -199,29 +189,6 @@ struct Share {
     sign_ups_max: u32,
 }
 
-impl Source {
-    /// Where a request comes from; `None` for loopback, which is not limited.
-    #[must_use]
-    pub(crate) fn of(origin: Origin, is_confirmed: bool) -> Option<Self> {
-        let prefix = match origin.ip {
-            Some(ip) => Some(Prefix::of(ip)?),
-            None => None,
-        };
-        Some(match (is_confirmed, prefix) {
-            (true, _) => Self::Peer(origin.peer),
-            (false, Some(prefix)) => Self::Prefix(prefix),
-            (false, None) => Self::Unknown,
-        })
-    }
-
-    fn share(self) -> Share {
-        match self {
-            Self::Peer(_) => CONFIRMED,
-            Self::Prefix(_) | Self::Unknown => STRANGER,
-        }
-    }
-}
-
 impl Limiter {
     /// Counts a request for a lookup key.
     ///
@@ -231,7 +198,7 @@ impl Limiter {
     pub(crate) fn check(
         &mut self,
         key: &Hash32,
-        source: Option<Source>,
+        source: Option<Account>,
         now: UnixSeconds,
     ) -> Result<(), Refusal> {
         let Some((share, counts)) = self.counts(source, now) else {
@@ -260,7 +227,7 @@ impl Limiter {
     pub(crate) fn check_first(
         &mut self,
         entry: &Entry,
-        source: Option<Source>,
+        source: Option<Account>,
         now: UnixSeconds,
     ) -> Result<(), Refusal> {
         if let Some((_, counts)) = self.counts(source, now)
@@ -280,7 +247,7 @@ impl Limiter {
     pub(crate) fn check_new(
         &mut self,
         entry: &Entry,
-        source: Option<Source>,
+        source: Option<Account>,
         now: UnixSeconds,
     ) -> Result<(), Refusal> {
         let Some((share, counts)) = self.counts(source, now) else {
@@ -304,15 +271,23 @@ impl Limiter {
         Ok(())
     }
 
-    fn counts(&mut self, source: Option<Source>, now: UnixSeconds) -> Option<(Share, &mut Counts)> {
-        let mut source = source?;
+    fn counts(
+        &mut self,
+        source: Option<Account>,
+        now: UnixSeconds,
+    ) -> Option<(Share, &mut Counts)> {
+        let mut source = source.filter(|source| !matches!(source, Account::Local(_)))?;
         self.turn(now);
         // Confirmed peers are as many as the registry has.
         let is_full = self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source);
-        if is_full && matches!(source, Source::Prefix(_)) {
-            source = Source::Unknown;
+        if is_full && matches!(source, Account::Prefix(_)) {
+            source = Account::Unknown;
         }
-        Some((source.share(), self.sources.entry(source).or_default()))
+        let share = match source {
+            Account::Operator(_) => CONFIRMED,
+            _ => STRANGER,
+        };
+        Some((share, self.sources.entry(source).or_default()))
     }
 
     /// Begins a minute and an hour.

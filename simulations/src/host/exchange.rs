@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use cid::Cid;
+use protocol::admission::Source;
 use protocol::content::{Content, Input, Purpose};
 use protocol::exchange::{
-    Asker, Download, DownloadInput, DownloadOutput, Exchange, ExchangeInput, ExchangeOutput,
-    FailReason, FetchId, FetchOptions, Order, Request, Serve, ServeId, Target, Ticket, Unanswered,
+    Download, DownloadInput, DownloadOutput, Exchange, ExchangeInput, ExchangeOutput, FailReason,
+    FetchId, FetchOptions, Order, Request, Serve, ServeId, Target, Ticket, Unanswered,
 };
 use protocol::id::Address;
-use protocol::origin::RequestId;
+use protocol::origin::{Origin, RequestId};
 use protocol::wire::Protocol;
 
 use super::role::Roles;
@@ -200,9 +201,9 @@ impl Host {
 
     pub(super) fn serve(&mut self, id: RequestId, peer: Address, body: &Bytes, ctx: &mut Ctx) {
         if let Ok(request) = Request::decode(body) {
-            let asker = Asker::new(peer, None, &self.registry.registry);
+            let source = Source::of(Origin { peer, ip: None }, &self.registry.registry);
             let serve = &mut self.run.roles.transfers.serve;
-            serve.handle_request(ServeId(id.0), asker, request, ctx.now);
+            serve.handle_request(ServeId(id.0), source, request, ctx.now);
         }
     }
 
