@@ -11,8 +11,10 @@ use crate::id::{Address, OperatorNumber};
 use crate::origin::{Origin, Prefix};
 use crate::registry::Registry;
 
+mod floor;
 mod turns;
 
+pub use floor::{Floor, RATE_MIN, RATE_WINDOW};
 pub use turns::Turns;
 
 /// Who asks.

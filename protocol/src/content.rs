@@ -395,7 +395,7 @@ impl Machine for Content {
             }
             Input::Persisted { id, is_done } => self.handle_persisted(id, is_done, now),
             Input::Signed(record) => self.handle_signed(record),
-            Input::Progress { root, bytes } => self.holder.handle_progress(&root, bytes),
+            Input::Progress { root, bytes } => self.holder.handle_progress(&root, bytes, now),
             Input::Fetched {
                 root,
                 purpose,

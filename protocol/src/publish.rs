@@ -9,6 +9,8 @@
 //!
 //! Format: `docs/formats/publish.md`.
 
+use std::ops::RangeInclusive;
+
 use cid::Cid;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,18 @@ pub struct Offer {
     pub size: u64,
     /// Peers that hold the root; pulled from before the author is.
     pub sources: Vec<Address>,
+}
+
+/// What an offer says of its root. Offers that say different things of one root are
+/// different offers: only the blocks tell which is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offered {
+    /// The root of the file or directory.
+    pub root: Cid,
+    /// The sum of the lengths of the DAG's distinct blocks.
+    pub size: u64,
+    /// BLAKE3 of the DAG's distinct blocks in pre-order.
+    pub proof_root: Hash32,
 }
 
 /// What a staked peer answers.
@@ -110,6 +124,16 @@ impl RefusalCode {
 }
 
 impl Offer {
+    /// What it says of its root.
+    #[must_use]
+    pub const fn offered(&self) -> Offered {
+        Offered {
+            root: self.root,
+            size: self.size,
+            proof_root: self.proof_root,
+        }
+    }
+
     /// Checks what needs nobody's knowledge: sizes, and that a CID field of the
     /// action names the root.
     ///
@@ -141,6 +165,20 @@ impl Offer {
             ));
         }
         Ok(())
+    }
+}
+
+impl Offered {
+    /// The range of all offers of a root.
+    #[must_use]
+    pub fn all_of(root: &Cid) -> RangeInclusive<Self> {
+        let (first, last) = (Hash32([0; 32]), Hash32([0xff; 32]));
+        let offered = |size, proof_root| Self {
+            root: *root,
+            size,
+            proof_root,
+        };
+        offered(0, first)..=offered(u64::MAX, last)
     }
 }
 

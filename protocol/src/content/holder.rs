@@ -7,13 +7,20 @@ use cid::Cid;
 use serde::{Deserialize, Serialize};
 
 use super::references::Owner;
+use crate::admission::{Account, Floor, Network, Source, Turns};
 use crate::id::{Address, Hash32, UserId};
-use crate::origin::{Origin, Prefix, RequestId};
-use crate::publish::{Offer, Refusal, RefusalCode, Response, SOURCES_MAX};
-use crate::records::SignedLease;
+use crate::origin::RequestId;
+use crate::publish::{Offer, Offered, Refusal, RefusalCode, Response, SOURCES_MAX};
+use crate::records::{Lease, SignedLease};
 use crate::time::{Moment, UnixSeconds};
 
+mod room;
+
 /// Accepts offers within its limits and turns them into leases.
+///
+/// Whoever offers has a share of the queue, a turn and a rate to keep. Several
+/// offers of one root may contradict each other: one of them is pulled at a time,
+/// and what arrives tells which is right.
 ///
 /// Its owner answers [`HolderEvent::Pull`] with [`Holder::handle_pulled`] once
 /// the DAG is complete, verified and durable, and [`HolderEvent::Grant`] with
@@ -23,9 +30,14 @@ pub struct Holder {
     config: HolderConfig,
     capacity: u64,
     used: u64,
-    uploads: BTreeMap<Cid, Upload>,
-    /// Bytes accepted from each prefix on the day that is counted.
-    prefixes: BTreeMap<Prefix, u64>,
+    uploads: BTreeMap<Offered, Upload>,
+    /// Those that wait to be pulled. One whose root is being pulled under another
+    /// offer waits for the end of that, and is not among them.
+    waiting: Turns<Account, Offered>,
+    /// Those that are being pulled, with the rate that they have to keep.
+    pulls: BTreeMap<Offered, Floor>,
+    /// Bytes accepted from each network on the day that is counted.
+    networks: BTreeMap<Network, u64>,
     day: u64,
     index: IndexState,
     /// When the chain was first seen away, until the index is current again.
@@ -39,17 +51,20 @@ pub struct Holder {
 /// Limits of a [`Holder`]; `None` lifts one.
 #[derive(Debug, Clone)]
 pub struct HolderConfig {
-    /// Unpublished bytes in ten-thousandths of the capacity (2 % by default).
+    /// Unpublished bytes in ten-thousandths of the capacity (4 % by default); half
+    /// of them for one account.
     pub unpublished_share_max: Option<u64>,
     /// What a user may store here in all in the first week.
     pub new_user_bytes_max: Option<u64>,
     /// What a user may store here in all later.
     pub user_bytes_max: Option<u64>,
-    /// What one /32 (IPv6 /48) may store here in a day; loopback is not counted.
+    /// What one /32 (IPv6 /48), and all of unknown networks, may store here in a
+    /// day; loopback is not counted.
     pub prefix_bytes_per_day_max: Option<u64>,
-    /// Uploads that are neither published nor dropped yet.
+    /// Uploads that are neither published nor dropped yet; an eighth for one user,
+    /// and for one account.
     pub uploads_max: usize,
-    /// Uploads that are pulled at a time.
+    /// Uploads that are pulled at a time; all but one for one account.
     pub pulls_max: usize,
     /// An upload whose action does not show up for this long in an index that
     /// keeps up with the chain is dropped.
@@ -124,6 +139,9 @@ pub struct Upload {
     pub offer: Offer,
     /// The author's peer key.
     pub author: Address,
+    /// What it counts against.
+    #[serde(default = "unknown")]
+    pub account: Account,
     /// When the offer was accepted.
     pub accepted: UnixSeconds,
     /// Where it stands.
@@ -148,7 +166,7 @@ impl Default for HolderConfig {
     fn default() -> Self {
         Self {
             // Chosen: what strangers may fill without a published action stays a margin.
-            unpublished_share_max: Some(200),
+            unpublished_share_max: Some(400),
             // Chosen: some albums; an account costs a proof of work only.
             new_user_bytes_max: Some(GIB),
             // Chosen: a life's work in audio; stake and verification raise it.
@@ -201,7 +219,9 @@ impl Holder {
             uploads: BTreeMap::new(),
             capacity: 0,
             used: 0,
-            prefixes: BTreeMap::new(),
+            waiting: Turns::default(),
+            pulls: BTreeMap::new(),
+            networks: BTreeMap::new(),
             day: day(now),
             index: IndexState::Behind,
             away_since: None,
@@ -210,15 +230,21 @@ impl Holder {
             events: VecDeque::new(),
             config,
         };
+        let mut uploads: Vec<Upload> = uploads.into_iter().collect();
+        uploads.sort_by_key(|upload| upload.accepted);
         for mut upload in uploads.into_iter().take(holder.config.uploads_max) {
+            let offered = upload.offer.offered();
             match upload.state {
-                UploadState::Pulling(_) => upload.state = UploadState::Queued,
-                UploadState::Held => holder.events.push_back(grant(&upload.offer)),
-                UploadState::Queued | UploadState::Leased(_) => {}
+                UploadState::Queued | UploadState::Pulling(_) => {
+                    upload.state = UploadState::Queued;
+                    holder.waiting.push(upload.account, offered);
+                }
+                UploadState::Held => holder.events.push_back(grant(&offered)),
+                UploadState::Leased(_) => {}
             }
-            holder.uploads.insert(upload.offer.root, upload);
+            holder.uploads.insert(offered, upload);
         }
-        holder.start_pulls();
+        holder.start_pulls(now);
         holder
     }
 
@@ -247,9 +273,22 @@ impl Holder {
         }
     }
 
-    /// Answers how far a root is; `lease` is its standing lease.
-    pub fn handle_status(&mut self, id: RequestId, root: &Cid, lease: Option<&SignedLease>) {
-        let response = self.status(root, lease);
+    /// Answers a peer how far a root is, as it offered it if it did; `lease` is its
+    /// standing lease.
+    pub fn handle_status(
+        &mut self,
+        id: RequestId,
+        peer: &Address,
+        root: &Cid,
+        lease: Option<&SignedLease>,
+    ) {
+        let own = self.offers_of(root).find(|upload| upload.author == *peer);
+        let response = match own.or_else(|| self.upload(root)) {
+            Some(upload) => status(upload),
+            None => lease.map_or(Response::Unknown, |lease| {
+                Response::Lease(Box::new(lease.clone()))
+            }),
+        };
         self.replies.push_back(Reply { id, response });
     }
 
@@ -258,7 +297,7 @@ impl Holder {
     pub fn handle_offer(
         &mut self,
         id: RequestId,
-        origin: Origin,
+        source: Source,
         offer: Offer,
         signer: Address,
         known: (Option<UserFacts>, Option<&SignedLease>),
@@ -266,51 +305,75 @@ impl Holder {
     ) {
         let (user, lease) = known;
         let response = match user {
-            Some(facts) => self.accept(origin, offer, &facts, lease, now),
+            Some(facts) => self.accept(source, offer, &facts, lease, now),
             None => Err(unknown_user(offer.action.action.user_id, signer)),
         };
         let response = response.unwrap_or_else(Response::Refused);
         self.replies.push_back(Reply { id, response });
     }
 
-    /// Notes how many bytes of a pull are here.
-    pub fn handle_progress(&mut self, root: &Cid, bytes: u64) {
-        if let Some(upload) = self.uploads.get_mut(root)
+    /// Notes how many bytes of a pull are here. Room is taken by what arrives:
+    /// whoever has the most that is not published gives way.
+    pub fn handle_progress(&mut self, root: &Cid, bytes: u64, now: Moment) {
+        let Some(pulled) = self.pulled(root) else {
+            return;
+        };
+        if let Some(upload) = self.uploads.get_mut(&pulled)
             && let UploadState::Pulling(before) = &mut upload.state
         {
             *before = (*before).max(bytes);
         }
+        self.make_room();
+        self.start_pulls(now);
     }
 
-    /// Takes a finished pull; what is here must be what was offered.
-    pub fn handle_pulled(&mut self, root: &Cid, proof_root: Hash32, size: u64) {
-        let Some(upload) = self.uploads.get_mut(root) else {
+    /// Takes a finished pull. What is here says which offer of the root was right;
+    /// the others are dropped.
+    pub fn handle_pulled(&mut self, root: &Cid, proof_root: Hash32, size: u64, now: Moment) {
+        let Some(pulled) = self.pulled(root) else {
             return;
         };
-        if !matches!(upload.state, UploadState::Pulling(_)) {
-            return;
-        }
-        if upload.offer.proof_root == proof_root && upload.offer.size == size {
-            upload.state = UploadState::Held;
-            let event = grant(&upload.offer);
-            self.events.push_back(event);
-        } else {
-            self.discard(root);
-        }
-        self.start_pulls();
+        let right = Offered {
+            root: *root,
+            size,
+            proof_root,
+        };
+        self.pulls.remove(&pulled);
+        self.waiting.retain(|offered| offered.root != *root);
+        let others = |offered: &Offered| offered.root == *root && *offered != right;
+        self.uploads.retain(|offered, _| !others(offered));
+        self.events.push_back(match self.uploads.get_mut(&right) {
+            Some(upload) => {
+                upload.state = UploadState::Held;
+                grant(&right)
+            }
+            None => HolderEvent::Drop { root: *root },
+        });
+        self.start_pulls(now);
     }
 
     /// Notes that a pull failed; the author may offer the root again.
-    pub fn handle_pull_failed(&mut self, root: &Cid) {
-        if self.is_pulling(root) {
-            self.discard(root);
+    pub fn handle_pull_failed(&mut self, root: &Cid, now: Moment) {
+        if let Some(pulled) = self.pulled(root) {
+            self.discard(&pulled);
         }
-        self.start_pulls();
+        self.start_pulls(now);
     }
 
     /// Takes the lease that was signed for a [`HolderEvent::Grant`].
     pub fn handle_lease(&mut self, lease: SignedLease) {
-        if let Some(upload) = self.uploads.get_mut(&lease.record.root)
+        let Lease {
+            root,
+            size,
+            proof_root,
+            ..
+        } = lease.record;
+        let promised = Offered {
+            root,
+            size,
+            proof_root,
+        };
+        if let Some(upload) = self.uploads.get_mut(&promised)
             && upload.state == UploadState::Held
         {
             upload.state = UploadState::Leased(Box::new(lease));
@@ -320,37 +383,39 @@ impl Holder {
     /// Notes that the index has the action that publishes the root: from here
     /// on the lease book looks after it.
     pub fn handle_published(&mut self, root: &Cid) {
-        let is_leased = self
-            .uploads
-            .get(root)
-            .is_some_and(|upload| matches!(upload.state, UploadState::Leased(_)));
-        if is_leased {
-            self.uploads.remove(root);
+        if let Some(upload) = self.upload(root)
+            && matches!(upload.state, UploadState::Leased(_))
+        {
+            let offered = upload.offer.offered();
+            self.uploads.remove(&offered);
         }
     }
 
-    /// Drops uploads whose time is over.
+    /// Drops uploads whose time is over, and those that arrive too slowly.
     pub fn handle_timeout(&mut self, now: Moment) {
-        let over: Vec<Cid> = self
-            .uploads
-            .values()
-            .filter(|upload| self.deadline(upload).is_some_and(|at| at <= now))
-            .map(|upload| upload.offer.root)
-            .collect();
-        for root in over {
-            self.discard(&root);
+        let is_over = |upload: &Upload| self.deadline(upload).is_some_and(|at| at <= now);
+        let uploads = self.uploads.iter().filter(|(_, upload)| is_over(upload));
+        let mut over: Vec<Offered> = uploads.map(|(offered, _)| *offered).collect();
+        for (offered, floor) in &mut self.pulls {
+            let bytes = self.uploads.get(offered).map_or(0, Upload::arrived);
+            if !floor.is_kept(bytes, offered.size, now) {
+                over.push(*offered);
+            }
         }
-        self.start_pulls();
+        for offered in over {
+            self.discard(&offered);
+        }
+        self.start_pulls(now);
     }
 
     /// When [`Holder::handle_timeout`] is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
-        self.uploads
-            .values()
-            .filter_map(|upload| self.deadline(upload))
-            .min()
-            .map(|deadline| (deadline, "unpublished upload ends"))
+        let ends = self.uploads.values().filter_map(|one| self.deadline(one));
+        let ends = ends.map(|at| (at, "unpublished upload ends"));
+        let floors = self.pulls.values();
+        let floors = floors.map(|floor| (floor.due(), "a pull has to have come on"));
+        ends.chain(floors).min()
     }
 
     /// The next answer to deliver.
@@ -370,197 +435,120 @@ impl Holder {
         self.uploads.values()
     }
 
-    /// The upload of a root, while it is remembered.
+    /// The upload of a root, while it is remembered: of several offers the one that
+    /// has come the furthest.
     #[must_use]
     pub fn upload(&self, root: &Cid) -> Option<&Upload> {
-        self.uploads.get(root)
-    }
-
-    fn status(&self, root: &Cid, lease: Option<&SignedLease>) -> Response {
-        match self.uploads.get(root).map(|upload| &upload.state) {
-            Some(UploadState::Queued) => Response::Progress { bytes: 0 },
-            Some(UploadState::Pulling(bytes)) => Response::Progress { bytes: *bytes },
-            Some(UploadState::Held) => Response::Progress {
-                bytes: self.uploads[root].offer.size,
-            },
-            Some(UploadState::Leased(lease)) => Response::Lease(lease.clone()),
-            None => match lease {
-                Some(lease) => Response::Lease(Box::new(lease.clone())),
-                None => Response::Unknown,
-            },
-        }
+        self.offers_of(root)
+            .min_by_key(|upload| (upload.state == UploadState::Queued, upload.accepted))
     }
 
     fn accept(
         &mut self,
-        origin: Origin,
+        source: Source,
         mut offer: Offer,
         facts: &UserFacts,
         lease: Option<&SignedLease>,
         now: Moment,
     ) -> Result<Response, Refusal> {
-        let user = offer.action.action.user_id;
-        let root = offer.root;
-        if let Some(known) = self.uploads.get(&root) {
-            if known.offer.proof_root != offer.proof_root || known.offer.size != offer.size {
-                return Err(differs(&root));
-            }
-            return Ok(self.status(&root, lease));
+        let (offered, account) = (offer.offered(), source.account());
+        if let Some(known) = self.uploads.get(&offered) {
+            return Ok(status(known));
+        }
+        if self.offers_of(&offered.root).any(Upload::is_stored) {
+            return Err(differs(&offered.root));
         }
         if let Some(lease) = lease {
             if lease.record.proof_root != offer.proof_root || lease.record.size != offer.size {
-                return Err(differs(&root));
+                return Err(differs(&offered.root));
             }
             return Ok(Response::Lease(Box::new(lease.clone())));
         }
-        self.check_limits(origin, &offer, user, facts, now)?;
-        self.make_room(offer.size);
-        if let Some(prefix) = origin.ip.and_then(Prefix::of) {
-            *self.prefixes.entry(prefix).or_default() += offer.size;
-        }
+        self.check_place(&offer, account)?;
+        self.check_room(&offer, account)?;
+        self.check_quotas(&offer, source.network, facts, now)?;
+        self.make_place();
+        *self.networks.entry(source.network).or_default() += offer.size;
         offer.sources.truncate(SOURCES_MAX);
         let upload = Upload {
             offer,
-            author: origin.peer,
+            author: source.peer,
+            account,
             accepted: now.unix(),
             state: UploadState::Queued,
         };
-        self.uploads.insert(root, upload);
-        self.start_pulls();
+        self.uploads.insert(offered, upload);
+        self.waiting.push(account, offered);
+        self.start_pulls(now);
         Ok(Response::Accepted)
     }
 
-    fn check_limits(
-        &mut self,
-        origin: Origin,
-        offer: &Offer,
-        user: UserId,
-        facts: &UserFacts,
-        now: Moment,
-    ) -> Result<(), Refusal> {
-        let size = offer.size;
-        if self.uploads.len() >= self.config.uploads_max {
-            return Err(Refusal::new(
-                RefusalCode::Busy,
-                format!(
-                    "{} uploads are under way, which is the most",
-                    self.config.uploads_max
-                ),
-            )
-            .retry_after(BUSY_RETRY_SECONDS));
-        }
-        let free = self.capacity.saturating_sub(self.used);
-        // What was accepted and is not stored yet takes its room already.
-        let coming: u64 = self.sum(|upload| !upload.is_stored());
-        check(
-            RefusalCode::Full,
-            "this peer's disk",
-            coming,
-            size,
-            Some(free),
-        )?;
-        let share = self.unpublished_max();
-        check(RefusalCode::Full, "unpublished uploads", 0, size, share)?;
-        let owner = Owner {
-            user,
-            created: facts.created,
-            extra_bytes: facts.extra_bytes,
-        };
-        let limit = self.config.user_limit(&owner, now);
-        let unpublished = self.sum(|upload| upload.offer.action.action.user_id == user);
-        let stored = facts.stored_bytes.saturating_add(unpublished);
-        check(RefusalCode::Quota, "the user's quota", stored, size, limit)?;
-        let Some(prefix) = origin.ip.and_then(Prefix::of) else {
-            return Ok(());
-        };
-        if self.day != day(now) {
-            self.day = day(now);
-            self.prefixes.clear();
-        }
-        let known = self.prefixes.get(&prefix).copied();
-        if known.is_none() && self.prefixes.len() >= PREFIXES_MAX {
-            return Err(Refusal::new(
-                RefusalCode::Busy,
-                "too many network prefixes uploaded here today",
-            )
-            .retry_after(BUSY_RETRY_SECONDS));
-        }
-        check(
-            RefusalCode::Prefix,
-            "the network prefix's quota of the day",
-            known.unwrap_or(0),
-            size,
-            self.config.prefix_bytes_per_day_max,
-        )
-    }
-
-    /// Drops the oldest uploads until `size` more unpublished bytes fit.
-    fn make_room(&mut self, size: u64) {
-        let Some(limit) = self.unpublished_max() else {
-            return;
-        };
-        while self.sum(|_| true).saturating_add(size) > limit {
-            let oldest = self
-                .uploads
-                .values()
-                .min_by_key(|upload| (upload.accepted, upload.offer.root))
-                .map(|upload| upload.offer.root);
-            let Some(root) = oldest else {
+    /// Pulls what waits, in turns of the accounts.
+    fn start_pulls(&mut self, now: Moment) {
+        while self.pulls.len() < self.config.pulls_max {
+            let account_max = (self.config.pulls_max - 1).max(1);
+            let has_slot = |account: &Account| {
+                let of = |offered| self.uploads.get(offered).map(|upload| upload.account);
+                let own = self.pulls.keys().filter(|pull| of(pull) == Some(*account));
+                own.count() < account_max
+            };
+            let account = self.waiting.fronts().map(|(account, _)| *account);
+            let Some(account) = account.filter(has_slot).next() else {
                 return;
             };
-            self.discard(&root);
-        }
-    }
-
-    fn start_pulls(&mut self) {
-        let pulling = self
-            .uploads
-            .values()
-            .filter(|upload| matches!(upload.state, UploadState::Pulling(_)))
-            .count();
-        let mut queued: Vec<(UnixSeconds, Cid)> = self
-            .uploads
-            .values()
-            .filter(|upload| upload.state == UploadState::Queued)
-            .map(|upload| (upload.accepted, upload.offer.root))
-            .collect();
-        queued.sort_unstable();
-        for (_, root) in queued
-            .into_iter()
-            .take(self.config.pulls_max.saturating_sub(pulling))
-        {
-            let upload = self
-                .uploads
-                .get_mut(&root)
-                .expect("the root was just listed");
+            let Some(offered) = self.waiting.take(&account) else {
+                return;
+            };
+            if self.pulled(&offered.root).is_some() {
+                // It has its turn when that is over.
+                continue;
+            }
+            let Some(upload) = self.uploads.get_mut(&offered) else {
+                continue;
+            };
             upload.state = UploadState::Pulling(0);
+            self.pulls.insert(offered, Floor::new(now));
             self.events.push_back(HolderEvent::Pull {
-                root,
-                size: upload.offer.size,
+                root: offered.root,
+                size: offered.size,
                 sources: upload.offer.sources.clone(),
                 author: upload.author,
             });
         }
     }
 
-    fn discard(&mut self, root: &Cid) {
-        if let Some(upload) = self.uploads.remove(root)
-            && upload.state != UploadState::Queued
-        {
-            self.events.push_back(HolderEvent::Drop { root: *root });
+    fn discard(&mut self, offered: &Offered) {
+        let Some(upload) = self.uploads.remove(offered) else {
+            return;
+        };
+        self.waiting.retain(|other| other != offered);
+        if upload.state == UploadState::Queued {
+            return;
+        }
+        let root = offered.root;
+        self.events.push_back(HolderEvent::Drop { root });
+        if self.pulls.remove(offered).is_none() {
+            return;
+        }
+        self.waiting.retain(|other| other.root != root);
+        let others: Vec<(Account, Offered)> = self
+            .offers_of(&root)
+            .map(|upload| (upload.account, upload.offer.offered()))
+            .collect();
+        for (account, offered) in others {
+            self.waiting.push(account, offered);
         }
     }
 
-    fn is_pulling(&self, root: &Cid) -> bool {
-        self.uploads
-            .get(root)
-            .is_some_and(|upload| matches!(upload.state, UploadState::Pulling(_)))
+    /// Under which offer a root is being pulled.
+    fn pulled(&self, root: &Cid) -> Option<Offered> {
+        let pull = self.pulls.range(Offered::all_of(root)).next();
+        pull.map(|(offered, _)| *offered)
     }
 
-    fn unpublished_max(&self) -> Option<u64> {
-        let share = u128::from(self.config.unpublished_share_max?);
-        let limit = u128::from(self.capacity) * share / 10_000;
-        Some(u64::try_from(limit).unwrap_or(u64::MAX))
+    fn offers_of(&self, root: &Cid) -> impl Iterator<Item = &Upload> {
+        let offers = self.uploads.range(Offered::all_of(root));
+        offers.map(|(_, upload)| upload)
     }
 
     /// When the upload's time is over; unknown while the index is not current.
@@ -569,34 +557,33 @@ impl Holder {
         let from = accepted.max(self.resumed);
         (self.index == IndexState::Current).then(|| from + self.config.unpublished_ttl)
     }
-
-    fn sum(&self, accept: impl Fn(&Upload) -> bool) -> u64 {
-        self.uploads
-            .values()
-            .filter(|upload| accept(upload))
-            .fold(0, |sum, upload| sum.saturating_add(upload.offer.size))
-    }
 }
 
 impl Upload {
-    fn is_stored(&self) -> bool {
+    /// Bytes that are here.
+    const fn arrived(&self) -> u64 {
+        match self.state {
+            UploadState::Queued => 0,
+            UploadState::Pulling(bytes) => bytes,
+            UploadState::Held | UploadState::Leased(_) => self.offer.size,
+        }
+    }
+
+    const fn is_stored(&self) -> bool {
         matches!(self.state, UploadState::Held | UploadState::Leased(_))
+    }
+
+    const fn user(&self) -> UserId {
+        self.offer.action.action.user_id
     }
 }
 
-fn check(
-    code: RefusalCode,
-    what: &str,
-    taken: u64,
-    size: u64,
-    limit: Option<u64>,
-) -> Result<(), Refusal> {
-    match limit {
-        Some(limit) if taken.saturating_add(size) > limit => Err(Refusal::new(
-            code,
-            format!("{size} bytes do not fit into {what}: {taken} of {limit} bytes are taken"),
-        )),
-        Some(_) | None => Ok(()),
+fn status(upload: &Upload) -> Response {
+    match &upload.state {
+        UploadState::Leased(lease) => Response::Lease(lease.clone()),
+        UploadState::Queued | UploadState::Pulling(_) | UploadState::Held => Response::Progress {
+            bytes: upload.arrived(),
+        },
     }
 }
 
@@ -611,16 +598,21 @@ fn unknown_user(user: UserId, signer: Address) -> Refusal {
 fn differs(root: &Cid) -> Refusal {
     Refusal::new(
         RefusalCode::Invalid,
-        format!("{root} is known here with another size or proof root"),
+        format!("{root} is here, and has another size or proof root"),
     )
 }
 
-fn grant(offer: &Offer) -> HolderEvent {
+fn grant(offered: &Offered) -> HolderEvent {
     HolderEvent::Grant {
-        root: offer.root,
-        proof_root: offer.proof_root,
-        size: offer.size,
+        root: offered.root,
+        proof_root: offered.proof_root,
+        size: offered.size,
     }
+}
+
+/// Of an upload that was stored before accounts were.
+const fn unknown() -> Account {
+    Account::Unknown
 }
 
 fn day(now: Moment) -> u64 {
@@ -635,13 +627,6 @@ const WEEK_SECONDS: u64 = 7 * DAY_SECONDS;
 
 /// A user that was just created may be seconds away from this peer's index.
 const USER_RETRY_SECONDS: u64 = 2;
-
-/// Chosen: long enough for a pull to end, short beside the hours that an author has.
-const BUSY_RETRY_SECONDS: u64 = 30;
-
-/// Network prefixes that are counted in a day. Chosen: some MB; who owns more than
-/// that is no matter of counting.
-const PREFIXES_MAX: usize = 100_000;
 
 /// A chain that was away for less held no action up for long. Chosen: some
 /// blocks of a slow chain, and longer than a peer takes to start.

@@ -5,6 +5,7 @@ use cid::Cid;
 use super::holder::{HolderEvent, IndexState, UploadState, UserFacts};
 use super::repair::RootFacts;
 use super::{After, AskId, Content, FetchFailure, Height, Note, Output, Purpose, Row};
+use crate::admission::Source;
 use crate::id::Address;
 use crate::origin::{Origin, RequestId};
 use crate::publish::{Offer, Refusal, RefusalCode, Request, Response};
@@ -48,7 +49,7 @@ impl Content {
         match Request::from_bytes(body) {
             Ok(Request::Status { root }) => {
                 let lease = self.book.lease(&root);
-                self.holder.handle_status(id, &root, lease);
+                self.holder.handle_status(id, &origin.peer, &root, lease);
             }
             Ok(Request::Offer(offer)) => self.look_up(id, origin, *offer),
             Err(_) => return false,
@@ -108,12 +109,15 @@ impl Content {
         });
         let is_known = self.holder.upload(&root).is_some();
         let lease = self.book.lease(&root);
+        let operator = self.registry.placement.operator_of(&origin.peer);
+        let source = Source::new(origin, operator);
         self.holder
-            .handle_offer(id, origin, offer, signer, (user, lease), now);
+            .handle_offer(id, source, offer, signer, (user, lease), now);
         if is_known || self.holder.upload(&root).is_none() {
             return;
         }
-        // An accepted offer is durable before its author hears so.
+        // An accepted offer is durable before its author hears so. One that says
+        // something else of a root that is under way is made again after a restart.
         if let Some(reply) = self.holder.poll_reply() {
             let after = After::Reply(reply.id, reply.response.to_bytes());
             self.save_upload_then(root, after);
@@ -160,19 +164,19 @@ impl Content {
             self.full_until = Some(now + FULL_PAUSE);
         }
         match purpose {
-            Purpose::Upload => self.handle_pulled(root, result),
+            Purpose::Upload => self.handle_pulled(root, result, now),
             Purpose::Repair => self.handle_repaired(root, result, now),
         }
     }
 
-    fn handle_pulled(&mut self, root: Cid, result: Result<RootFacts, FetchFailure>) {
+    fn handle_pulled(&mut self, root: Cid, result: Result<RootFacts, FetchFailure>, now: Moment) {
         match result {
             Ok(facts) => self
                 .holder
-                .handle_pulled(&root, facts.proof_root, facts.size),
+                .handle_pulled(&root, facts.proof_root, facts.size, now),
             Err(failure) => {
                 self.note(Note::NotPulled(root, failure));
-                self.holder.handle_pull_failed(&root);
+                self.holder.handle_pull_failed(&root, now);
             }
         }
         self.save_upload(root);

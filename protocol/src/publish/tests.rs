@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::action::{Action, ActionDomain};
+use crate::admission::Source;
 use crate::author::{
     Candidate, Publication, PublicationConfig, PublicationEvent as Event, State, Transmit,
 };
@@ -14,6 +15,8 @@ use crate::id::{EntityId, OperatorNumber, UserId};
 use crate::origin::{Origin, RequestId};
 use crate::signing::{Domain, Signed, SigningKey};
 use crate::time::{Moment, UnixSeconds};
+
+mod crowd;
 
 #[test]
 fn a_publication_reaches_its_target_over_one_upload() {
@@ -231,30 +234,12 @@ fn a_prefix_has_a_quota_a_day_and_loopback_has_none() {
 }
 
 #[test]
-fn the_oldest_unpublished_upload_gives_way() {
-    let mut holder = Holder::new(HolderConfig::default(), [], start());
-    // 2 % of the capacity are two uploads.
-    holder.handle_capacity(SIZE * 100, 0);
-    for number in 1..=3 {
-        let now = start() + Duration::from_secs(u64::from(number));
-        assert_eq!(
-            ask(&mut holder, offer_of(nth_root(number)), "10.0.0.1", now),
-            Response::Accepted
-        );
-    }
-    let dropped: Vec<HolderEvent> = std::iter::from_fn(|| holder.poll_event())
-        .filter(|event| matches!(event, HolderEvent::Drop { .. }))
-        .collect();
-    assert_eq!(dropped, [HolderEvent::Drop { root: nth_root(1) }]);
-}
-
-#[test]
 fn what_is_not_published_in_time_is_dropped() {
     for published in [false, true] {
         let mut holder = Holder::new(HolderConfig::default(), [], start());
         holder.handle_capacity(1 << 40, 0);
         ask(&mut holder, offer_of(root()), "10.0.0.1", start());
-        holder.handle_pulled(&root(), PROOF, SIZE);
+        holder.handle_pulled(&root(), PROOF, SIZE, start());
         holder.handle_lease(lease(&key(1), root()));
         // A restart in between forgets nothing.
         let uploads: Vec<Upload> = holder.uploads().cloned().collect();
@@ -283,7 +268,7 @@ fn a_pull_that_brought_something_else_gives_no_lease() {
     holder.handle_capacity(1 << 40, 0);
     ask(&mut holder, offer_of(root()), "10.0.0.1", start());
     while holder.poll_event().is_some() {}
-    holder.handle_pulled(&root(), Hash32([9; 32]), SIZE);
+    holder.handle_pulled(&root(), Hash32([9; 32]), SIZE, start());
     assert_eq!(
         holder.poll_event(),
         Some(HolderEvent::Drop { root: root() })
@@ -308,7 +293,7 @@ fn pulls_have_a_bound_and_go_in_order() {
             .count()
     };
     assert_eq!(pulls(&mut holder), 1);
-    holder.handle_pull_failed(&nth_root(1));
+    holder.handle_pull_failed(&nth_root(1), start());
     assert_eq!(pulls(&mut holder), 1);
 }
 
@@ -497,8 +482,8 @@ impl Net {
         if let Some((root, left)) = peer.pulling {
             peer.pulling = left.checked_sub(1).map(|left| (root, left));
             match peer.pulling {
-                Some(_) => peer.holder.handle_progress(&root, SIZE / 2),
-                None => peer.holder.handle_pulled(&root, PROOF, SIZE),
+                Some(_) => peer.holder.handle_progress(&root, SIZE / 2, self.now),
+                None => peer.holder.handle_pulled(&root, PROOF, SIZE, self.now),
             }
         }
         while let Some(event) = peer.holder.poll_event() {
@@ -553,8 +538,9 @@ fn answer(
     now: Moment,
 ) -> Response {
     let id = RequestId(1);
+    let source = source(200, ip);
     match request {
-        Request::Status { root } => holder.handle_status(id, &root, lease),
+        Request::Status { root } => holder.handle_status(id, &source.peer, &root, lease),
         Request::Offer(offer) => {
             if let Err(refusal) = offer.check() {
                 return Response::Refused(refusal);
@@ -564,7 +550,7 @@ fn answer(
                 return Response::Refused(Refusal::new(RefusalCode::Signature, reason));
             };
             let user = known_user(offer.action.action.user_id, signer);
-            holder.handle_offer(id, origin(ip), *offer, signer, (user, lease), now);
+            holder.handle_offer(id, source, *offer, signer, (user, lease), now);
         }
     }
     holder.poll_reply().unwrap().response
@@ -647,11 +633,13 @@ fn offer_of(root: Cid) -> Offer {
     }
 }
 
-fn origin(ip: &str) -> Origin {
-    Origin {
-        peer: peer(200),
+/// A peer without stake.
+fn source(number: u8, ip: &str) -> Source {
+    let origin = Origin {
+        peer: peer(number),
         ip: Some(ip.parse().unwrap()),
-    }
+    };
+    Source::new(origin, None)
 }
 
 fn key(number: u8) -> SigningKey {

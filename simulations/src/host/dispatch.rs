@@ -53,7 +53,7 @@ impl Host {
                 let request = content::Input::Request {
                     id,
                     protocol,
-                    origin,
+                    origin: ctx.origin(from),
                     body,
                 };
                 self.give::<Content>((), request, ctx);
