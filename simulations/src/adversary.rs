@@ -15,12 +15,14 @@ use crate::workload::{Person, Plan, Resident};
 use crate::world::{Ctx, Local};
 
 mod buries;
+mod drips;
 mod lies;
 mod promises;
 mod replays;
 mod squats;
 
 use buries::Buries;
+use drips::Drips;
 use promises::Promises;
 use replays::Replays;
 use squats::Squats;
@@ -37,6 +39,8 @@ pub enum Kind {
     /// Publishes what others published, and deletes it, and what nobody has; a
     /// user.
     Squats,
+    /// Offers what it sends in drops, and what it does not have; a user.
+    Drips,
 }
 
 /// One who works against the others.
@@ -55,6 +59,7 @@ enum Scheme {
     Promises(Promises),
     BuriesVault(Buries),
     Squats(Squats),
+    Drips(Drips),
 }
 
 impl Adversary {
@@ -66,6 +71,7 @@ impl Adversary {
             Kind::Promises => Scheme::Promises(Promises::default()),
             Kind::BuriesVault => Scheme::BuriesVault(Buries::default()),
             Kind::Squats => Scheme::Squats(Squats::default()),
+            Kind::Drips => Scheme::Drips(Drips::default()),
         });
         Self {
             key,
@@ -80,7 +86,8 @@ impl Adversary {
             (Scheme::Promises(promises), _) => promises.act(&self.key, host, ctx),
             (Scheme::BuriesVault(buries), _) => buries.act(host, ctx),
             (Scheme::Squats(squats), Some(resident)) => squats.act(resident, host, ctx),
-            (Scheme::Squats(_), None) => return None,
+            (Scheme::Drips(drips), Some(resident)) => drips.act(resident, host, ctx),
+            (Scheme::Squats(_) | Scheme::Drips(_), None) => return None,
         })
     }
 }
@@ -127,7 +134,7 @@ impl Person for Adversary {
         self.resident.as_ref()?.unfinished(host, has_relayers)
     }
 
-    fn takes(&mut self, from: u32, message: &Message, host: &Host, ctx: &mut Ctx) -> bool {
+    fn takes(&mut self, from: u32, message: &Message, host: &mut Host, ctx: &mut Ctx) -> bool {
         match (&mut self.scheme, message) {
             (Some(Scheme::Replays(replays)), Message::Gossip { topic, data, .. }) => {
                 if *topic == Topic::Pages {
@@ -135,7 +142,18 @@ impl Person for Adversary {
                 }
                 false
             }
-            (Some(Scheme::Promises(promises)), Message::Request { id, protocol, .. }) => {
+            (
+                Some(Scheme::Drips(drips)),
+                Message::Request {
+                    id,
+                    protocol: Protocol::Blocks,
+                    data,
+                },
+            ) => drips.takes(from, *id, data),
+            (Some(Scheme::Promises(promises)), Message::Request { id, protocol, data }) => {
+                if *protocol == Protocol::Publish {
+                    promises.offer_again(data, host, ctx);
+                }
                 let data = match protocol {
                     Protocol::Leases => Some(promises.list().into()),
                     Protocol::Blocks | Protocol::Publish => None,

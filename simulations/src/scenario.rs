@@ -220,6 +220,8 @@ pub struct Adversaries {
     pub promises: usize,
     /// Users that publish what others published, and delete it.
     pub squats: usize,
+    /// Users that offer what they send in drops.
+    pub drips: usize,
     /// Staked peers that keep no vault record and hide those of others.
     pub buries_vault: usize,
 }

@@ -56,7 +56,7 @@ pub trait Person: fmt::Debug {
     }
 
     /// Sees what arrives at the peer; true when the peer is not to see it.
-    fn takes(&mut self, _from: u32, _message: &Message, _host: &Host, _ctx: &mut Ctx) -> bool {
+    fn takes(&mut self, _from: u32, _message: &Message, _host: &mut Host, _ctx: &mut Ctx) -> bool {
         false
     }
 

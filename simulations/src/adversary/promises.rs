@@ -1,14 +1,17 @@
 //! Tells of leases of roots that nobody has, and of published ones that it does
-//! not have itself; shows none of them.
+//! not have itself; shows none of them. What it is offered it offers to others with
+//! another size.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bytes::Bytes;
 use cid::Cid;
 use protocol::codec;
 use protocol::content::listing::{Part, Request, Response};
 use protocol::content::repair::RootFacts;
 use protocol::id::Hash32;
+use protocol::publish;
 use protocol::records::{Lease, Presence, SignedLease};
 use protocol::signing::{Signed, SigningKey};
 use protocol::unixfs::raw_cid;
@@ -84,6 +87,22 @@ impl Promises {
             .collect();
         for to in peers {
             host.announce((to, Protocol::Leases, notice.clone().into()), ctx);
+        }
+    }
+
+    /// Offers what it was offered to all others, with another size.
+    pub(super) fn offer_again(&mut self, body: &Bytes, host: &mut Host, ctx: &mut Ctx) {
+        let Ok(publish::Request::Offer(mut offer)) = publish::Request::from_bytes(body) else {
+            return;
+        };
+        offer.size += 1;
+        let body = Bytes::from(publish::Request::Offer(offer).to_bytes());
+        let peers: Vec<_> = ctx
+            .up_peers()
+            .filter(|peer| *peer != host.address)
+            .collect();
+        for to in peers {
+            host.announce((to, Protocol::Publish, body.clone()), ctx);
         }
     }
 

@@ -105,6 +105,7 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
         of("adversaries.replays", against.replays, 0, PEERS_MAX),
         of("adversaries.promises", against.promises, 0, PEERS_MAX),
         of("adversaries.squats", against.squats, 0, PEERS_MAX),
+        of("adversaries.drips", against.drips, 0, PEERS_MAX),
         of(
             "adversaries.buries_vault",
             against.buries_vault,

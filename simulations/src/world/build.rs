@@ -398,12 +398,14 @@ fn draw_adversaries(
     let buries = (0..identity).rev().take(wanted.buries_vault);
     let mut light = (staked..peers).rev();
     let replays: Vec<usize> = light.by_ref().take(wanted.replays).collect();
-    let squats = light.take(wanted.squats);
+    let squats: Vec<usize> = light.by_ref().take(wanted.squats).collect();
+    let drips = light.take(wanted.drips);
     promises
         .map(|idx| (idx, Kind::Promises))
         .chain(buries.map(|idx| (idx, Kind::BuriesVault)))
         .chain(replays.into_iter().map(|idx| (idx, Kind::Replays)))
-        .chain(squats.map(|idx| (idx, Kind::Squats)))
+        .chain(squats.into_iter().map(|idx| (idx, Kind::Squats)))
+        .chain(drips.map(|idx| (idx, Kind::Drips)))
         .collect()
 }
 
