@@ -11,22 +11,22 @@ use axum::http::header::{self, HeaderValue};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
 use crate::author::AuthorHandle;
 use crate::content::ContentHandle;
 use crate::context::Context;
 
-mod access;
+pub(crate) mod access;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod control;
 pub mod error;
 pub(crate) mod extract;
 mod gateway;
-mod listen;
+pub(crate) mod listen;
 mod openapi;
+mod pace;
 mod parameters;
 mod reads;
 pub mod relay;
@@ -37,7 +37,7 @@ mod status;
 pub use gateway::{Network, Unfetched};
 
 use error::ApiError;
-use listen::Bounded;
+use listen::{Door, Patience, Serving};
 use route::Access;
 
 /// What other parts of the peer bring along; all of it may be absent.
@@ -70,27 +70,15 @@ struct App {
 
 /// Serves until the floor is to end; requests under way are finished.
 pub fn serve(listener: TcpListener, context: &Context, parts: Parts, token: String) {
-    let address = listener.local_addr().unwrap_or(context.config.http.listen);
-    let stop = context.floor.stop().clone();
-    let router = router(context, parts, token, address);
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    // The wrapper does nothing but carry the remote address to handlers.
-    let listener = Bounded::new(listener).tap_io(|_| {});
-    context.floor.spawn(async move {
-        let stopping = stop.clone();
-        let server = axum::serve(listener, service)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        let last = async {
-            stopping.cancelled().await;
-            tokio::time::sleep(STOP_PATIENCE).await;
-        };
-        tokio::select! {
-            result = server => if let Err(error) = result {
-                tracing::error!(%error, "the HTTP server ended");
-            },
-            () = last => tracing::debug!("HTTP requests under way were cut off"),
-        }
-    });
+    let address = listener.local_addr();
+    let address = address.unwrap_or(context.config.http.listen);
+    let serving = Serving {
+        router: router(context, parts, token, address),
+        door: Door::new(context.clock, &context.metrics, "connections"),
+        patience: Patience::default(),
+        stop: context.floor.stop().clone(),
+    };
+    context.floor.spawn(listen::serve(listener, serving));
 }
 
 /// All routes, without a socket.
@@ -138,6 +126,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::map_response(name_too_large))
+        .layer(middleware::from_fn(access::name_late))
         .layer(middleware::from_fn(name_server))
         .layer(middleware::from_fn(access::cross_origin))
 }
@@ -195,10 +184,6 @@ const SERVER: HeaderValue =
 /// Largest body of a request, but for imports, which are streamed. Chosen: routes
 /// with a body of their own have smaller bounds.
 const BODY_BYTES_MAX: usize = 2 << 20;
-
-/// Time that requests under way have after the stop. Chosen: most answers take less;
-/// a stream is resumed elsewhere.
-const STOP_PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests;

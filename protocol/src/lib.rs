@@ -12,6 +12,7 @@ pub mod chain;
 pub mod codec;
 pub mod content;
 pub mod directory;
+pub mod edge;
 pub mod entity;
 pub mod entry;
 pub mod exchange;

@@ -27,18 +27,28 @@ impl Prefix {
     /// The prefix of an address; `None` for loopback, which is not limited.
     #[must_use]
     pub fn of(ip: IpAddr) -> Option<Self> {
-        let ip = ip.to_canonical();
-        if ip.is_loopback() {
-            return None;
-        }
+        let is_loopback = ip.to_canonical().is_loopback();
+        (!is_loopback).then(|| Self::network(ip))
+    }
+
+    /// The prefix of an address, each loopback address with one of its own.
+    #[must_use]
+    pub fn network(ip: IpAddr) -> Self {
         let mut prefix = [0; 6];
-        match ip {
+        match ip.to_canonical() {
             IpAddr::V4(v4) => {
                 // 0:0:: is not a routed IPv6 /48, so the two do not meet.
                 prefix[2..].copy_from_slice(&v4.octets());
             }
             IpAddr::V6(v6) => prefix.copy_from_slice(&v6.octets()[..6]),
         }
-        Some(Self(prefix))
+        Self(prefix)
+    }
+
+    /// True for the prefix of a loopback address.
+    #[must_use]
+    pub(crate) const fn is_loopback(self) -> bool {
+        // `::1` is all that lies in 0:0:0::/48.
+        matches!(self.0, [0, 0, 127, ..] | [0, 0, 0, 0, 0, 0])
     }
 }

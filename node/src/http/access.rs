@@ -1,16 +1,18 @@
 //! Who may ask what: the owner's token, names of this peer, other origins.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::error::ApiError;
+use super::listen::Remote;
+use super::pace::Pace;
 
 /// Lets the owner in only: the right token, under a name of this peer.
 pub(super) async fn require_owner(
@@ -47,11 +49,29 @@ pub(super) fn is_own(app: &App, request: &Request) -> bool {
         // A page that made its name point here is not the owner.
         return false;
     }
-    let is_loopback = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .is_some_and(|ConnectInfo(address)| address.ip().to_canonical().is_loopback());
+    let ip = ip_of(request.extensions());
+    let is_loopback = ip.is_some_and(|ip| ip.to_canonical().is_loopback());
     is_loopback || has_token(app, request.headers())
+}
+
+/// The client's address, when the server notes it.
+pub(crate) fn ip_of(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<Remote>().and_then(|remote| remote.0)
+}
+
+/// Says of a body that came too slowly that it did.
+pub(super) async fn name_late(request: Request, next: Next) -> Response {
+    let pace = request.extensions().get::<Arc<Pace>>().cloned();
+    let response = next.run(request).await;
+    if !pace.is_some_and(|pace| pace.is_late()) {
+        return response;
+    }
+    ApiError::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "too_slow",
+        "the request body did not come in time",
+    )
+    .into_response()
 }
 
 /// Adds the headers that let other origins read, and answers their preflights.

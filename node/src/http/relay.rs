@@ -1,11 +1,9 @@
 //! `POST /relay` and `GET /relay/{digest}`.
 
-use std::net::{IpAddr, SocketAddr};
-
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
 use client::api::{ActionBody, Number, RelayAnswer, Relayed};
@@ -17,6 +15,7 @@ use protocol::origin::Origin;
 use protocol::relayer::{self, Refusal, RefusalCode, Request, Response};
 use protocol::signing::Signature;
 
+use super::access::ip_of;
 use super::error::ApiError;
 use super::extract::Path;
 use crate::author::{self, AuthorHandle};
@@ -106,13 +105,6 @@ fn answer(status: RelayStatus) -> Result<Json<RelayAnswer>, ApiError> {
         digest: status.digest,
         state: status.state.into(),
     }))
-}
-
-/// The client's address, when the server notes it.
-pub(crate) fn ip_of(extensions: &Extensions) -> Option<IpAddr> {
-    extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|info| info.0.ip())
 }
 
 /// Reads the JSON of a signed action and, if given, its proof of work.

@@ -1,5 +1,4 @@
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::routing;
 use bytes::Bytes;
 use cid::Cid;
@@ -35,6 +34,7 @@ use crate::net::{self, NetConfig};
 use crate::store::StoreHandle;
 use crate::tasks::Floor;
 
+mod edge;
 mod gateway;
 
 const TOKEN: &str = "secret";

@@ -1,6 +1,5 @@
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 use protocol::action::SignedAction;
@@ -9,11 +8,12 @@ use protocol::id::{EntityId, UserId};
 use protocol::relayer::RefusalCode;
 use protocol::signing::{StructEncoder, typed_data_digest};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+
 use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::testing::{PATIENCE, TestNet, TestPeer, builder, key};
+use crate::http::listen::Remote;
 use crate::http::relay;
 use protocol::author::{RelayError, RelayState};
 
@@ -248,7 +248,7 @@ async fn call(
     } else {
         [192, 0, 2, 1]
     };
-    let from = ConnectInfo(SocketAddr::from((ip, 4000)));
+    let from = Remote(Some(ip.into()));
     let request = request.extension(from).body(body).unwrap();
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();

@@ -18,9 +18,9 @@ use protocol::vault::{Entry, HedgehogRecord, PROVISIONAL_SECONDS, Refusal, Vault
 use serde::Deserialize;
 
 use super::VaultHandle;
+use crate::http::access::ip_of;
 use crate::http::error::ApiError;
 use crate::http::extract::Query;
-use crate::http::relay::ip_of;
 
 #[derive(Debug, Deserialize)]
 struct Wanted {

@@ -225,7 +225,7 @@ async fn only_the_owner_makes_the_gateway_fetch_and_nothing_unchecked_is_served(
     let owner = |path: &str| ask("GET", path).header("authorization", &bearer);
     assert_eq!(server.send(owner(&path)).await.body, "hello");
     let nearby = |host: &str| {
-        let address = ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 50_000)));
+        let address = listen::Remote(Some([127, 0, 0, 1].into()));
         let request = Request::builder().uri(&path).header("host", host);
         request.extension(address)
     };
