@@ -7,11 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use libp2p::Multiaddr;
 use protocol::chain::Contracts;
 use protocol::content::repair;
@@ -56,12 +58,23 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Whether the gateway may fetch for others.
     pub gateway_fetch: GatewayFetch,
+    /// The proxies that say for whom they ask.
+    pub trusted_proxies: Vec<ProxyNetwork>,
+}
+
+/// A network in which every address is a proxy's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyNetwork {
+    /// This machine.
+    Loopback,
+    /// Any other one.
+    Network(IpNet),
 }
 
 /// For whom the gateway fetches what is not here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatewayFetch {
-    /// For the token's holder and for loopback.
+    /// For the token's holder.
     Own,
     /// For nobody: others are sent to a holder.
     Never,
@@ -368,6 +381,7 @@ impl Default for Config {
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
                 gateway_fetch: GatewayFetch::Own,
+                trusted_proxies: Vec::new(),
             },
             net: NetSection {
                 listen: ["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]
@@ -407,6 +421,43 @@ impl Default for Config {
                 quota_factor: relayer.quota_factor.into(),
                 allow: Vec::new(),
             },
+        }
+    }
+}
+
+impl ProxyNetwork {
+    /// The addresses.
+    pub(crate) fn networks(&self) -> Vec<IpNet> {
+        match self {
+            Self::Loopback => vec![
+                Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into(),
+                Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into(),
+            ],
+            Self::Network(network) => vec![*network],
+        }
+    }
+}
+
+impl FromStr for ProxyNetwork {
+    type Err = ipnet::AddrParseError;
+
+    /// `loopback`, a network such as `10.0.0.0/8`, or an address.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "loopback" {
+            return Ok(Self::Loopback);
+        }
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Ok(Self::Network(ip.into())),
+            Err(_) => text.parse().map(Self::Network),
+        }
+    }
+}
+
+impl fmt::Display for ProxyNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback => f.write_str("loopback"),
+            Self::Network(network) => network.fmt(f),
         }
     }
 }

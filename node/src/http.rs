@@ -21,6 +21,7 @@ pub(crate) mod access;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod control;
+mod door;
 pub mod error;
 pub(crate) mod extract;
 mod gateway;
@@ -28,6 +29,7 @@ pub(crate) mod listen;
 mod openapi;
 mod pace;
 mod parameters;
+mod proxies;
 mod reads;
 pub mod relay;
 mod route;
@@ -36,14 +38,18 @@ mod status;
 
 pub use gateway::{Network, Unfetched};
 
+use access::Edge;
+use door::Door;
 use error::ApiError;
-use listen::{Door, Patience, Serving};
+use listen::Serving;
+use pace::Patience;
+use proxies::Proxies;
 use route::Access;
 
 /// What other parts of the peer bring along; all of it may be absent.
 #[derive(Debug, Default)]
 pub struct Parts {
-    /// Routes that everybody may ask.
+    /// Routes that everybody may ask, and for which this peer asks others.
     pub routers: Vec<Router>,
     /// Routes below `/v1/control` that wait for the check of the token.
     pub owner_routers: Vec<Router>,
@@ -66,6 +72,7 @@ struct App {
     author: Option<AuthorHandle>,
     content: Option<ContentHandle>,
     balance: status::Balance,
+    edge: Edge,
 }
 
 /// Serves until the floor is to end; requests under way are finished.
@@ -75,6 +82,7 @@ pub fn serve(listener: TcpListener, context: &Context, parts: Parts, token: Stri
     let serving = Serving {
         router: router(context, parts, token, address),
         door: Door::new(context.clock, &context.metrics, "connections"),
+        proxies: Arc::new(Proxies::new(&context.config.http.trusted_proxies)),
         patience: Patience::default(),
         stop: context.floor.stop().clone(),
     };
@@ -92,6 +100,7 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         author: parts.author,
         content: parts.content,
         balance: status::Balance::default(),
+        edge: Edge::new(context),
     });
     let (mut public, mut reads, mut owner) = (Router::new(), Router::new(), Router::new());
     for route in routes::table() {
@@ -114,19 +123,19 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
         .owner_routers
         .into_iter()
         .fold(owner.with_state(Arc::clone(&app)), Router::merge);
-    let own = public
+    let spending = middleware::from_fn_with_state(Arc::clone(&app), access::spend);
+    let asking = parts.routers.into_iter().fold(Router::new(), Router::merge);
+    let meeting = middleware::from_fn_with_state(Arc::clone(&app), access::meet);
+    public
         .merge(reads.route_layer(freshness))
         .with_state(app)
-        .merge(owner.route_layer(owner_only));
-    parts
-        .routers
-        .into_iter()
-        .fold(own, Router::merge)
+        .merge(owner.route_layer(owner_only))
+        .merge(asking.layer(spending))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::map_response(name_too_large))
-        .layer(middleware::from_fn(access::name_late))
+        .layer(meeting)
         .layer(middleware::from_fn(name_server))
         .layer(middleware::from_fn(access::cross_origin))
 }

@@ -55,7 +55,13 @@ pub const FIELDS: &[Field] = &[
         "http",
         "gateway_fetch",
         http.gateway_fetch,
-        "For whom the gateway fetches from the network: \"own\" (the token's holder and\nloopback) or \"never\". Everybody gets what is stored here."
+        "For whom the gateway fetches from the network: \"own\" (the token's holder) or\n\"never\". Everybody gets what is stored here."
+    ),
+    field!(
+        "http",
+        "trusted_proxies",
+        http.trusted_proxies,
+        "Proxies before the HTTP server: \"loopback\", networks or addresses. They are believed for\nwhom they ask: by `Forwarded`, `X-Forwarded-For` or the PROXY protocol. Without the proxy's\naddress here all of its clients share the limits of one."
     ),
     field!(
         "net",

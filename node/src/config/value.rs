@@ -12,7 +12,7 @@ use protocol::chain::Contracts;
 use protocol::id::{Address, Role};
 use toml_edit::{Array, InlineTable, Value};
 
-use super::GatewayFetch;
+use super::{GatewayFetch, ProxyNetwork};
 
 /// A type that a setting can have.
 pub(super) trait Setting: Sized {
@@ -64,6 +64,12 @@ text_setting!(
     |text| text.parse().ok(),
     ToString::to_string,
     "an address: 40 hexadecimal digits after `0x`"
+);
+text_setting!(
+    ProxyNetwork,
+    |text| text.parse().ok(),
+    ToString::to_string,
+    "\"loopback\", a network such as \"10.0.0.0/8\" or an address"
 );
 text_setting!(
     Role,

@@ -17,9 +17,11 @@ use protocol::unixfs::{Node, NodeKind};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
+use super::App;
+use super::access::Caller;
 use super::error::ApiError;
 use super::extract::{Path, Query};
-use super::{App, access};
+
 use crate::config::GatewayFetch;
 
 mod listing;
@@ -50,7 +52,7 @@ struct Asked {
     method: Method,
     headers: HeaderMap,
     options: Options,
-    is_own: bool,
+    caller: Caller,
 }
 
 /// `GET /ipfs/{cid}`
@@ -94,7 +96,7 @@ impl Asked {
             let shown: String = cid.chars().take(NAME_CHARS_MAX).collect();
             ApiError::bad_request("bad_cid", format!("`{shown}` is not a CID: {error}"))
         })?;
-        let is_own = access::is_own(&app, &request);
+        let caller = Caller::of(request.extensions());
         let (head, _) = request.into_parts();
         Ok(Self {
             app,
@@ -104,7 +106,7 @@ impl Asked {
             method: head.method,
             headers: head.headers,
             options,
-            is_own,
+            caller,
         })
     }
 
@@ -146,7 +148,7 @@ impl Asked {
     }
 
     fn source(&self) -> Source {
-        let may_fetch = self.is_own
+        let may_fetch = self.caller.is_owner()
             && self.app.context.config.http.gateway_fetch == GatewayFetch::Own
             && !self.only_if_cached();
         Source {
@@ -375,7 +377,10 @@ impl Asked {
             ));
         }
         let holder = match &self.app.network {
-            Some(network) if !self.is_own => network.holder_url(self.root).await,
+            Some(network) if !self.caller.is_owner() => {
+                self.app.spend(self.caller)?;
+                network.holder_url(self.root).await
+            }
             _ => None,
         };
         let Some(holder) = holder else {

@@ -1,12 +1,10 @@
 //! Connections: who is let in, and how long nothing may come of one.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context as Polling, Poll};
 use std::time::Duration;
 
@@ -15,12 +13,12 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use axum::serve::Listener;
+use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::edge::{Config, ConnectionId, Connections, Source};
-use rpc::Clock;
+use protocol::edge::Source;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -28,39 +26,9 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::pace::{Answered, Pace, Paced};
-use crate::metrics::{Counter, Gauge, Metrics};
-
-/// Where connections, or the requests of clients behind proxies, are let in.
-#[derive(Debug, Clone)]
-pub(super) struct Door(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    /// Held for a moment only, never while waiting.
-    inside: Mutex<Inside>,
-    open: Gauge,
-    refused: Counter,
-    replaced: Counter,
-}
-
-#[derive(Debug)]
-struct Inside {
-    connections: Connections,
-    ends: BTreeMap<ConnectionId, CancellationToken>,
-}
-
-/// What was let in; it leaves when this is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    door: Door,
-    id: ConnectionId,
-    /// Cancelled when another one takes the place.
-    pub(super) ended: CancellationToken,
-    is_answering: AtomicBool,
-    is_blocked: AtomicBool,
-}
+use super::door::{Door, Place};
+use super::pace::{Answered, Pace, Paced, Patience};
+use super::proxies::{self, Proxies, Start};
 
 /// The address that a connection comes from, when it is known.
 #[derive(Debug, Clone, Copy)]
@@ -71,113 +39,9 @@ pub(crate) struct Remote(pub(crate) Option<IpAddr>);
 pub(super) struct Serving {
     pub(super) router: Router,
     pub(super) door: Door,
+    pub(super) proxies: Arc<Proxies>,
     pub(super) patience: Patience,
     pub(super) stop: CancellationToken,
-}
-
-/// How long a client is waited for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// For the head of a request, with the pause before it.
-    pub(super) head: Duration,
-    /// For a body, beside the time for its bytes.
-    pub(super) body: Duration,
-    /// Bytes of a body that a second is given for.
-    pub(super) bytes_per_second: u32,
-    /// While nothing moves at all.
-    pub(super) stall: Duration,
-}
-
-impl Door {
-    /// A door whose metrics begin with `http_` and `what`.
-    pub(super) fn new(clock: Clock, metrics: &Metrics, what: &str) -> Self {
-        let name = |end: &str| format!("http_{what}{end}");
-        let inside = Inside {
-            connections: Connections::new(Config::default()),
-            ends: BTreeMap::new(),
-        };
-        Self(Arc::new(Shared {
-            clock,
-            inside: Mutex::new(inside),
-            open: metrics.gauge(&name(""), "HTTP: what is open at a time"),
-            refused: metrics.counter(&name("_refused"), "HTTP: refused for want of a place"),
-            replaced: metrics.counter(&name("_replaced"), "HTTP: gave its place to another"),
-        }))
-    }
-
-    /// A place, unless there is none.
-    pub(super) fn open(&self, source: Source) -> Option<Arc<Place>> {
-        let now = self.0.clock.now();
-        let mut inside = self.inside();
-        let Ok(opened) = inside.connections.handle_open(source, now) else {
-            self.0.refused.inc();
-            return None;
-        };
-        if let Some(end) = opened.closed.and_then(|id| inside.ends.remove(&id)) {
-            self.0.replaced.inc();
-            end.cancel();
-        }
-        let ended = CancellationToken::new();
-        inside.ends.insert(opened.id, ended.clone());
-        self.show(&inside);
-        Some(Arc::new(Place {
-            door: self.clone(),
-            id: opened.id,
-            ended,
-            is_answering: AtomicBool::new(false),
-            is_blocked: AtomicBool::new(false),
-        }))
-    }
-
-    fn show(&self, inside: &Inside) {
-        let count = i64::try_from(inside.connections.count());
-        self.0.open.set(count.unwrap_or(i64::MAX));
-    }
-
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        let inside = self.0.inside.lock();
-        inside.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Place {
-    /// The whole request is here, or its answer is done.
-    pub(super) fn note_answering(&self, is_answering: bool) {
-        self.is_answering.store(is_answering, Ordering::Relaxed);
-        self.tell();
-    }
-
-    /// The client sent something: it is waited for anew.
-    pub(super) fn note_progress(&self) {
-        self.door.inside().connections.handle_working(self.id);
-        self.tell();
-    }
-
-    /// The client takes nothing of the answer, or takes it again.
-    fn note_blocked(&self, is_blocked: bool) {
-        if self.is_blocked.swap(is_blocked, Ordering::Relaxed) != is_blocked {
-            self.tell();
-        }
-    }
-
-    fn tell(&self) {
-        let is_blocked = self.is_blocked.load(Ordering::Relaxed);
-        let now = self.door.0.clock.now();
-        let mut inside = self.door.inside();
-        match self.is_answering.load(Ordering::Relaxed) && !is_blocked {
-            true => inside.connections.handle_working(self.id),
-            false => inside.connections.handle_waiting(self.id, now),
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut inside = self.door.inside();
-        inside.connections.handle_close(self.id);
-        inside.ends.remove(&self.id);
-        self.door.show(&inside);
-    }
 }
 
 /// Accepts until the stop, and then gives the requests under way some time.
@@ -216,26 +80,55 @@ fn note(ended: Result<(), tokio::task::JoinError>) {
 
 /// Answers what comes over one connection, until it is over or somebody else needs
 /// its place.
-async fn answer<S>(stream: S, remote: SocketAddr, serving: Serving)
+async fn answer<S>(mut stream: S, remote: SocketAddr, serving: Serving)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let ip = Some(remote.ip());
-    let Some(place) = serving.door.open(Source::of(ip)) else {
+    let mut ip = Some(remote.ip());
+    let is_proxy = serving.proxies.trusts(remote.ip());
+    let source = if is_proxy {
+        Source::Proxy
+    } else {
+        Source::of(ip)
+    };
+    let Some(mut place) = serving.door.open(source) else {
         return;
     };
+    let mut start = BytesMut::new();
+    if is_proxy {
+        let ended = place.ended.clone();
+        let read = async {
+            ended
+                .run_until_cancelled(proxies::read_start(&mut stream))
+                .await
+        };
+        let Ok(Some(Ok((told, rest)))) = tokio::time::timeout(serving.patience.head, read).await
+        else {
+            tracing::debug!(%remote, "a proxy's connection did not begin in time or order");
+            return;
+        };
+        start = rest;
+        if let Start::Header(client) = told {
+            ip = client;
+            // The client has its own share from here on.
+            if let Some(client) = client.filter(|client| !serving.proxies.trusts(*client)) {
+                let Some(found) = serving.door.open(Source::of(Some(client))) else {
+                    return;
+                };
+                place = found;
+            }
+        }
+    }
     let ended = place.ended.clone();
-    tokio::select! {
-        biased;
-        () = ended.cancelled() => {}
-        result = converse(stream, Remote(ip), place, &serving) => if let Err(error) = result {
-            tracing::debug!(%error, %remote, "an HTTP connection ended");
-        },
+    let conversation = converse(stream, start, Remote(ip), place, &serving);
+    if let Some(Err(error)) = ended.run_until_cancelled(conversation).await {
+        tracing::debug!(%error, %remote, "an HTTP connection ended");
     }
 }
 
 async fn converse<S>(
     stream: S,
+    start: BytesMut,
     remote: Remote,
     place: Arc<Place>,
     serving: &Serving,
@@ -244,6 +137,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let guarded = Guarded {
+        start,
         stream,
         stalled: Box::pin(tokio::time::sleep(serving.patience.stall)),
         patience: serving.patience.stall,
@@ -285,6 +179,8 @@ async fn handle(
 /// A connection that fails when nothing moves for a while.
 #[derive(Debug)]
 struct Guarded<S> {
+    /// Was read before it was known what it is.
+    start: BytesMut,
     stream: S,
     stalled: Pin<Box<Sleep>>,
     patience: Duration,
@@ -325,6 +221,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         context: &mut Polling<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.start.is_empty() {
+            let count = self.start.len().min(buffer.remaining());
+            buffer.put_slice(&self.start.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let poll = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.watch(poll, context)
     }
@@ -361,28 +262,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         self.stream.is_write_vectored()
     }
 }
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            head: HEAD_TIMEOUT,
-            body: HEAD_TIMEOUT,
-            bytes_per_second: BODY_BYTES_PER_SECOND_MIN,
-            stall: STALL_TIMEOUT,
-        }
-    }
-}
-
-/// How long the head of a request may take, and the first bytes of its body. Chosen:
-/// many round trips of the slowest network.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes of a body a second at least. Chosen: what the slowest mobile networks send.
-const BODY_BYTES_PER_SECOND_MIN: u32 = 8 << 10;
-
-/// A connection on which nothing moves for this long is closed. Longer than any
-/// answer is waited for.
-const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What is read of a connection before it is looked at, so the longest head of a
 /// request. Chosen: 32 MiB for all connections together.

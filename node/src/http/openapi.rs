@@ -157,9 +157,15 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
 /// Every status of an error that a route answers with.
 pub(super) fn errors(route: &Route) -> BTreeSet<u16> {
     let mut errors: BTreeSet<u16> = route.errors.iter().copied().collect();
-    errors.insert(500);
+    // A name that is not this peer's, too many at a time, a failure.
+    errors.extend([403, 429, 500]);
     if route.access == Access::Owner {
-        errors.extend([401, 403]);
+        errors.insert(401);
+    }
+    match route.body {
+        Some(Body::Json(_)) => errors.extend([408, 415]),
+        Some(_) => errors.extend([408]),
+        None => {}
     }
     errors
 }

@@ -12,7 +12,20 @@ use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::listen::{Patience, Place};
+use super::door::Place;
+
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For the head of a request, with the pause before it.
+    pub(super) head: Duration,
+    /// For a body, beside the time for its bytes.
+    pub(super) body: Duration,
+    /// Bytes of a body that a second is given for.
+    pub(super) bytes_per_second: u32,
+    /// While nothing moves at all.
+    pub(super) stall: Duration,
+}
 
 /// What is known of the pace of one request's body.
 #[derive(Debug, Default)]
@@ -42,6 +55,14 @@ impl Pace {
     /// The owner may take as long as it likes.
     pub(super) fn lift(&self) {
         self.is_lifted.store(true, Ordering::Relaxed);
+    }
+
+    /// Of a body that did not come in time.
+    #[cfg(test)]
+    pub(super) fn late() -> Self {
+        let pace = Self::default();
+        pace.is_late.store(true, Ordering::Relaxed);
+        pace
     }
 
     /// True when the body did not come in time.
@@ -139,3 +160,25 @@ impl Drop for Answered {
         self.place.note_answering(false);
     }
 }
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: HEAD_TIMEOUT,
+            body: HEAD_TIMEOUT,
+            bytes_per_second: BODY_BYTES_PER_SECOND_MIN,
+            stall: STALL_TIMEOUT,
+        }
+    }
+}
+
+/// How long the head of a request may take, and the first bytes of its body. Chosen:
+/// many round trips of the slowest network.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of a body a second at least. Chosen: what the slowest mobile networks send.
+const BODY_BYTES_PER_SECOND_MIN: u32 = 8 << 10;
+
+/// A connection on which nothing moves for this long is closed. Longer than any
+/// answer is waited for.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);

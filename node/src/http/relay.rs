@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Extensions, StatusCode};
 use axum::routing::{get, post};
@@ -11,17 +10,16 @@ use protocol::action::{Action, ActionDomain, SignedAction};
 use protocol::author::{RelayError, RelayStatus, SPELLING, needs_proof, wrong_spelling};
 use protocol::hashid;
 use protocol::id::{Address, EntityId, Hash32, UserId};
-use protocol::origin::Origin;
 use protocol::relayer::{self, Refusal, RefusalCode, Request, Response};
 use protocol::signing::Signature;
 
-use super::access::ip_of;
+use super::access::Caller;
 use super::error::ApiError;
-use super::extract::Path;
+use super::extract::{JsonBytes, Path};
 use crate::author::{self, AuthorHandle};
 
-/// The public routes: a relayer answers everybody; another peer passes on what
-/// comes from its own machine.
+/// The public routes: a relayer answers everybody; another peer passes on what its
+/// owner sends.
 pub fn routes(relay: AuthorHandle) -> Router {
     Router::new()
         .route("/relay", post(submit))
@@ -43,13 +41,12 @@ pub fn control_routes(relay: AuthorHandle) -> Router {
 async fn submit(
     State(relay): State<AuthorHandle>,
     extensions: Extensions,
-    body: Bytes,
+    JsonBytes(body): JsonBytes,
 ) -> Result<Json<RelayAnswer>, ApiError> {
+    let caller = Caller::of(&extensions);
     let (action, proof) = parse(&relay, &body)?;
-    let ip = ip_of(&extensions);
-    let is_near = ip.is_some_and(|ip| ip.is_loopback());
     let Some(local) = relay.local() else {
-        if !is_near {
+        if !caller.is_owner() {
             return Err(ApiError::role_absent("identity"));
         }
         return answer(relay.send_with_proof(action, proof).await?);
@@ -58,8 +55,8 @@ async fn submit(
     author::check_signer(relay.context(), &action)?;
     let digest = action.action.digest(&domain);
     let proof = match proof {
-        // The machine's owner pays for the gas anyway.
-        None if is_near && needs_proof(&action) => {
+        // The peer's owner pays for the gas anyway.
+        None if caller.is_owner() && needs_proof(&action) => {
             let bits = relayer::Config::new(domain).proof_bits;
             Some(author::solve(digest, bits).await)
         }
@@ -70,11 +67,7 @@ async fn submit(
         proof,
         token: None,
     };
-    let origin = Origin {
-        peer: Address::ZERO,
-        ip,
-    };
-    match local.ask(request, origin).await {
+    match local.ask(request, caller.origin()).await {
         Ok(Response::Accepted { digest, status }) => answer(RelayStatus::of(digest, &status)),
         Ok(Response::Refused(refusal)) => Err(RelayError::Refused(refusal).into()),
         Ok(Response::Unknown) => Err(RelayError::Unknown { digest }.into()),
@@ -84,7 +77,7 @@ async fn submit(
 
 async fn send(
     State(relay): State<AuthorHandle>,
-    body: Bytes,
+    JsonBytes(body): JsonBytes,
 ) -> Result<Json<RelayAnswer>, ApiError> {
     let (action, proof) = parse(&relay, &body)?;
     answer(relay.send_with_proof(action, proof).await?)

@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use super::conformance::Contract;
 use super::*;
 use crate::chain::{ChainConfig, ChainHandle};
-use crate::config::Config;
+use crate::config::{Config, ProxyNetwork};
 use crate::index::IndexHandle;
 use crate::metrics::Metrics;
 use crate::net::{self, NetConfig};
@@ -62,12 +62,18 @@ impl Server {
     }
 
     async fn with(parts: Parts) -> Self {
+        Self::behind(Vec::new(), parts).await
+    }
+
+    /// Behind proxies that are trusted.
+    async fn behind(proxies: Vec<ProxyNetwork>, parts: Parts) -> Self {
         let key = SigningKey::from_bytes(&[7; 32]).unwrap();
         let (clock, metrics) = (Clock::system(), Metrics::new());
-        let config = Config {
+        let mut config = Config {
             url: Some("https://peer.example:8443".to_owned()),
             ..Config::default()
         };
+        config.http.trusted_proxies = proxies;
         let contracts = Contracts {
             chain_id: 1337,
             ..Contracts::default()

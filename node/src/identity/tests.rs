@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::testing::{PATIENCE, TestNet, TestPeer, builder, key};
-use crate::http::listen::Remote;
+use crate::http::access::Caller;
 use crate::http::relay;
 use protocol::author::{RelayError, RelayState};
 
@@ -232,24 +232,23 @@ fn body_of(action: &SignedAction) -> Value {
     })
 }
 
-async fn post(routes: &Router, path: &str, body: Value, is_near: bool) -> (StatusCode, Value) {
+async fn post(routes: &Router, path: &str, body: Value, is_own: bool) -> (StatusCode, Value) {
     let request = HttpRequest::post(path);
-    call(routes, request, Body::from(body.to_string()), is_near).await
+    call(routes, request, Body::from(body.to_string()), is_own).await
 }
 
 async fn call(
     routes: &Router,
     request: axum::http::request::Builder,
     body: Body,
-    is_near: bool,
+    is_own: bool,
 ) -> (StatusCode, Value) {
-    let ip: [u8; 4] = if is_near {
-        [127, 0, 0, 1]
-    } else {
-        [192, 0, 2, 1]
+    let caller = match is_own {
+        true => Caller::owner(),
+        false => Caller::default(),
     };
-    let from = Remote(Some(ip.into()));
-    let request = request.extension(from).body(body).unwrap();
+    let request = request.header("content-type", "application/json");
+    let request = request.extension(caller).body(body).unwrap();
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();

@@ -3,24 +3,22 @@
 
 use std::str::FromStr;
 
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use client::api::{Data, SignedVaultFields, VaultAccepted, VaultFields};
-use protocol::id::{Address, Hash32};
-use protocol::origin::Origin;
+use protocol::id::Hash32;
 use protocol::signing::{Signature, Signed};
 use protocol::time::UnixSeconds;
 use protocol::vault::{Entry, HedgehogRecord, PROVISIONAL_SECONDS, Refusal, VaultError};
 use serde::Deserialize;
 
 use super::VaultHandle;
-use crate::http::access::ip_of;
+use crate::http::access::Caller;
 use crate::http::error::ApiError;
-use crate::http::extract::Query;
+use crate::http::extract::{JsonBytes, Query};
 
 #[derive(Debug, Deserialize)]
 struct Wanted {
@@ -50,7 +48,9 @@ async fn read(
         .ok_or_else(|| {
             ApiError::bad_request("lookup_key", "`lookupKey` is not 64 hexadecimal digits")
         })?;
-    let entries = vault.get_for(Some(client(&extensions)), key).await?;
+    let entries = vault
+        .get_for(Some(Caller::of(&extensions).origin()), key)
+        .await?;
     if wanted.all {
         let data: Vec<SignedVaultFields> = entries.iter().map(full_record).collect();
         return Ok(Json(Data { data }).into_response());
@@ -66,7 +66,7 @@ async fn write(
     State(vault): State<VaultHandle>,
     extensions: Extensions,
     headers: HeaderMap,
-    body: Bytes,
+    JsonBytes(body): JsonBytes,
 ) -> Result<Json<VaultAccepted>, ApiError> {
     let record: VaultFields = serde_json::from_slice(&body).map_err(|error| {
         ApiError::bad_request("body", format!("the record cannot be read: {error}"))
@@ -76,7 +76,9 @@ async fn write(
     let record = HedgehogRecord::from(record);
     let entry = entry_of(&record, &headers, now)?;
     let ends_in_seconds = entry.signature.is_none().then_some(PROVISIONAL_SECONDS);
-    vault.put_for(Some(client(&extensions)), entry).await?;
+    vault
+        .put_for(Some(Caller::of(&extensions).origin()), entry)
+        .await?;
     Ok(Json(VaultAccepted {
         lookup_key: record.lookup_key,
         ends_in_seconds,
@@ -120,13 +122,6 @@ fn header<T: FromStr>(headers: &HeaderMap, name: &str) -> Result<Option<T>, ApiE
     read.map(Some).ok_or_else(|| {
         ApiError::bad_request("header", format!("the header `{name}` cannot be read"))
     })
-}
-
-fn client(extensions: &Extensions) -> Origin {
-    Origin {
-        peer: Address::ZERO,
-        ip: ip_of(extensions),
-    }
 }
 
 fn record_of(entry: &Entry) -> VaultFields {

@@ -127,7 +127,11 @@ async fn a_hedgehog_client_signs_up_and_reads_its_record_over_http() {
     assert_eq!(status, StatusCode::NOT_FOUND, "{body}");
 
     let fields = json!({"iv": IV, "cipherText": CIPHER_TEXT, "lookupKey": LOOKUP_KEY});
-    let (status, body) = send(HttpRequest::post("/authentication"), fields.to_string()).await;
+    let (status, body) = send(
+        HttpRequest::post("/authentication").header("content-type", "application/json"),
+        fields.to_string(),
+    )
+    .await;
     assert_eq!(status, StatusCode::OK, "{body}");
     assert_eq!(body["endsInSeconds"], 600);
     let (status, body) = send(HttpRequest::get(&path), String::new()).await;
@@ -143,6 +147,7 @@ async fn a_hedgehog_client_signs_up_and_reads_its_record_over_http() {
     record.version = 1;
     let signed = Signed::new(record, &net.contracts.domain(), &key(60));
     let request = HttpRequest::post("/authentication")
+        .header("content-type", "application/json")
         .header("X-Coliving-Wallet", signed.record.wallet.to_string())
         .header("X-Coliving-Version", "1")
         .header("X-Coliving-Signature", signed.signature.to_string());
@@ -155,12 +160,17 @@ async fn a_hedgehog_client_signs_up_and_reads_its_record_over_http() {
     assert_eq!(body["data"][0]["signature"], signed.signature.to_string());
 
     let forged = HttpRequest::post("/authentication")
+        .header("content-type", "application/json")
         .header("X-Coliving-Wallet", key(61).address().to_string())
         .header("X-Coliving-Version", "2")
         .header("X-Coliving-Signature", signed.signature.to_string());
     let (status, body) = send(forged, fields.to_string()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
     let taken = json!({"iv": IV, "cipherText": "00".repeat(64), "lookupKey": LOOKUP_KEY});
-    let (status, body) = send(HttpRequest::post("/authentication"), taken.to_string()).await;
+    let (status, body) = send(
+        HttpRequest::post("/authentication").header("content-type", "application/json"),
+        taken.to_string(),
+    )
+    .await;
     assert_eq!(status, StatusCode::CONFLICT, "{body}");
 }

@@ -52,8 +52,8 @@ impl Budget {
 const MINUTE_SECONDS: u64 = 60;
 
 /// Requests of a source in a minute. Chosen: a page that looks after an action or two
-/// asks once in two seconds each; one of them makes this peer ask up to 16 others.
-pub(super) const REQUESTS_MAX: u32 = 60;
+/// asks once a second each; one of them makes this peer ask up to 16 others.
+pub(super) const REQUESTS_MAX: u32 = 120;
 
 /// Sources that are told apart in a minute; later ones count as unknown. Chosen: about
 /// a megabyte.

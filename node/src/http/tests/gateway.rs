@@ -224,15 +224,28 @@ async fn only_the_owner_makes_the_gateway_fetch_and_nothing_unchecked_is_served(
     let bearer = format!("Bearer {TOKEN}");
     let owner = |path: &str| ask("GET", path).header("authorization", &bearer);
     assert_eq!(server.send(owner(&path)).await.body, "hello");
-    let nearby = |host: &str| {
-        let address = listen::Remote(Some([127, 0, 0, 1].into()));
+    let bearer_at = |host: &str, name: &'static str, value: &'static str| {
         let request = Request::builder().uri(&path).header("host", host);
-        request.extension(address)
+        request.header("authorization", &bearer).header(name, value)
     };
-    assert_eq!(server.send(nearby("localhost")).await.body, "hello");
-    // A page elsewhere whose name was made to point here is not the owner.
-    let rebound = server.send(nearby("evil.example")).await;
-    assert_eq!(rebound.status, StatusCode::TEMPORARY_REDIRECT);
+    let own = bearer_at("localhost:4000", "origin", "http://localhost:4000");
+    assert_eq!(server.send(own).await.body, "hello");
+    // A program on this machine without the token, and a page elsewhere with it, are
+    // strangers.
+    let nearby = ask("GET", &path).extension(listen::Remote(Some([127, 0, 0, 1].into())));
+    for request in [
+        nearby,
+        bearer_at("localhost:4000", "origin", "https://evil.example"),
+        bearer_at("localhost:4000", "sec-fetch-site", "cross-site"),
+        bearer_at("192.0.2.1", "accept", "*/*"),
+    ] {
+        assert_eq!(
+            server.send(request).await.status,
+            StatusCode::TEMPORARY_REDIRECT
+        );
+    }
+    let rebound = bearer_at("evil.example", "accept", "*/*");
+    server.send(rebound).await.check_error(403, "foreign_host");
     let cached = owner(&path).header("cache-control", "only-if-cached");
     server.send(cached).await.check_error(412, "not_cached");
     let other = unixfs::raw_cid(b"other");
