@@ -1,7 +1,7 @@
 //! What a holder lists over `/coliving/leases/1`: the leaves of its newest
 //! page, those that it signed since, and those that it gave up since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -67,6 +67,8 @@ pub struct Part<L> {
 pub(super) struct Listing<L> {
     page: Option<SignedPage>,
     leaves: BTreeMap<Vec<u8>, Entry<L>>,
+    /// What is not as the page lists it: all that somebody hears who knows the page.
+    changed: BTreeSet<Vec<u8>>,
     standing_count: usize,
 }
 
@@ -90,6 +92,15 @@ impl<L: Leaf> Entry<L> {
         (!self.listed.as_ref().is_some_and(is_listed)).then_some(standing)
     }
 
+    const fn is_released(&self) -> bool {
+        self.listed.is_some() && self.standing.is_none()
+    }
+
+    /// True when it is not as the page lists it.
+    fn is_changed(&self) -> bool {
+        self.is_released() || self.fresh().is_some()
+    }
+
     const fn is_over(&self) -> bool {
         self.standing.is_none() && self.listed.is_none() && self.drafted.is_none()
     }
@@ -106,6 +117,7 @@ impl<L: Leaf> Listing<L> {
         let mut listing = Self {
             page: None,
             leaves: BTreeMap::new(),
+            changed: BTreeSet::new(),
             standing_count: 0,
         };
         for leaf in leaves {
@@ -125,20 +137,22 @@ impl<L: Leaf> Listing<L> {
                 entry.listed = entry.standing.clone().filter(|leaf| is_listed(leaf));
             }
             listing.page = Some(page);
+            listing.find_changed();
         }
         listing
     }
 
     /// Enters a leaf, in place of an older one of its key.
     pub(super) fn insert(&mut self, leaf: Signed<L>) {
-        let entry = self.leaves.entry(leaf.record.key_bytes());
-        let entry = entry.or_insert(Entry {
+        let key = leaf.record.key_bytes();
+        let entry = self.leaves.entry(key.clone()).or_insert(Entry {
             standing: None,
             listed: None,
             drafted: None,
         });
         let before = entry.standing.replace(Arc::new(leaf));
         self.standing_count += usize::from(before.is_none());
+        self.note_changed(key);
     }
 
     /// Gives a leaf up.
@@ -149,6 +163,7 @@ impl<L: Leaf> Listing<L> {
         if entry.is_over() {
             self.leaves.remove(key);
         }
+        self.note_changed(key.to_vec());
         Some(Arc::unwrap_or_clone(leaf))
     }
 
@@ -193,6 +208,19 @@ impl<L: Leaf> Listing<L> {
             entry.listed = entry.drafted.take();
             !entry.is_over()
         });
+        self.find_changed();
+    }
+
+    fn note_changed(&mut self, key: Vec<u8>) {
+        match self.leaves.get(&key).is_some_and(Entry::is_changed) {
+            true => drop(self.changed.insert(key)),
+            false => drop(self.changed.remove(&key)),
+        }
+    }
+
+    fn find_changed(&mut self) {
+        let changed = self.leaves.iter().filter(|(_, entry)| entry.is_changed());
+        self.changed = changed.map(|(key, _)| key.clone()).collect();
     }
 
     /// The part after a key; without what the page of serial `known` lists.
@@ -202,7 +230,6 @@ impl<L: Leaf> Listing<L> {
             None => Bound::Unbounded,
         };
         let page = self.page.as_ref();
-        let is_known = known.is_some() && known == page.map(|page| page.record.serial);
         let mut part = Part {
             page: page.cloned(),
             listed: Vec::new(),
@@ -210,26 +237,48 @@ impl<L: Leaf> Listing<L> {
             released: Vec::new(),
             next: None,
         };
+        let range = (from, Bound::Unbounded);
+        if known.is_some() && known == page.map(|page| page.record.serial) {
+            let changed = self.changed.range(range);
+            part.fill(
+                changed.filter_map(|key| Some((key, self.leaves.get(key)?))),
+                true,
+            );
+        } else {
+            part.fill(self.leaves.range(range), false);
+        }
+        part
+    }
+}
+
+impl<L: Leaf> Part<L> {
+    /// Takes entries until there is no room for one.
+    fn fill<'a>(
+        &mut self,
+        entries: impl Iterator<Item = (&'a Vec<u8>, &'a Entry<L>)>,
+        is_known: bool,
+    ) where
+        L: 'a,
+    {
         let mut last: Option<&Vec<u8>> = None;
         let mut room = LISTED_MAX;
-        for (key, entry) in self.leaves.range((from, Bound::Unbounded)) {
+        for (key, entry) in entries {
             let listed = entry.listed.as_deref().filter(|_| !is_known);
-            let is_released = entry.listed.is_some() && entry.standing.is_none();
+            let is_released = entry.is_released();
             let fresh = entry.fresh();
             let taken = usize::from(listed.is_some() || is_released) + usize::from(fresh.is_some());
             if taken > room {
-                part.next = last.map(|key| ByteBuf::from(key.clone()));
-                return part;
+                self.next = last.map(|key| ByteBuf::from(key.clone()));
+                return;
             }
             room -= taken;
-            part.listed.extend(listed.map(|leaf| leaf.record.clone()));
-            part.fresh.extend(fresh.cloned());
+            self.listed.extend(listed.map(|leaf| leaf.record.clone()));
+            self.fresh.extend(fresh.cloned());
             if is_released {
-                part.released.push(ByteBuf::from(key.clone()));
+                self.released.push(ByteBuf::from(key.clone()));
             }
             last = Some(key);
         }
-        part
     }
 }
 

@@ -153,6 +153,33 @@ fn a_known_page_is_not_listed_again() {
 }
 
 #[test]
+fn who_knows_the_page_hears_what_changed_since() {
+    let mut book = book(Counters::default());
+    for number in 0..500 {
+        grant(&mut book, numbered(number));
+    }
+    sign_page(&mut book, EPOCH);
+    let mut view = View::new(DOMAIN, 4);
+    show(&book, &mut view, EPOCH).unwrap();
+    let mut state = 7_u32;
+    for round in 0..200 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let root = numbered(state >> 16 & 0x3ff);
+        match book.release(&root) {
+            Some(_) => {}
+            None => drop(grant(&mut book, root)),
+        }
+        if round % 50 == 0 {
+            sign_page(&mut book, EPOCH.plus(1 + round / 50));
+        }
+        let known = book.page().map(|page| page.record.serial);
+        let (all, part) = (book.part(None, None), book.part(None, known));
+        assert_eq!(part.listed, []);
+        assert_eq!((part.fresh, part.released), (all.fresh, all.released));
+    }
+}
+
+#[test]
 fn a_listing_after_a_restart_is_the_page_again() {
     let mut book = book(Counters::default());
     for byte in 1..=3 {

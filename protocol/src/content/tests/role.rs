@@ -34,6 +34,24 @@ fn an_offer_becomes_a_lease_that_is_on_disk_before_anybody_sees_it() {
 }
 
 #[test]
+fn what_is_refused_or_known_writes_nothing() {
+    let mut peer = Peer::new(1);
+    peer.config.holder.uploads_max = 1;
+    peer.restart();
+    peer.offer(root(1));
+    peer.run();
+    peer.claim(root(3));
+    peer.writes_left = Some(usize::MAX);
+    for _ in 0..3 {
+        let refused = peer.offer(root(2));
+        assert!(matches!(refused, Some(Response::Refused(_))), "{refused:?}");
+        assert!(matches!(peer.offer(root(1)), Some(Response::Lease(_))));
+        peer.claim(root(3));
+    }
+    assert_eq!(peer.writes_left, Some(usize::MAX));
+}
+
+#[test]
 fn a_crash_between_any_two_writes_uses_no_serial_twice() {
     for cut in 0..24 {
         let mut peer = Peer::new(cut);
