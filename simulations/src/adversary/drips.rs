@@ -1,4 +1,4 @@
-//! Offers files to every holder that it sends in drops, and hundreds of a byte that
+//! Offers files to every holder that it sends in drops, and many of a byte that
 //! it does not have.
 
 use std::collections::BTreeMap;
@@ -120,5 +120,5 @@ const FILES: usize = 20;
 /// Blocks of one of them, which take minutes.
 const BLOCKS: usize = 600;
 
-/// Offers of a byte, which in some rounds are as many as a holder has places.
-const BYTES: usize = 300;
+/// Offers of a byte, which in some rounds are more than a user has places.
+const BYTES: usize = 40;
