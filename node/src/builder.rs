@@ -198,7 +198,7 @@ impl Node {
     async fn spawn(&self, listener: tokio::net::TcpListener) -> Result<(), StartError> {
         let on = |name| self.context.on(self.floors.add(name));
         let roles: Vec<Role> = self.context.config.roles.iter().copied().collect();
-        directory::spawn(&on("directory"));
+        directory::spawn(&on("directory")).await;
         if self.context.config.is_light() {
             light::spawn(&on("light")).await?;
         } else {

@@ -97,6 +97,8 @@ pub struct NetSection {
     pub upnp: bool,
     /// Find peers in the local network.
     pub mdns: bool,
+    /// Look peers up at private and loopback addresses too; for development.
+    pub private_endpoints: bool,
 }
 
 /// Settings of the chain.
@@ -394,6 +396,7 @@ impl Default for Config {
                 circuit_peers: Vec::new(),
                 upnp: false,
                 mdns: false,
+                private_endpoints: false,
             },
             chain: ChainSection {
                 rpc: Vec::new(),

@@ -547,6 +547,7 @@ impl DevnetConfig {
         .iter()
         .map(|text| text.parse().expect("a multiaddress of a checked port"))
         .collect();
+        config.net.private_endpoints = true;
         config.chain.rpc = vec![chain.url()];
         config.chain.chain_id = self.chain_id;
         config.chain.contracts = contracts;

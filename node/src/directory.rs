@@ -7,32 +7,52 @@ use std::time::Duration;
 
 use client::api::WellKnown;
 use client::well_known;
-use protocol::directory::{Directory, Input, LookUp};
+use protocol::directory::{Config, Directory, Input, Output};
+use protocol::id::Address;
 use protocol::records::Endpoint;
 use protocol::registry::Registry;
 use protocol::signing::Signed;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::context::Context;
+use crate::net::Multiaddr;
 use crate::shell::{self, Driver, Work};
 
+mod public;
+
 /// Starts to look registered peers up.
-pub fn spawn(context: &Context) {
-    let client = reqwest::Client::builder()
-        .timeout(LOOKUP_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap_or_default();
+///
+/// # Panics
+///
+/// When the system has no random source, which TLS needs as well.
+pub async fn spawn(context: &Context) {
     let mut registry = context.chain.registry();
     registry.mark_changed();
     let hands = Hands {
         context: context.clone(),
-        client,
+        client: client(context.config.net.private_endpoints),
         registry,
         fresh: None,
+        wanted: context.net.wanted().await,
     };
-    let machine = Directory::new(context.peer);
+    let config = Config {
+        local: context.peer,
+        asks_all: !context.config.is_light(),
+    };
+    let machine = Directory::new(config, rand::random());
     shell::spawn(machine, hands, context.clock, &context.floor);
+}
+
+/// Goes where it is sent and nowhere else: no proxy resolves a name another time.
+fn client(with_private: bool) -> reqwest::Client {
+    let mut client = reqwest::Client::builder()
+        .timeout(LOOKUP_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy();
+    if !with_private {
+        client = client.dns_resolver(Arc::new(public::Public));
+    }
+    client.build().expect("TLS with the usual authorities")
 }
 
 /// Signs what this peer tells about itself.
@@ -72,12 +92,18 @@ struct Hands {
     registry: watch::Receiver<Arc<Registry>>,
     /// One that the swarm was not told of yet.
     fresh: Option<Arc<Registry>>,
+    /// Whom the swarm would dial if it knew where.
+    wanted: mpsc::Receiver<Address>,
 }
 
 impl Driver<Directory> for Hands {
     async fn next(&mut self) -> Option<Input> {
         if self.fresh.is_none() {
-            self.registry.changed().await.ok()?;
+            tokio::select! {
+                biased;
+                changed = self.registry.changed() => changed.ok()?,
+                Some(peer) = self.wanted.recv() => return Some(Input::Wanted(peer)),
+            }
             self.fresh = Some(self.registry.borrow_and_update().clone());
         }
         let registry = self.fresh.clone()?;
@@ -87,22 +113,52 @@ impl Driver<Directory> for Hands {
         Some(Input::Registry(registry))
     }
 
-    fn carry(&mut self, LookUp { peer, endpoint }: LookUp, work: &mut Work<Input>) {
-        let (client, context) = (self.client.clone(), self.context.clone());
-        work.beside(async move {
-            let domain = context.contracts.domain();
-            let found = well_known::fetch(&client, &endpoint, peer, &domain).await;
-            let is_found = found.is_ok();
-            match found {
-                Ok(record) => {
-                    let addresses = record.addresses.iter().take(ADDRESSES_MAX);
-                    let addresses = addresses.filter_map(|address| address.parse().ok());
-                    context.net.set_addresses(peer, addresses.collect()).await;
-                }
-                Err(error) => tracing::debug!(%peer, %error, "peer not looked up"),
+    fn carry(&mut self, wish: Output, work: &mut Work<Input>) {
+        let context = self.context.clone();
+        match wish {
+            Output::LookUp { peer, endpoint } => {
+                let client = self.client.clone();
+                work.beside(async move {
+                    let is_found = look_up(&context, &client, peer, &endpoint).await;
+                    Some(Input::LookedUp { peer, is_found })
+                });
             }
-            Some(Input::LookedUp { peer, is_found })
-        });
+            Output::NotFound(peer) => {
+                work.beside(async move {
+                    context.net.not_found(peer).await;
+                    None
+                });
+            }
+        }
+    }
+}
+
+/// Asks an endpoint, and tells the swarm where the peer is; true when it answered.
+async fn look_up(
+    context: &Context,
+    client: &reqwest::Client,
+    peer: Address,
+    endpoint: &str,
+) -> bool {
+    let with_private = context.config.net.private_endpoints;
+    if !with_private && !public::may_ask(endpoint) {
+        tracing::debug!(%peer, endpoint, "an endpoint that is not public is not asked");
+        return false;
+    }
+    let domain = context.contracts.domain();
+    match well_known::fetch(client, endpoint, peer, &domain).await {
+        Ok(record) => {
+            let addresses = record.addresses.iter().take(ADDRESSES_MAX);
+            let addresses: Vec<Multiaddr> = addresses
+                .filter_map(|address| address.parse().ok())
+                .collect();
+            context.net.set_addresses(peer, addresses).await;
+            true
+        }
+        Err(error) => {
+            tracing::debug!(%peer, %error, "peer not looked up");
+            false
+        }
     }
 }
 
@@ -111,3 +167,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Addresses of one peer: as many as the address book keeps.
 const ADDRESSES_MAX: usize = 16;
+
+#[cfg(test)]
+#[cfg(feature = "devchain")]
+mod tests;

@@ -85,6 +85,12 @@ enum Command {
         peer: Address,
         addresses: Vec<Multiaddr>,
     },
+    NotFound {
+        peer: Address,
+    },
+    Wanted {
+        reply: oneshot::Sender<mpsc::Receiver<Address>>,
+    },
     SetStaked {
         peers: Vec<StakedPeer>,
     },
@@ -241,6 +247,18 @@ impl NetHandle {
     /// registry; addresses that name another peer are left out.
     pub async fn set_addresses(&self, peer: Address, addresses: Vec<Multiaddr>) {
         self.tell(Command::SetAddresses { peer, addresses }).await;
+    }
+
+    /// Whom the network would dial if it knew where; each is answered by
+    /// [`Self::set_addresses`] or [`Self::not_found`].
+    pub async fn wanted(&self) -> mpsc::Receiver<Address> {
+        let wanted = self.ask(|reply| Command::Wanted { reply }).await;
+        wanted.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    /// Tells that nobody knows where a peer is.
+    pub async fn not_found(&self, peer: Address) {
+        self.tell(Command::NotFound { peer }).await;
     }
 
     /// Hands over the confirmed peers of a registry: neighbours are drawn from

@@ -109,6 +109,7 @@ fn config_of(chain: &DevChain, contracts: Contracts, port: u16) -> Config {
     config.net.listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
         .map(|text| text.parse().unwrap())
         .to_vec();
+    config.net.private_endpoints = true;
     config.chain.rpc = vec![chain.url()];
     config.chain.chain_id = CHAIN_ID;
     config.chain.contracts = contracts;

@@ -101,6 +101,12 @@ pub const FIELDS: &[Field] = &[
     ),
     field!("net", "mdns", net.mdns, "Find peers in the local network."),
     field!(
+        "net",
+        "private_endpoints",
+        net.private_endpoints,
+        "Look other peers up at endpoints with private and loopback addresses too, which\nwhoever registers one chooses. For development only."
+    ),
+    field!(
         "chain",
         "rpc",
         chain.rpc,

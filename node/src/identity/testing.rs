@@ -227,7 +227,7 @@ pub(crate) fn builder(number: u64, nonce: u8) -> Builder {
 
 impl TestPeer {
     pub(crate) async fn start(context: Context) -> Self {
-        directory::spawn(&context);
+        directory::spawn(&context).await;
         let roles: Vec<Role> = context.config.roles.iter().copied().collect();
         let relay = author::spawn(&context).await.unwrap();
         if roles.is_empty() {

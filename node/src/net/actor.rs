@@ -28,7 +28,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 use gossiping::Counters;
-use peers::PeerState;
+use peers::{PeerState, WANTED_MAX};
 use requests::{OPEN_MAX, Open, Outbound};
 
 mod gossiping;
@@ -49,6 +49,8 @@ struct Actor {
     offences: Offences,
     peers: BTreeMap<PeerId, PeerState>,
     connects: Vec<(Address, oneshot::Sender<Result<(), RequestError>>)>,
+    /// Where peers are named that are to be looked for, when somebody does.
+    wanted: Option<mpsc::Sender<Address>>,
     outbound: BTreeMap<(Protocol, libp2p::request_response::OutboundRequestId), Outbound>,
     servers: [Option<mpsc::Sender<Inbound>>; Protocol::ALL.len()],
     open: BTreeMap<u64, Open>,
@@ -130,6 +132,7 @@ pub(super) async fn start(
         offences: Offences::new(spared),
         peers: BTreeMap::new(),
         connects: Vec::new(),
+        wanted: None,
         outbound: BTreeMap::new(),
         servers: [const { None }; Protocol::ALL.len()],
         open: BTreeMap::new(),
@@ -198,6 +201,13 @@ impl Actor {
                 let now = self.clock.now();
                 self.book.handle_told(peer, told, now);
                 self.neighbours.handle_address(peer, now);
+                self.dial_awaited(peer);
+            }
+            Command::NotFound { peer } => self.dial_awaited(peer),
+            Command::Wanted { reply } => {
+                let (wanted, receiver) = mpsc::channel(WANTED_MAX);
+                self.wanted = Some(wanted);
+                answer(reply, receiver);
             }
             Command::SetStaked { peers } => self.handle_staked(&peers),
             Command::Provide { cid, reply } => answer(reply, self.handle_provide(&cid)),

@@ -23,7 +23,7 @@ fn who_answers_is_asked_again_later_and_who_does_not_sooner() {
     tell(&mut directory, peer(2), true, start());
     tell(&mut directory, peer(3), false, start());
     let (at, _) = directory.deadline().unwrap();
-    assert_eq!(at, start() + RETRY_INTERVAL);
+    assert!(at <= start() + RETRY_INTERVAL * 2);
     directory.handle_timeout(at);
     assert_eq!(asked(&mut directory), [peer(3)]);
     directory.handle_timeout(start() + REFRESH_INTERVAL);
@@ -101,8 +101,97 @@ fn who_left_is_not_asked_again() {
     assert_eq!(asked(&mut directory), [peer(2)]);
 }
 
+#[test]
+fn an_endpoint_that_does_not_answer_is_asked_three_times_in_ten_minutes() {
+    for seed in 0..50 {
+        let local = peer(1);
+        let asks_all = true;
+        let mut directory = Directory::new(Config { local, asks_all }, seed);
+        directory.handle(Input::Registry(Arc::new(registry(2))), start());
+        let mut times = Vec::new();
+        let mut now = start();
+        while now < start() + Duration::from_secs(48 * 3600) {
+            if asked(&mut directory) == [peer(2)] {
+                times.push(now);
+                tell(&mut directory, peer(2), false, now);
+            }
+            now = directory.deadline().unwrap().0;
+            directory.handle_timeout(now);
+        }
+        let in_ten_minutes = times.iter().filter(|at| **at < start() + REFRESH_INTERVAL);
+        assert_eq!(in_ten_minutes.count(), 3, "seed {seed}");
+        assert!(times.len() < 25, "{} times in two days", times.len());
+    }
+}
+
+#[test]
+fn a_light_peer_asks_for_those_that_it_is_about_to_dial() {
+    let mut directory = directory_of(false, 4);
+    assert_eq!(asked(&mut directory), []);
+    assert_eq!(directory.deadline(), None);
+    let want = |directory: &mut Directory, number, now| {
+        directory.handle(Input::Wanted(peer(number)), now);
+        std::iter::from_fn(|| directory.poll()).collect::<Vec<_>>()
+    };
+    let is_asked = |outputs: &[Output]| matches!(outputs, [Output::LookUp { .. }]);
+    assert!(is_asked(&want(&mut directory, 2, start())));
+    assert_eq!(want(&mut directory, 2, start()), [], "it is being asked");
+    tell(&mut directory, peer(2), true, start());
+    // Who answered lately, never answered or is nobody is not asked.
+    assert_eq!(
+        want(&mut directory, 2, start()),
+        [Output::NotFound(peer(2))]
+    );
+    assert!(is_asked(&want(&mut directory, 3, start())));
+    tell(&mut directory, peer(3), false, start());
+    assert_eq!(directory.poll(), Some(Output::NotFound(peer(3))));
+    for number in [3, 9] {
+        let outputs = want(&mut directory, number, start());
+        assert_eq!(outputs, [Output::NotFound(peer(number))]);
+    }
+    assert_eq!(directory.deadline(), None, "nobody is asked unasked");
+    let later = start() + REFRESH_INTERVAL;
+    assert!(is_asked(&want(&mut directory, 2, later)));
+    assert!(is_asked(&want(&mut directory, 3, later)));
+}
+
+#[test]
+fn an_endpoint_is_a_plain_address() {
+    for (url, expected) in [
+        ("https://peer.example", true),
+        ("HTTP://peer.example:4000/coliving/", true),
+        ("https://[2001:db8::1]:4000", true),
+        ("ftp://peer.example", false),
+        ("peer.example", false),
+        ("http://", false),
+        ("http:///path", false),
+        ("http://victim/expensive?x=", false),
+        ("http://victim/#", false),
+        ("http://user:word@victim", false),
+        ("http://victim\\@other", false),
+        ("http://vic tim", false),
+        ("http://victim\r\nX: y", false),
+    ] {
+        assert_eq!(is_endpoint(url), expected, "{url:?}");
+    }
+    let mut moved = registry(2);
+    moved.apply(&RegistryEvent::EndpointChanged {
+        role: Role::Content,
+        id: ServiceId(2),
+        endpoint: "http://victim/expensive?x=".to_owned(),
+    });
+    let mut directory = directory(1);
+    directory.handle(Input::Registry(Arc::new(moved)), start());
+    assert_eq!(asked(&mut directory), []);
+}
+
 fn directory(peers: u8) -> Directory {
-    let mut directory = Directory::new(peer(1));
+    directory_of(true, peers)
+}
+
+fn directory_of(asks_all: bool, peers: u8) -> Directory {
+    let local = peer(1);
+    let mut directory = Directory::new(Config { local, asks_all }, 7);
     directory.handle(Input::Registry(Arc::new(registry(peers))), start());
     directory
 }
@@ -112,8 +201,12 @@ fn tell(directory: &mut Directory, peer: Address, is_found: bool, now: Moment) {
 }
 
 fn asked(directory: &mut Directory) -> Vec<Address> {
+    let asked = |output| match output {
+        Output::LookUp { peer, .. } => Some(peer),
+        Output::NotFound(_) => None,
+    };
     std::iter::from_fn(|| directory.poll())
-        .map(|look| look.peer)
+        .filter_map(asked)
         .collect()
 }
 

@@ -42,7 +42,34 @@ impl Actor {
         match self.dial(peer) {
             Dialling::Connected => answer(reply, Ok(())),
             Dialling::Started => self.connects.push((peer, reply)),
+            Dialling::Impossible if self.want(peer) => self.connects.push((peer, reply)),
             Dialling::Impossible => answer(reply, Err(RequestError::NotConnected { peer })),
+        }
+    }
+
+    /// Has somebody look for a peer; false when nobody does.
+    fn want(&self, peer: Address) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_some_and(|wanted| wanted.try_send(peer).is_ok())
+    }
+
+    /// Goes on with those who wait for a peer that was looked for.
+    pub(super) fn dial_awaited(&mut self, peer: Address) {
+        if !self.connects.iter().any(|(waiting, _)| *waiting == peer) {
+            return;
+        }
+        let result = match self.dial(peer) {
+            Dialling::Started => return,
+            Dialling::Connected => Ok(()),
+            Dialling::Impossible => Err(RequestError::NotConnected { peer }),
+        };
+        self.answer_connects(peer, &result);
+    }
+
+    fn answer_connects(&mut self, peer: Address, result: &Result<(), RequestError>) {
+        let waits = |waiting: &mut (Address, _)| waiting.0 == peer;
+        for (_, reply) in self.connects.extract_if(.., waits) {
+            answer(reply, result.clone());
         }
     }
 
@@ -134,6 +161,7 @@ impl Actor {
             match transmit {
                 Transmit::Dial(peer) => {
                     if matches!(self.dial(peer), Dialling::Impossible) {
+                        self.want(peer);
                         self.neighbours.handle_dial_failed(peer, self.clock.now());
                     }
                 }
@@ -183,12 +211,7 @@ impl Actor {
         let dialled = endpoint.is_dialer();
         let at = dialled.then(|| without_peer(remote).to_vec());
         self.book.handle_connected(peer, key, at, now);
-        for (_, reply) in self
-            .connects
-            .extract_if(.., |(waiting, _)| *waiting == peer)
-        {
-            answer(reply, Ok(()));
-        }
+        self.answer_connects(peer, &Ok(()));
         if first {
             self.watches.connected.send_modify(|all| {
                 all.insert(peer);
@@ -226,12 +249,9 @@ impl Actor {
         let Some(peer) = address_of(&peer_id) else {
             return;
         };
-        for (_, reply) in self
-            .connects
-            .extract_if(.., |(waiting, _)| *waiting == peer)
-        {
-            answer(reply, Err(RequestError::NotConnected { peer }));
-        }
+        self.answer_connects(peer, &Err(RequestError::NotConnected { peer }));
+        // It may be somewhere else by now.
+        self.want(peer);
         self.neighbours.handle_dial_failed(peer, self.clock.now());
     }
 
@@ -389,6 +409,9 @@ enum Dialling {
     Started,
     Impossible,
 }
+
+/// Peers that are to be looked for. Chosen: more than are waited for.
+pub(super) const WANTED_MAX: usize = 512;
 
 /// Callers that wait for a connection. Chosen: more than are dialled at once.
 const CONNECTS_MAX: usize = 256;
