@@ -27,6 +27,7 @@ use crate::testing::{
 };
 use protocol::author::{PublishRoot, PublishState};
 
+mod crowd;
 mod hands;
 mod promises;
 mod restore;

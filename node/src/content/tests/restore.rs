@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use protocol::admission::Account;
 use protocol::codec;
 use protocol::content::listing::{self, Part};
 use protocol::content::{BookConfig, LeaseBook, Upload, UploadState};
@@ -77,6 +78,7 @@ async fn a_used_peer_that_is_restored_knows_what_it_signed_and_what_is_under_way
             sources: Vec::new(),
         },
         author: village.author.peer,
+        account: Account::Unknown,
         accepted: UnixSeconds(1),
         state: UploadState::Queued,
     };
