@@ -65,7 +65,7 @@ pub struct HttpConfig {
 /// A network in which every address is a proxy's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyNetwork {
-    /// This machine.
+    /// Every address of this machine.
     Loopback,
     /// Any other one.
     Network(IpNet),
@@ -429,7 +429,7 @@ impl Default for Config {
 }
 
 impl ProxyNetwork {
-    /// The addresses.
+    /// The addresses that it stands for.
     pub(crate) fn networks(&self) -> Vec<IpNet> {
         match self {
             Self::Loopback => vec![

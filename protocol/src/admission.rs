@@ -17,7 +17,7 @@ mod turns;
 pub use floor::{Floor, RATE_MIN, RATE_WINDOW};
 pub use turns::Turns;
 
-/// Who asks.
+/// Who asks for something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source {
     /// The asking peer's key.
@@ -31,7 +31,7 @@ pub struct Source {
 /// Where somebody asks from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Network {
-    /// This machine.
+    /// The machine of this peer.
     Local,
     /// An address that is known.
     Prefix(Prefix),

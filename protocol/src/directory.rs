@@ -65,7 +65,7 @@ pub enum Input {
 
 name_variants!(Input: Registry, Wanted, LookedUp);
 
-/// A wish.
+/// What the directory wishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Ask an endpoint who is there and where, and answer by [`Input::LookedUp`].

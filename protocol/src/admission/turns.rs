@@ -52,8 +52,8 @@ impl<K: Copy + Ord, T> Turns<K, T> {
     pub fn take_while(&mut self, fits: impl Fn(&T) -> bool) -> Vec<(K, T)> {
         let mut taken = Vec::new();
         for (key, queue) in &mut self.waiting {
-            while let Some(item) = queue.pop_front_if(|item| fits(item)) {
-                taken.push((*key, item));
+            while queue.front().is_some_and(&fits) {
+                taken.extend(queue.pop_front().map(|item| (*key, item)));
             }
         }
         self.forget_empty();

@@ -492,8 +492,8 @@ impl Holder {
                 let own = self.pulls.keys().filter(|pull| of(pull) == Some(*account));
                 own.count() < account_max
             };
-            let account = self.waiting.fronts().map(|(account, _)| *account);
-            let Some(account) = account.filter(has_slot).next() else {
+            let fronts = self.waiting.fronts();
+            let Some(account) = fronts.map(|(account, _)| *account).find(has_slot) else {
                 return;
             };
             let Some(offered) = self.waiting.take(&account) else {

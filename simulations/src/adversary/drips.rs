@@ -35,7 +35,7 @@ impl Drips {
         host: &mut Host,
         ctx: &mut Ctx,
     ) -> Duration {
-        if self.drops % DROPS == 0 {
+        if self.drops.is_multiple_of(DROPS) {
             for _ in 0..FILES {
                 let (root, size) = self.make(ctx);
                 offer(root, size, resident, host, ctx);
@@ -52,7 +52,7 @@ impl Drips {
             let response = Response {
                 answers: answers.into_iter().collect(),
             };
-            let data = Some(response.encode().into());
+            let data = Some(response.encode());
             ctx.send(host.idx, from, Message::Response { id, data });
         }
         PAUSE
