@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use client::Client;
 use node::builder::Node;
 use serde_json::Value;
 
@@ -45,6 +46,14 @@ pub(crate) fn print_ready(context: &Context, event: &Value, text: String) -> any
     } else {
         output::line(&text)
     }
+}
+
+/// The URL of a peer that the folder of the owner names, if it runs.
+pub(crate) async fn peer_of_home(home: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(home.join("node")).ok()?;
+    let client = Client::new(text.trim(), None).ok()?;
+    client.node().await.ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// Takes the URL of a peer that stops out of the folder of the owner.

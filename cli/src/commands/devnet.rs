@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::output::table;
-use crate::running::{forget_home, p2p_addresses, peer_id, roles, stop_signal};
+use crate::running::{forget_home, p2p_addresses, peer_id, peer_of_home, roles, stop_signal};
 
 /// Arguments of `coliving devnet`.
 #[derive(Debug, clap::Args)]
@@ -95,9 +95,7 @@ pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<(
     };
     starting.finish_and_clear();
     let home = if temporary.is_some() {
-        let folder = home::folder()?;
-        write_home(devnet.light(), &folder)?;
-        Some(folder)
+        offer_home(context, &devnet).await?
     } else {
         None
     };
@@ -112,6 +110,22 @@ pub(crate) async fn run(context: &Context, args: DevnetArgs) -> anyhow::Result<(
     }
     devnet.stop().await;
     Ok(())
+}
+
+/// Lets the commands on this machine find the light peer, unless another one that
+/// runs is found there.
+async fn offer_home(context: &Context, devnet: &Devnet) -> anyhow::Result<Option<PathBuf>> {
+    let folder = home::folder()?;
+    if let Some(url) = peer_of_home(&folder).await {
+        let output = context.output;
+        output.note(&format!(
+            "commands find the peer at {url}, which runs already"
+        ));
+        output.hint("give this network and its commands a COLIVING_HOME of their own");
+        return Ok(None);
+    }
+    write_home(devnet.light(), &folder)?;
+    Ok(Some(folder))
 }
 
 fn show(context: &Context, devnet: &Devnet) -> anyhow::Result<()> {

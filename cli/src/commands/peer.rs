@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use client::{Client, home};
+use client::home;
 use node::backup;
 use node::builder::Node;
 use node::config::Config;
@@ -19,7 +19,9 @@ use crate::failure::fail;
 use crate::onchain::{ChainArgs, find_chain};
 use crate::output::{fields, size};
 use crate::paths::{CONFIG_FILE, LIGHT_FOLDER, NETWORK_FILE};
-use crate::running::{forget_home, p2p_addresses, peer_id, print_ready, roles, stop_signal};
+use crate::running::{
+    forget_home, p2p_addresses, peer_id, peer_of_home, print_ready, roles, stop_signal,
+};
 use crate::session::{BEHIND, CATCH_UP_MAX, read_config};
 
 /// Arguments of `coliving init`.
@@ -243,10 +245,7 @@ pub(crate) async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> 
 /// runs is found there.
 async fn offer_home(node: &Node) -> Option<PathBuf> {
     let folder = home::folder().ok()?;
-    if let Ok(url) = std::fs::read_to_string(folder.join("node"))
-        && let Ok(client) = Client::new(url.trim(), None)
-        && client.node().await.is_ok()
-    {
+    if peer_of_home(&folder).await.is_some() {
         return None;
     }
     let known = home::write_secret(&folder.join(NETWORK_FILE), network_of(node).as_bytes());

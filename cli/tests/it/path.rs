@@ -150,6 +150,21 @@ fn from_a_landlords_file_to_a_residents_ears() {
     net.stop();
 }
 
+#[test]
+fn a_second_network_leaves_the_first_to_its_commands() {
+    let bench = Bench::new();
+    let first = bench.start(&["devnet", "--peers", "1"]);
+    let kept = |name| std::fs::read_to_string(bench.path("home").join(name)).unwrap();
+    let before = [kept("node"), kept("token")];
+    let second = bench.start(&["devnet", "--peers", "1"]);
+    assert_eq!([kept("node"), kept("token")], before);
+    second.stop();
+    assert_eq!([kept("node"), kept("token")], before);
+    bench.json(&["peers"]);
+    first.stop();
+    assert!(!bench.path("home/node").exists());
+}
+
 /// A user's picture is kept by enough peers of others.
 #[track_caller]
 fn check_picture(bench: &Bench, handle: &str) {
