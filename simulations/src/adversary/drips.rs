@@ -117,8 +117,8 @@ const DROPS: u64 = 225;
 /// Files that drip: more than a holder pulls at a time.
 const FILES: usize = 20;
 
-/// Blocks of one of them, which take minutes.
-const BLOCKS: usize = 600;
+/// Blocks of one of them: minutes, of which a pull that is watched has one.
+const BLOCKS: usize = 60;
 
 /// Offers of a byte, which in some rounds are more than a user has places.
 const BYTES: usize = 40;
