@@ -13,8 +13,12 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cid::Cid;
+use protocol::entity::DigitalContent;
+use protocol::hashid;
+use protocol::id::EntityId;
 use protocol::unixfs::{Node, NodeKind};
 use serde::Deserialize;
+
 use tokio::sync::mpsc;
 
 use super::App;
@@ -41,6 +45,7 @@ pub(super) struct Options {
     filename: Option<String>,
     download: Option<String>,
     format: Option<String>,
+    content: Option<String>,
 }
 
 /// What a request is about, taken apart.
@@ -235,7 +240,7 @@ impl Asked {
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/html; charset=utf-8"),
         );
-        headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
+        headers.insert(header::CONTENT_SECURITY_POLICY, INERT);
         Ok(response)
     }
 
@@ -292,8 +297,9 @@ impl Asked {
         set(&mut response, header::CONTENT_TYPE, &media);
         let headers = response.headers_mut();
         headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        if media::is_active(&media) {
-            headers.insert(header::CONTENT_SECURITY_POLICY, SANDBOX);
+        if !media::is_passive(&media) {
+            let policy = if media::is_page(&media) { PAGE } else { INERT };
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         let download = self.options.download.as_deref() == Some("true");
         if download || self.options.filename.is_some() {
@@ -337,13 +343,21 @@ impl Asked {
         Ok(media::by_bytes(&head.unwrap_or_default()).to_owned())
     }
 
+    /// The type that the link's content says; without one, what all contents of this
+    /// root say alike, so that nobody names another's file.
     fn indexed_media(&self, cid: Cid) -> Option<String> {
         let snapshot = self.app.context.index.snapshot().ok()?;
-        let window = storage::index::Window::first(1);
-        let found = snapshot.contents_by_root(&cid.to_string(), window).ok()?;
-        let content = found.into_iter().next()?.content;
-        let by_mime = content.mime.filter(|text| media::is_media_type(text));
-        by_mime.or_else(|| media::by_name(&content.file_name?).map(str::to_owned))
+        let root = cid.to_string();
+        let named = self.options.content.as_deref().and_then(hashid::parse);
+        let named = named.and_then(|id| snapshot.content(EntityId(id)).ok()?);
+        if let Some(named) = named.filter(|found| found.content.cid == root) {
+            return media_of(named.content);
+        }
+        let window = storage::index::Window::first(CLAIMS_MAX);
+        let found = snapshot.contents_by_root(&root, window).ok()?;
+        let mut told = found.into_iter().map(|found| media_of(found.content));
+        let first = told.next()?;
+        told.all(|other| other == first).then_some(first)?
     }
 
     fn has_tag(&self, tag: &str) -> bool {
@@ -423,6 +437,12 @@ fn last_name(path: &str) -> Option<&str> {
     path.rsplit('/').find(|name| !name.is_empty())
 }
 
+/// The type that a digital content gives its file.
+fn media_of(content: DigitalContent) -> Option<String> {
+    let by_mime = content.mime.filter(|text| media::is_media_type(text));
+    by_mime.or_else(|| media::by_name(&content.file_name?).map(str::to_owned))
+}
+
 /// `Content-Disposition` with the name in both of its forms (RFC 6266).
 fn disposition(is_attachment: bool, name: &str) -> HeaderValue {
     let kind = if is_attachment {
@@ -449,13 +469,21 @@ const IPFS_PATH: HeaderName = HeaderName::from_static("x-ipfs-path");
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=29030400, immutable");
 const A_WEEK: HeaderValue = HeaderValue::from_static("public, max-age=604800");
 
-/// Pages from the network share an origin with the peer's own routes: the
-/// sandbox gives their scripts an origin of their own.
-const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox allow-scripts allow-forms");
+/// Pages from the network share an origin with the peer's own routes: the sandbox gives
+/// their scripts an origin of their own.
+const PAGE: HeaderValue = HeaderValue::from_static("sandbox allow-scripts allow-forms");
+
+/// For everything else that a browser may run something of: it runs nothing.
+const INERT: HeaderValue = HeaderValue::from_static(
+    "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+);
 
 /// Pieces of at most a block that are read before the client takes them: one that is
 /// sent and one that is read meanwhile.
 const AHEAD_PIECES_MAX: usize = 2;
+
+/// Contents of one root that are asked for its type. Chosen: more hardly agree.
+const CLAIMS_MAX: usize = 16;
 
 /// Bytes that tell what a file is.
 const HEAD_BYTES: u64 = 512;

@@ -112,6 +112,12 @@ pub(super) const WALLET: Parameter = query(
 
 pub(super) const FILE_NAME: Parameter = query("filename", "What the file is to be called", text);
 
+pub(super) const CONTENT: Parameter = query(
+    "content",
+    "The digital content whose file it is, which says of what type",
+    id,
+);
+
 pub(super) const DOWNLOAD: Parameter = query(
     "download",
     "`true` asks browsers to keep the file; everything else shows it",

@@ -115,6 +115,7 @@ fn owner_routes() -> Vec<Route> {
 
 const FILE: &[Parameter] = &[
     parameter::FILE_NAME,
+    parameter::CONTENT,
     parameter::DOWNLOAD,
     parameter::FORMAT,
     parameter::RANGE,

@@ -350,7 +350,8 @@ async fn the_index_is_read_in_the_shape_that_clients_know() {
     );
     assert_eq!(server.data("/v1/tracks/latest").await[0]["id"], track);
     let reply = server.get(&format!("/v1/tracks/{track}/stream")).await;
-    assert_eq!(reply.header("location"), format!("/ipfs/{cid}"));
+    let link = format!("/ipfs/{cid}?content={track}");
+    assert_eq!(reply.header("location"), link);
 }
 
 #[tokio::test]

@@ -36,14 +36,28 @@ pub(super) fn by_bytes(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// True for types that browsers run scripts of.
-pub(super) fn is_active(media: &str) -> bool {
-    let essence = media.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    essence == "text/html" || essence.ends_with("xml")
+/// True for types that browsers show or play and run nothing of.
+pub(super) fn is_passive(media: &str) -> bool {
+    let essence = essence(media);
+    match essence.split_once('/') {
+        Some(("audio" | "video", _)) => true,
+        Some(("image", sort)) => !sort.contains("xml"),
+        _ => PASSIVE.contains(&essence.as_str()),
+    }
 }
 
-/// True for a text that can stand in `Content-Type`.
+/// True for pages, which may run what belongs to them in the sandbox.
+pub(super) fn is_page(media: &str) -> bool {
+    essence(media) == "text/html"
+}
+
+fn essence(media: &str) -> String {
+    let essence = media.split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// True for a text that can stand in `Content-Type`; not for `multipart`, whose parts
+/// name types of their own.
 pub(super) fn is_media_type(text: &str) -> bool {
     let is_token = |part: &str| {
         !part.is_empty()
@@ -51,8 +65,9 @@ pub(super) fn is_media_type(text: &str) -> bool {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
     };
-    text.split_once('/')
-        .is_some_and(|(kind, sort)| is_token(kind) && is_token(sort))
+    text.split_once('/').is_some_and(|(kind, sort)| {
+        is_token(kind) && is_token(sort) && !kind.eq_ignore_ascii_case("multipart")
+    })
 }
 
 fn is_text(text: &str) -> bool {
@@ -63,6 +78,20 @@ fn is_text(text: &str) -> bool {
 
 /// Bytes that are looked at: the start that the gateway reads to know a file.
 const SNIFF_BYTES: usize = 512;
+
+/// Passive types beside sounds, films and pictures.
+const PASSIVE: &[&str] = &[
+    "application/epub+zip",
+    "application/gzip",
+    "application/json",
+    "application/octet-stream",
+    "application/pdf",
+    "application/x-tar",
+    "application/zip",
+    "text/csv",
+    "text/markdown",
+    "text/plain",
+];
 
 /// Offset, bytes, media type.
 const MAGIC: &[(usize, &[u8], &str)] = &[

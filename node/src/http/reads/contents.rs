@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use client::api::{Comment, DigitalContent, User};
 use protocol::entity::{Relation, Target};
+use protocol::hashid;
 use protocol::id::EntityId;
 
 use super::{Answer, Apps, Listing, Pairs, flat, read_id, shape, wanted_ids, window};
@@ -93,7 +94,9 @@ async fn track_stream(State(app): Apps, Path(id): Path<String>) -> Result<Respon
         .look(move |look| Ok(look.existing_content(id)?.content.cid))
         .await?;
     let cid = found.0.data;
-    let target = HeaderValue::from_str(&format!("/ipfs/{cid}"))
+    // The file is of the type that this content says.
+    let content = hashid::encode(id.0);
+    let target = HeaderValue::from_str(&format!("/ipfs/{cid}?content={content}"))
         .map_err(|error| ApiError::internal(&error))?;
     Ok((StatusCode::FOUND, [(header::LOCATION, target)]).into_response())
 }

@@ -165,7 +165,7 @@ async fn directories_show_their_index_or_a_list() {
     assert!(
         reply
             .header("content-security-policy")
-            .starts_with("sandbox")
+            .starts_with("sandbox allow-scripts")
     );
     let reply = server
         .get(&format!("/ipfs/{root}/a%20%3Cb%3E.txt?download=true"))
@@ -251,4 +251,87 @@ async fn only_the_owner_makes_the_gateway_fetch_and_nothing_unchecked_is_served(
     let other = unixfs::raw_cid(b"other");
     let reply = server.send(owner(&format!("/ipfs/{other}"))).await;
     reply.check_error(422, "unreadable");
+}
+
+#[tokio::test]
+async fn what_is_not_known_to_be_passive_is_sandboxed() {
+    let server = Server::start().await;
+    let (cid, _, blocks) = song_file();
+    server.put(blocks).await;
+    for (name, start) in [
+        ("a.mp3", ""),
+        ("a.webm", ""),
+        ("a.png", ""),
+        ("a.pdf", ""),
+        ("a.txt", ""),
+        ("a.json", ""),
+        ("a.html", "sandbox allow-scripts"),
+        ("a.svg", "sandbox; default-src 'none'"),
+        ("a.xml", "sandbox; default-src 'none'"),
+        ("a.css", "sandbox; default-src 'none'"),
+        ("a.mjs", "sandbox; default-src 'none'"),
+        ("a.wasm", "sandbox; default-src 'none'"),
+    ] {
+        let reply = server.get(&format!("/ipfs/{cid}?filename={name}")).await;
+        let policy = reply.header("content-security-policy");
+        assert!(policy.starts_with(start), "{name}: {policy}");
+        assert_eq!(policy.is_empty(), start.is_empty(), "{name}: {policy}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_of_the_type_that_the_links_content_says() {
+    const PAGE: u64 = SONG + 1;
+    const STYLE: u64 = SONG + 2;
+    const PARTS: u64 = SONG + 3;
+    let server = Server::start().await;
+    let (cid, _, blocks) = song_file();
+    server.put(blocks).await;
+    let alone = unixfs::raw_cid(b"alone");
+    let content = |cid: Cid, mime: &str| ContentFields {
+        title: Some("Night song".to_owned()),
+        cid: Some(cid.to_string()),
+        mime: Some(mime.to_owned()),
+        ..ContentFields::default()
+    };
+    let user = |handle: &str| UserFields {
+        handle: Some(handle.to_owned()),
+        ..UserFields::default()
+    };
+    let create =
+        |user, id, cid, mime| by(user).create_digital_content(EntityId(id), &content(cid, mime));
+    server
+        .apply(vec![
+            by(ADA).create_user(&user("ada")),
+            by(BEN).create_user(&user("ben")),
+            create(ADA, SONG, cid, "audio/mpeg"),
+            create(BEN, PAGE, cid, "text/html"),
+            create(BEN, STYLE, cid, "text/xsl"),
+            create(BEN, PARTS, cid, "multipart/x-mixed-replace"),
+            create(BEN, PARTS + 1, alone, "text/html"),
+        ])
+        .await;
+    let media = async |query: &str| {
+        let reply = server.get(&format!("/ipfs/{cid}{query}")).await;
+        let policy = reply.header("content-security-policy").to_owned();
+        (reply.header("content-type").to_owned(), policy)
+    };
+    let unknown = ("application/octet-stream".to_owned(), String::new());
+    // Several disagree, so that nobody is believed.
+    assert_eq!(media("").await, unknown);
+    let song = hashid::encode(SONG);
+    assert_eq!(media(&format!("?content={song}")).await.0, "audio/mpeg");
+    let (found, policy) = media(&format!("?content={PAGE}")).await;
+    assert_eq!(found, "text/html");
+    assert!(policy.starts_with("sandbox"), "{policy}");
+    let (found, policy) = media(&format!("?content={STYLE}")).await;
+    assert_eq!(found, "text/xsl");
+    assert!(
+        policy.starts_with("sandbox; default-src 'none'"),
+        "{policy}"
+    );
+    // Neither a type of many types nor another root's content says anything.
+    assert_eq!(media(&format!("?content={PARTS}")).await, unknown);
+    assert_eq!(media(&format!("?content={}", PARTS + 1)).await, unknown);
 }
