@@ -65,7 +65,7 @@ pub struct HttpConfig {
 /// A network in which every address is a proxy's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyNetwork {
-    /// Every address of this machine.
+    /// The loopback addresses of this machine.
     Loopback,
     /// Any other one.
     Network(IpNet),
@@ -429,7 +429,7 @@ impl Default for Config {
 }
 
 impl ProxyNetwork {
-    /// The addresses that it stands for.
+    /// The networks that its addresses lie in.
     pub(crate) fn networks(&self) -> Vec<IpNet> {
         match self {
             Self::Loopback => vec![

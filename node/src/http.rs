@@ -141,10 +141,6 @@ fn router(context: &Context, parts: Parts, token: String, address: SocketAddr) -
 }
 
 async fn no_route(uri: Uri) -> ApiError {
-    let first = uri.path().split('/').nth(1).unwrap_or_default();
-    if matches!(first, "relay" | "authentication") {
-        return ApiError::role_absent("identity");
-    }
     ApiError::new(
         StatusCode::NOT_FOUND,
         "no_route",

@@ -84,7 +84,9 @@ impl Client {
                 .trim_matches(['[', ']'])
                 .parse::<IpAddr>()
                 .is_ok_and(|address| address.is_loopback());
-        let mut builder = reqwest::Client::builder().connect_timeout(CONNECT_PATIENCE);
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_PATIENCE)
+            .pool_idle_timeout(IDLE_MAX);
         if is_local {
             builder = builder.no_proxy();
         }
@@ -526,6 +528,9 @@ pub fn escape(text: &str) -> String {
 
 /// Chosen: a peer that is there answers within; commands try others.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Less than the ten seconds after which a peer closes a connection without requests.
+const IDLE_MAX: Duration = Duration::from_secs(8);
 
 /// A route that asks the network may take as long as its slowest peer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);

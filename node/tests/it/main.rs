@@ -7,6 +7,7 @@ extern crate coliving_node as node;
 mod life;
 mod npm;
 mod parity;
+mod proxies;
 mod tools;
 #[allow(dead_code, reason = "shared with the tests of another crate")]
 #[path = "../../../protocol/tests/it/wanted.rs"]

@@ -9,7 +9,7 @@ use crate::time::Moment;
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// Of all networks together.
+    /// Of all sources together.
     pub connections_max: usize,
     /// Of one network, and of all that are unknown together.
     pub network_max: usize,
@@ -24,7 +24,7 @@ pub struct ConnectionId(u64);
 /// A connection that was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// What it is named by from now on.
+    /// Its handle from here on.
     pub id: ConnectionId,
     /// The one that has to be closed for it.
     pub closed: Option<ConnectionId>,

@@ -17,8 +17,14 @@ pub(crate) fn long() -> bool {
 /// tests are asked for, and is told of in one line otherwise.
 #[track_caller]
 pub(crate) fn has(program: &str, needed_for: &str) -> bool {
+    answers(program, "--version", needed_for)
+}
+
+/// As [`has`], for a program that tells its version by another flag.
+#[track_caller]
+pub(crate) fn answers(program: &str, flag: &str, needed_for: &str) -> bool {
     let found = Command::new(program)
-        .arg("--version")
+        .arg(flag)
         .output()
         .is_ok_and(|output| output.status.success());
     assert!(
