@@ -632,7 +632,8 @@ async fn run_player(
     wanted: Wanted,
     player: &str,
 ) -> anyhow::Result<()> {
-    let url = format!("{}/ipfs/{}", client.url(), wanted.path);
+    let root: Cid = wanted.cid.parse().context("the content has no CID")?;
+    let url = client.file_url(&root, &wanted.path);
     let words: Vec<String> = player
         .split_whitespace()
         .map(|word| word.replace("{url}", &url))

@@ -8,14 +8,16 @@
 //! Contract: `docs/formats/http.md`.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cid::Cid;
 use protocol::action::{ActionDomain, SignedAction};
 use protocol::entity::EntityType;
 use protocol::entity::build::Builder;
 use protocol::id::{Address, Hash32, UserId};
 use protocol::records::SignedVault;
 use protocol::relayer;
+use protocol::time::UnixSeconds;
 use protocol::vault::HedgehogRecord;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -35,6 +37,7 @@ use crate::api::{
     PeerRow, Publication, PublishAccepted, PublishBody, RelayAnswer, Relayed, Root, RootBody,
     RootRow, SearchResults, SignedVaultFields, Stopping, User, VaultFields,
 };
+use crate::link;
 
 /// A connection to one peer's HTTP server; cheap to clone.
 #[derive(Debug, Clone)]
@@ -102,6 +105,20 @@ impl Client {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A URL of a file for programs that send no token, good for some hours; without a
+    /// token it gives what a stranger gets.
+    #[must_use]
+    pub fn file_url(&self, root: &Cid, path: &str) -> String {
+        let url = format!("{}/ipfs/{path}", self.url);
+        let Some(token) = &self.token else {
+            return url;
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let end = now.unwrap_or_default() + LINK_PATIENCE;
+        let end = UnixSeconds(end.as_secs());
+        format!("{url}?link={}", link::sign(token, root, end))
     }
 
     /// True when the peer runs on this machine.
@@ -534,6 +551,9 @@ const IDLE_MAX: Duration = Duration::from_secs(8);
 
 /// A route that asks the network may take as long as its slowest peer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a file's URL is good for. Chosen: a player that was started plays on.
+const LINK_PATIENCE: Duration = Duration::from_secs(12 * 3600);
 
 #[cfg(test)]
 mod tests;

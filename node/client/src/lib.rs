@@ -9,6 +9,7 @@ mod client;
 pub mod deploy;
 pub mod home;
 pub mod keystore;
+pub mod link;
 pub mod operate;
 pub mod well_known;
 

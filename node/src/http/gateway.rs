@@ -13,6 +13,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cid::Cid;
+use client::link;
 use protocol::entity::DigitalContent;
 use protocol::hashid;
 use protocol::id::EntityId;
@@ -46,6 +47,7 @@ pub(super) struct Options {
     download: Option<String>,
     format: Option<String>,
     content: Option<String>,
+    link: Option<String>,
 }
 
 /// What a request is about, taken apart.
@@ -58,6 +60,8 @@ struct Asked {
     headers: HeaderMap,
     options: Options,
     caller: Caller,
+    /// True for the token's holder, and for whom it made a link.
+    is_own: bool,
 }
 
 /// `GET /ipfs/{cid}`
@@ -102,6 +106,10 @@ impl Asked {
             ApiError::bad_request("bad_cid", format!("`{shown}` is not a CID: {error}"))
         })?;
         let caller = Caller::of(request.extensions());
+        let now = app.context.clock.now().unix();
+        let mut links = options.link.iter();
+        let is_own =
+            caller.is_owner() || links.any(|link| link::is_valid(&app.token, &root, link, now));
         let (head, _) = request.into_parts();
         Ok(Self {
             app,
@@ -112,6 +120,7 @@ impl Asked {
             headers: head.headers,
             options,
             caller,
+            is_own,
         })
     }
 
@@ -153,7 +162,7 @@ impl Asked {
     }
 
     fn source(&self) -> Source {
-        let may_fetch = self.caller.is_owner()
+        let may_fetch = self.is_own
             && self.app.context.config.http.gateway_fetch == GatewayFetch::Own
             && !self.only_if_cached();
         Source {
@@ -391,7 +400,7 @@ impl Asked {
             ));
         }
         let holder = match &self.app.network {
-            Some(network) if !self.caller.is_owner() => {
+            Some(network) if !self.is_own => {
                 self.app.spend(self.caller)?;
                 network.holder_url(self.root).await
             }

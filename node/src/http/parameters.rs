@@ -118,6 +118,12 @@ pub(super) const CONTENT: Parameter = query(
     id,
 );
 
+pub(super) const LINK: Parameter = query(
+    "link",
+    "What the token's holder signed, so that a program without the token gets the file as it would",
+    text,
+);
+
 pub(super) const DOWNLOAD: Parameter = query(
     "download",
     "`true` asks browsers to keep the file; everything else shows it",

@@ -116,6 +116,7 @@ fn owner_routes() -> Vec<Route> {
 const FILE: &[Parameter] = &[
     parameter::FILE_NAME,
     parameter::CONTENT,
+    parameter::LINK,
     parameter::DOWNLOAD,
     parameter::FORMAT,
     parameter::RANGE,

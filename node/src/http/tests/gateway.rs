@@ -1,5 +1,8 @@
 //! Files, directories and blocks over HTTP.
 
+use client::link;
+use protocol::time::UnixSeconds;
+
 use super::*;
 
 #[tokio::test]
@@ -230,6 +233,12 @@ async fn only_the_owner_makes_the_gateway_fetch_and_nothing_unchecked_is_served(
     };
     let own = bearer_at("localhost:4000", "origin", "http://localhost:4000");
     assert_eq!(server.send(own).await.body, "hello");
+    // A player that was given a link.
+    let end = UnixSeconds(server.context.clock.now().unix().0 + 60);
+    let linked = |root: &Cid| format!("{path}&link={}", link::sign(TOKEN, root, end));
+    assert_eq!(server.get(&linked(&cid)).await.body, "hello");
+    let reply = server.get(&linked(&unixfs::raw_cid(b"other"))).await;
+    assert_eq!(reply.status, StatusCode::TEMPORARY_REDIRECT);
     // A program on this machine without the token, and a page elsewhere with it, are
     // strangers.
     let nearby = ask("GET", &path).extension(listen::Remote(Some([127, 0, 0, 1].into())));
