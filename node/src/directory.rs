@@ -119,7 +119,7 @@ impl Driver<Directory> for Hands {
             Output::LookUp { peer, endpoint } => {
                 let client = self.client.clone();
                 work.beside(async move {
-                    let is_found = look_up(&context, &client, peer, &endpoint).await;
+                    let is_found = ask_endpoint(&context, &client, peer, &endpoint).await;
                     Some(Input::LookedUp { peer, is_found })
                 });
             }
@@ -134,7 +134,7 @@ impl Driver<Directory> for Hands {
 }
 
 /// Asks an endpoint, and tells the swarm where the peer is; true when it answered.
-async fn look_up(
+async fn ask_endpoint(
     context: &Context,
     client: &reqwest::Client,
     peer: Address,

@@ -27,7 +27,7 @@ async fn an_endpoint_in_the_own_network_gets_no_request() {
         let client = client(with_private);
         for host in ["127.0.0.1", "localhost"] {
             let endpoint = format!("http://{host}:{port}");
-            assert!(!look_up(&context, &client, address(3), &endpoint).await);
+            assert!(!ask_endpoint(&context, &client, address(3), &endpoint).await);
         }
         assert_eq!(requests.load(Ordering::SeqCst), expected);
     }
