@@ -64,8 +64,9 @@ fn nginx(folder: &Path, peer: SocketAddr) -> Proxy {
     let paths = paths
         .map(|name| format!("{name}_temp_path {shown}/{name};\n"))
         .concat();
+    // One process, so that nothing is left of it when it is killed.
     let text = format!(
-        "daemon off; pid {shown}/pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n{paths}{http}}}\n"
+        "daemon off; master_process off; pid {shown}/pid; error_log stderr;\nevents {{}}\nhttp {{ access_log off;\n{paths}{http}}}\n"
     );
     let file = folder.join("nginx.conf");
     fs::write(&file, text).unwrap();
