@@ -188,9 +188,11 @@ impl Content {
     /// Damage that was found while running.
     pub(super) fn handle_damaged(&mut self, roots: &[Cid]) {
         for root in roots {
-            // What was released in the meantime is owed to nobody.
-            if self.book.lease(root).is_some() {
+            // What waits for its lease is promised once it is whole again; what was
+            // released in the meantime is owed to nobody.
+            if self.book.lease(root).is_some() || self.promises.remove(root).is_some() {
                 self.note(Note::Damaged(*root));
+                self.holder.handle_damaged(root);
                 self.repair.handle_corrupt(root);
             }
         }

@@ -360,6 +360,15 @@ impl Holder {
         self.start_pulls(now);
     }
 
+    /// Notes that blocks of a root are gone: before its lease the author may offer it
+    /// again.
+    pub fn handle_damaged(&mut self, root: &Cid) {
+        let upload = self.uploads.get(root);
+        if upload.is_some_and(|upload| upload.state == UploadState::Held) {
+            self.discard(root);
+        }
+    }
+
     /// Takes the lease that was signed for a [`HolderEvent::Grant`].
     pub fn handle_lease(&mut self, lease: SignedLease) {
         let Lease {
