@@ -444,6 +444,10 @@ impl Machine for CatchUp {
             Phase::Indexing | Phase::Clearing | Phase::Opening => None,
         }
     }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        self.spread.contradiction()
+    }
 }
 
 /// Pause before indexing goes on after an error: a full disk is not filled with

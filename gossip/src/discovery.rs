@@ -552,6 +552,10 @@ impl Machine for Discovery {
         let spread = self.spread.poll_timeout();
         [rest, retell, spread].into_iter().flatten().min()
     }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        self.spread.contradiction()
+    }
 }
 
 impl RegistryFold {

@@ -245,6 +245,25 @@ impl HeadCounter {
         self.electorate.is_majority(signers)
     }
 
+    /// True when each tally counts those who signed its head.
+    pub(crate) fn is_counted(&self) -> bool {
+        let mut signers: BTreeMap<(u64, u32), u32> = BTreeMap::new();
+        for heads in self.signed.values() {
+            for (number, place) in heads {
+                *signers.entry((*number, *place)).or_default() += 1;
+            }
+        }
+        let all = self.tallies.iter().flat_map(|(number, tallies)| {
+            let placed = (0..).zip(tallies);
+            placed.map(|(place, tally)| ((*number, place), tally))
+        });
+        let told: BTreeMap<(u64, u32), u32> = all
+            .filter(|(_, tally)| tally.signers > 0)
+            .map(|(place, tally)| (place, tally.signers))
+            .collect();
+        signers == told
+    }
+
     fn count(&mut self, number: u64, place: u32) -> Counted {
         let tallies = self.tallies.get_mut(&number);
         let Some(tally) = tallies.and_then(|tallies| tally(tallies, place)) else {

@@ -383,6 +383,27 @@ impl Spread {
         self.fetch_if_due(now);
     }
 
+    /// Which of its tables does not agree with the others, or holds too much.
+    #[must_use]
+    pub fn contradiction(&self) -> Option<&'static str> {
+        let limits = &self.config.limits;
+        let mut scheduled = self.scheduled.keys();
+        [
+            ("signed heads", self.counter.is_counted()),
+            (
+                "scheduled batches",
+                !scheduled.any(|(_, id)| self.seen.contains(id)),
+            ),
+            ("held batches", self.held.len() <= limits.held_max),
+            (
+                "early heads",
+                self.early_heads.len() <= limits.early_heads_max,
+            ),
+        ]
+        .into_iter()
+        .find_map(|(table, agrees)| (!agrees).then_some(table))
+    }
+
     /// When [`Spread::handle_timeout`] is due, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {

@@ -457,6 +457,11 @@ impl Machine for Content {
             .chain([next])
             .min()
     }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        let stored = (!self.references.are_counted()).then_some("stored bytes");
+        self.repair.contradiction().or(stored)
+    }
 }
 
 /// Holders whose leases are known. Chosen: more than operators are expected.

@@ -42,6 +42,12 @@ pub trait Machine {
 
     /// When [`Machine::handle_timeout`] is due, and why.
     fn deadline(&self) -> Option<(Moment, &'static str)>;
+
+    /// Which of its tables does not agree with the others, for whoever proves the
+    /// machine: none ever. It takes as long as reading them.
+    fn contradiction(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// An enum that knows the names of its variants, such as inputs.

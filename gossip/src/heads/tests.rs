@@ -56,6 +56,11 @@ fn a_head_counts_once_and_carries_its_signatures() {
     };
     assert_eq!((counted.head, counted.signatures.len()), (head, 2));
     assert_eq!(handle(2), Counted::Grown);
+    assert!(counter.is_counted());
+    let signer = key(2).address();
+    let signed = counter.signed.remove(&signer).unwrap();
+    assert!(!counter.is_counted(), "a signer is in one table alone");
+    counter.signed.insert(signer, signed);
     assert_eq!(counter.newest(), Some(&head));
     assert_eq!(counter.newest_signed().unwrap().signatures.len(), 3);
 }

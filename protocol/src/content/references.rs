@@ -127,6 +127,17 @@ impl References {
         old.map(|(root, _)| *root).collect()
     }
 
+    /// True when each user's bytes are those of its roots.
+    pub(super) fn are_counted(&self) -> bool {
+        let mut stored: BTreeMap<UserId, u64> = BTreeMap::new();
+        for live in self.roots.values().filter(|live| live.counted > 0) {
+            for owner in &live.owners {
+                *stored.entry(owner.user).or_default() += live.counted;
+            }
+        }
+        stored == self.stored
+    }
+
     fn count<'a>(&mut self, owners: impl Iterator<Item = &'a Owner>, bytes: u64, is_added: bool) {
         if bytes == 0 {
             return;

@@ -26,6 +26,7 @@ mod liveness;
 mod looking;
 mod queue;
 mod releasing;
+mod tables;
 
 pub use bucket::TokenBucket;
 

@@ -145,6 +145,20 @@ impl Queue {
         self.distrusted.retain(|peer, _| is_known(peer));
     }
 
+    /// True when these roots wait, and so many of each line are being fetched.
+    pub(super) fn is_of(
+        &self,
+        queued: impl Iterator<Item = (Cid, Spot)>,
+        under_way: &BTreeMap<Line, usize>,
+    ) -> bool {
+        let mut lines: BTreeMap<Line, BTreeSet<(usize, Cid)>> = BTreeMap::new();
+        for (root, (line, claimed)) in queued {
+            lines.entry(line).or_default().insert((claimed, root));
+        }
+        let len = lines.values().map(BTreeSet::len).sum::<usize>();
+        lines == self.lines && len == self.len && *under_way == self.under_way
+    }
+
     fn under_way_of(&self, line: &Line) -> usize {
         self.under_way.get(line).copied().unwrap_or(0)
     }

@@ -77,6 +77,25 @@ fn a_change_during_the_check_keeps_the_root() {
 }
 
 #[test]
+fn a_table_that_disagrees_with_the_others_is_named() {
+    let (repair, root) = surplus();
+    assert_eq!(repair.contradiction(), None);
+    let check = |table: &str, wrong: &dyn Fn(&mut Repair)| {
+        let (mut repair, _) = surplus();
+        wrong(&mut repair);
+        assert_eq!(repair.contradiction(), Some(table));
+    };
+    check("retries", &|repair| {
+        repair.retries.insert((start(), root));
+    });
+    check("holdings", &|repair| drop(repair.holdings.remove(&ME)));
+    check("claims", &|repair| repair.claimed_count += 1);
+    check("queue", &|repair| {
+        repair.queue.insert(root, (queue::Line::Nobody, 0), 1);
+    });
+}
+
+#[test]
 fn the_roots_with_the_fewest_holders_come_first() {
     let mut repair = one(&[ME, peer(2), peer(3)], 3);
     for number in 0..4 {
