@@ -43,6 +43,19 @@ pub enum Kind {
     Drips,
 }
 
+impl Kind {
+    /// Its key among the adversaries of a scenario.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Replays => "replays",
+            Self::Promises => "promises",
+            Self::BuriesVault => "buries_vault",
+            Self::Squats => "squats",
+        }
+    }
+}
+
 /// One who works against the others.
 #[derive(Debug)]
 pub struct Adversary {

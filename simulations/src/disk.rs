@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use cid::Cid;
@@ -10,7 +11,8 @@ use gossip::heads::CountedHead;
 use gossip::spread::HeldEntries;
 use protocol::author::{Change, JobRow, OutboxRow};
 use protocol::content::repair::RootFacts;
-use protocol::content::{Capacity, Counters, Row as ContentRow, Stored, Upload};
+use protocol::content::{Capacity, Counters, Input, Row as ContentRow, Stored, Upload};
+use protocol::entry::Entry;
 use protocol::exchange::{Local, LocalQuery};
 use protocol::id::{Address, Hash32};
 use protocol::identity;
@@ -51,6 +53,8 @@ pub struct Disk {
     pub indexed: Indexed,
     /// The next step of the index fails, with true by its damage.
     pub fails: Option<bool>,
+    /// The next row that is read cannot be.
+    pub fails_read: bool,
     /// True while it has no room: writes fail, and what is there stays.
     pub is_full: bool,
     /// Since when it has room again.
@@ -263,6 +267,40 @@ impl Disk {
             }
         }
         Ok(())
+    }
+
+    /// False for the one read that fails.
+    fn can_read(&mut self) -> bool {
+        !std::mem::take(&mut self.fails_read)
+    }
+
+    /// Roots that the index names, after one of them.
+    pub fn scan(&mut self, after: Option<Cid>) -> Input {
+        if !self.can_read() {
+            return Input::ScanBroken;
+        }
+        let (roots, is_over) = self.indexed.index().scan(after);
+        Input::Scanned { roots, is_over }
+    }
+
+    /// Entries of a range of sequences, at most so many.
+    pub fn read_entries(
+        &mut self,
+        sequences: &RangeInclusive<u64>,
+        limit: usize,
+    ) -> Option<Vec<Entry>> {
+        (self.can_read()).then(|| self.indexed.entries(sequences, limit))
+    }
+
+    /// Reads for a vault's replica.
+    pub fn read_records(&mut self, lookup_key: Hash32) -> vault::ReplicaInput {
+        let is_read = self.can_read();
+        let kept = || self.vault.get(&lookup_key).cloned().unwrap_or_default();
+        vault::ReplicaInput::Read {
+            lookup_key,
+            entries: is_read.then(kept),
+            rows: self.vault.len() as u64,
+        }
     }
 
     /// Carries out a vault replica's write.

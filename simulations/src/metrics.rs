@@ -60,6 +60,14 @@ pub struct Metrics {
     pub vault_reads: u64,
     /// Vault operations without a majority.
     pub vault_failures: u64,
+    /// Times that somebody asked who holds a root.
+    pub surveys: u64,
+    /// Leases that were found so.
+    pub surveyed_leases: u64,
+    /// Peers that did not answer.
+    pub surveyed_silent: u64,
+    /// Unsigned vault records that were taken.
+    pub vault_sign_ups: u64,
     /// Inputs of role machines.
     inputs: ByName,
     /// Requests that role machines refused, by the reason: the limits that were
@@ -92,6 +100,8 @@ pub struct Metrics {
     pauses: BTreeMap<(&'static str, &'static str), Vec<Duration>>,
     /// When relayers accepted what they did not send yet.
     unsent: BTreeMap<(u32, Hash32), Moment>,
+    /// When relayers sent what is under way last, and at which fee.
+    raised: BTreeMap<(u32, Hash32), (Moment, u32)>,
     /// What the machines of all peers hold.
     tables: Tables,
     /// The longest time that a root had one replica, and too many.
@@ -306,10 +316,17 @@ impl Metrics {
         }
     }
 
-    /// Notes that it sends one.
-    pub fn note_sent(&mut self, peer: u32, digest: Hash32, now: Moment) {
+    /// Notes that it sends one, at a fee that was raised so many times.
+    pub fn note_sent(&mut self, peer: u32, digest: Hash32, bumps: u32, now: Moment) {
         if let Some(at) = self.unsent.remove(&(peer, digest)) {
             self.note_lag("actions to send", now.saturating_since(at));
+        }
+        if !self.is_measured {
+            return;
+        }
+        let before = self.raised.insert((peer, digest), (now, bumps));
+        if let Some((at, _)) = before.filter(|(_, before)| *before < bumps) {
+            self.note_lag("fees to be raised", now.saturating_since(at));
         }
     }
 }
@@ -352,6 +369,10 @@ impl Metrics {
             ("vault writes", self.vault_writes),
             ("vault reads", self.vault_reads),
             ("vault failures", self.vault_failures),
+            ("vault sign-ups", self.vault_sign_ups),
+            ("surveys", self.surveys),
+            ("surveyed leases", self.surveyed_leases),
+            ("surveyed silent peers", self.surveyed_silent),
             ("fees raised", self.bumps),
             ("failed downloads", self.failed_downloads),
             ("chain requests", self.chain_requests.0),

@@ -172,6 +172,8 @@ pub struct Faults {
     pub rotten_blocks: usize,
     /// Peers whose index cannot be written for a moment, or is damaged.
     pub index_failures: usize,
+    /// Rows that staked peers cannot read for once.
+    pub failed_reads: usize,
     /// Reorganisations of the chain.
     pub reorganisations: usize,
     /// Blocks that one takes back at most; 0 for as many as are not final.
@@ -191,13 +193,17 @@ pub struct Faults {
 }
 
 /// What residents do during the fault phase.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workload {
     /// Publications in all.
     pub publications: usize,
+    /// KiB of the largest files.
+    pub file_kib: usize,
     /// Share of light peers that fetch a new publication.
     pub fetch_share: f64,
+    /// Share of publications that are deleted, within four hours.
+    pub deleted_share: f64,
     /// Other actions in all.
     pub actions: usize,
     /// Transactions of residents' own in all.
@@ -224,6 +230,22 @@ pub struct Adversaries {
     pub drips: usize,
     /// Staked peers that keep no vault record and hide those of others.
     pub buries_vault: usize,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            publications: 0,
+            file_kib: 4,
+            fetch_share: 0.0,
+            deleted_share: 0.0,
+            actions: 0,
+            payments: 0,
+            mistakes: 0,
+            vault_operations: 0,
+            vault_users: 0,
+        }
+    }
 }
 
 impl Default for Population {
@@ -319,11 +341,7 @@ impl Scenario {
             }
             false => Self::preset(name)?,
         };
-        changes.iter().try_fold(scenario, |scenario, (key, value)| {
-            scenario
-                .with(key, value)
-                .with_context(|| format!("setting `{key}` to `{value}`"))
-        })
+        scenario.with(changes)
     }
 
     /// Reads a scenario.
@@ -343,23 +361,15 @@ impl Scenario {
         }
     }
 
-    /// The scenario with one value replaced.
-    fn with(&self, key: &str, value: &str) -> anyhow::Result<Self> {
-        let mut all = toml::Table::try_from(self)?;
-        let mut line: toml::Table = toml::from_str(&format!("value = {value}"))
-            .or_else(|_| toml::from_str(&format!("value = {}", toml::Value::from(value))))?;
-        let value = line.remove("value").context("a value is missing")?;
-        let (tables, last) = match key.rsplit_once('.') {
-            Some((tables, last)) => (Some(tables), last),
-            None => (None, key),
-        };
-        let mut table = &mut all;
-        for name in tables.into_iter().flat_map(|tables| tables.split('.')) {
-            let inner = table.get_mut(name).and_then(toml::Value::as_table_mut);
-            table = inner.with_context(|| format!("there is no table `{name}`"))?;
+    /// The scenario with values replaced, which are looked at together.
+    fn with(self, changes: &[(String, String)]) -> anyhow::Result<Self> {
+        if changes.is_empty() {
+            return Ok(self);
         }
-        anyhow::ensure!(table.contains_key(last), "there is no such key");
-        table.insert(last.to_owned(), value);
+        let mut all = toml::Table::try_from(&self)?;
+        for (key, value) in changes {
+            set(&mut all, key, value).with_context(|| format!("setting `{key}` to `{value}`"))?;
+        }
         let changed: Self = all.try_into()?;
         match ranges::first_wrong(&changed) {
             Some(wrong) => anyhow::bail!("{wrong}"),
@@ -374,6 +384,36 @@ impl Scenario {
     /// When it cannot be written as TOML.
     pub fn to_toml(&self) -> anyhow::Result<String> {
         Ok(toml::to_string(self)?)
+    }
+
+    /// True when residents do not err, and nobody works against the others or garbles
+    /// what it sends.
+    #[must_use]
+    pub fn is_honest(&self) -> bool {
+        let against = &self.adversaries;
+        let kinds = [
+            against.replays,
+            against.promises,
+            against.squats,
+            against.buries_vault,
+            self.workload.mistakes,
+        ];
+        kinds == [0; 5] && self.population.garbled_share == 0.0
+    }
+
+    /// How many of each fault and adversary are asked for, by their keys.
+    #[must_use]
+    pub fn asked(&self) -> Vec<(String, u64)> {
+        let tables = [
+            toml::Table::try_from(&self.faults),
+            toml::Table::try_from(&self.adversaries),
+        ];
+        let values = tables.into_iter().flatten().flatten();
+        let counts = values.filter(|(key, _)| !OF_FAULTS.contains(&key.as_str()));
+        counts
+            .filter_map(|(key, value)| Some((key, u64::try_from(value.as_integer()?).ok()?)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
     }
 
     /// How many peers stake.
@@ -394,6 +434,31 @@ impl Scenario {
     }
 }
 
+/// Replaces a value, as it is written in TOML or, for words, without quotes.
+fn set(all: &mut toml::Table, key: &str, value: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(!value.contains(['\n', '\r']), "a value is one line");
+    let mut line: toml::Table = toml::from_str(&format!("value = {value}"))
+        .or_else(|_| toml::from_str(&format!("value = {}", toml::Value::from(value))))?;
+    let value = line.remove("value").context("a value is missing")?;
+    let (tables, last) = match key.rsplit_once('.') {
+        Some((tables, last)) => (Some(tables), last),
+        None => (None, key),
+    };
+    let mut table = all;
+    for name in tables.into_iter().flat_map(|tables| tables.split('.')) {
+        let inner = table.get_mut(name).and_then(toml::Value::as_table_mut);
+        table = inner.with_context(|| format!("there is no table `{name}`"))?;
+    }
+    let known = table.get_mut(last).context("there is no such key")?;
+    let is_alike = known.same_type(&value) || (known.is_float() && value.is_integer());
+    anyhow::ensure!(is_alike, "a {} is needed", known.type_str());
+    *known = value;
+    Ok(())
+}
+
+/// What is said of faults beside how many.
+const OF_FAULTS: [&str; 2] = ["fault_seconds", "reorganisation_blocks"];
+
 /// Names of built-in scenarios, with their files and those of their bounds.
 macro_rules! presets {
     ($($name:literal),+ $(,)?) => {
@@ -408,6 +473,7 @@ macro_rules! presets {
 const PRESETS: &[(&str, &str, &str)] = presets![
     "churn", "publish", "repair", "gossip", "vault", "relayer", "orphan", "halt", "hostile",
     "reorg", "deep", "registry", "zones", "links", "fees", "clocks", "steady", "disks", "limits",
+    "epochs", "large",
 ];
 
 #[cfg(test)]

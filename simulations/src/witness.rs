@@ -2,13 +2,14 @@
 //! them, the measurements count them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use gossip::heads::CountedHead;
 use gossip::{catch_up, discovery};
-use protocol::author::{self, Event};
+use protocol::author::{self, Event, PublicationConfig, PublishState};
 use protocol::chain::ChainEvent;
 use protocol::content::{self, Note, Purpose, Row, SignedRecord};
 use protocol::exchange::{DownloadInput, DownloadOutput, ExchangeInput, ExchangeOutput, Lookup};
@@ -24,7 +25,7 @@ use protocol::{identity, publish, relayer};
 use crate::host::{Goal, Host, Watched};
 use crate::index::Part;
 use crate::net::Gossiped;
-use crate::wire::Topic;
+use crate::wire::{Protocol, Topic};
 use crate::world::Ctx;
 
 impl Watched for content::Input {
@@ -61,7 +62,10 @@ impl Watched for content::Output {
                 }
                 match response {
                     Some(publish::Response::Refused(refusal)) => {
+                        use publish::RefusalCode::{Invalid, Signature};
                         ctx.metrics.refusals.note("content", &refusal.code);
+                        let is_false = matches!(refusal.code, Invalid | Signature);
+                        note_refusal(host.idx, is_false, &refusal, ctx);
                     }
                     Some(publish::Response::Lease(lease)) => {
                         let kept = host.disk.leases.get(&lease.record.root);
@@ -133,7 +137,10 @@ fn note_struck(root: &Cid, host: &mut Host, ctx: &mut Ctx) {
     let is_over = day.is_none_or(|day| ctx.now.epoch() >= day);
     // Its blocks went with the disk: whoever looks for it is not to look here.
     let is_lost = host.disk.is_restored && !host.disk.has_root(root);
-    let may_go = (!index.is_named(root) && is_over) || is_lost;
+    // What nothing names is not renewed.
+    let lease = host.disk.leases.get(root);
+    let has_ended = lease.is_some_and(|lease| lease.record.to_epoch < ctx.now.epoch());
+    let may_go = (!index.is_named(root) && (is_over || has_ended)) || is_lost;
     ctx.checkers.note_struck(host.idx, root, may_go, ctx.now);
 }
 
@@ -341,8 +348,14 @@ impl Watched for author::Input {
 }
 
 impl Watched for author::Output {
-    fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
+    fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
         match self {
+            Self::Ask {
+                peer,
+                protocol: Protocol::Publish,
+                body,
+                ..
+            } => note_offer(peer, body, host, ctx),
             Self::Reply { request, .. } => ctx.note_answered(request.0),
             Self::Event(event) => {
                 ctx.metrics.notes.note("author", event);
@@ -376,6 +389,35 @@ impl Watched for VaultOutput {
     }
 }
 
+/// Notes that a machine refuses something, and whether as false.
+fn note_refusal(peer: u32, is_false: bool, refusal: &impl fmt::Debug, ctx: &mut Ctx) {
+    if ctx.params.is_honest {
+        let false_as = is_false.then(|| format!("{refusal:?}"));
+        ctx.checkers.note_refusal(peer, false_as, ctx.now);
+    }
+}
+
+/// Notes that an author offers a root.
+fn note_offer(peer: &Address, body: &[u8], host: &Host, ctx: &mut Ctx) {
+    let Ok(publish::Request::Offer(offer)) = publish::Request::from_bytes(body) else {
+        return;
+    };
+    let patience = PublicationConfig::new(ctx.params.domain).give_up_after;
+    // One that failed may begin anew before its row says so.
+    let jobs = host.disk.jobs.values();
+    let jobs = jobs.filter(|job| job.state == PublishState::Offering);
+    let mut states = jobs.flat_map(|job| &job.roots);
+    let is_promised = states.any(|state| {
+        let is_fresh = ctx.now < Moment::from_unix(state.started) + patience;
+        let mut leases = state.leases.iter();
+        is_fresh
+            && state.offer.root == offer.root
+            && leases.any(|lease| lease.record.holder == *peer)
+    });
+    ctx.checkers
+        .note_offer(host.idx, &offer.root, is_promised, ctx.now);
+}
+
 /// Notes that whoever sits at a peer asks it something.
 fn note_owner(request: RequestId, what: &'static str, host: &Host, ctx: &mut Ctx) {
     ctx.checkers
@@ -387,8 +429,8 @@ impl Watched for identity::Output {
         if let Self::Respond { response, .. } = self {
             ctx.metrics.note_response("identity", response);
         }
-        if let Self::Send { digest, .. } = self {
-            ctx.metrics.note_sent(host.idx, *digest, ctx.time);
+        if let Self::Send { digest, bumps, .. } = self {
+            ctx.metrics.note_sent(host.idx, *digest, *bumps, ctx.time);
         }
         if let Self::Send { bumps, .. } | Self::Cancel { bumps, .. } = self {
             ctx.metrics.bumps += u64::from(*bumps);
@@ -400,7 +442,12 @@ impl Watched for identity::Output {
             Self::Respond {
                 response: relayer::Response::Refused(refusal),
                 ..
-            } => ctx.metrics.refusals.note("identity", &refusal.code),
+            } => {
+                use relayer::RefusalCode::{NotAllowed, Proof, Signature};
+                ctx.metrics.refusals.note("identity", &refusal.code);
+                let is_false = matches!(refusal.code, Signature | NotAllowed | Proof);
+                note_refusal(host.idx, is_false, refusal, ctx);
+            }
             Self::Respond {
                 response: relayer::Response::Accepted { digest, status },
                 ..
@@ -421,11 +468,14 @@ impl Watched for identity::Output {
 }
 
 impl Watched for ReplicaOutput {
-    fn watch(&self, _host: &mut Host, ctx: &mut Ctx) {
+    fn watch(&self, host: &mut Host, ctx: &mut Ctx) {
         if let Self::Respond { response, .. } = self {
             ctx.metrics.note_response("replica", response);
             if let vault::Response::Refused(refusal) = response {
+                use vault::Refusal::{Malformed, Scheme, Signature};
                 ctx.metrics.refusals.note("replica", refusal);
+                let is_false = matches!(refusal, Signature | Malformed { .. } | Scheme { .. });
+                note_refusal(host.idx, is_false, refusal, ctx);
             }
         }
     }

@@ -30,9 +30,11 @@ use crate::world::{Ctx, Local};
 mod mistakes;
 mod payments;
 mod records;
+mod surveys;
 
 use payments::Payments;
 use records::Records;
+use surveys::Surveys;
 
 /// Whoever sits at a peer: uses it by inputs of its machines, and hears what comes
 /// of them.
@@ -71,6 +73,8 @@ pub trait Person: fmt::Debug {
 pub enum Plan {
     /// Publishes a few files.
     Publish,
+    /// Deletes what it published.
+    Delete(EntityId),
     /// Saves what others published.
     Act,
     /// Writes or reads the vault.
@@ -83,6 +87,8 @@ pub enum Plan {
     Pay,
     /// Looks what became of it.
     Look,
+    /// Waits no more for those that were asked who holds a root.
+    Survey,
     /// Does something that the rules refuse.
     Err,
     /// Works against the others.
@@ -107,6 +113,7 @@ pub struct Resident {
     landed: Option<SignedAction>,
     records: Records,
     payments: Payments,
+    surveys: Surveys,
 }
 
 /// What a resident wants on chain, and remembers until it is there.
@@ -146,15 +153,21 @@ impl Person for Resident {
     fn forget(&mut self) {
         self.retries.clear();
         self.records.forget();
+        self.surveys.forget();
     }
 
     fn act(&mut self, plan: Plan, host: &mut Host, ctx: &mut Ctx) {
         match plan {
             Plan::Publish => self.publish(host, ctx),
+            Plan::Delete(id) => {
+                let action = self.action_on(id, "Track", "Delete", String::new(), ctx);
+                self.want(action, None, host, ctx);
+            }
             Plan::Act => self.save(host, ctx),
             Plan::Vault => self.records.act(&self.key, host, ctx),
             Plan::Pay => self.payments.act(self.key.address(), host, ctx),
             Plan::Look => self.payments.look(host, ctx),
+            Plan::Survey => self.surveys.wake(host, ctx),
             Plan::Err => self.err(host, ctx),
             Plan::Impatient(root) => self.lose_patience(*root, host, ctx),
             Plan::Again(again) => self.ask_again(*again, host, ctx),
@@ -169,6 +182,7 @@ impl Person for Resident {
             News::Vault(request, reply) => self.records.hear(request, reply, host, ctx),
             News::Fetched(root, is_whole) => self.hear_fetched(root, is_whole, host, ctx),
             News::Applied(entries) => self.hear_entries(&entries, host, ctx),
+            News::Answer(peer, body) => self.surveys.hear(peer, body, host, ctx),
         }
     }
 
@@ -207,6 +221,7 @@ impl Resident {
             landed: None,
             records: Records::default(),
             payments: Payments::default(),
+            surveys: Surveys::default(),
         }
     }
 
@@ -395,6 +410,12 @@ impl Resident {
             if let Some(wish) = self.wishes.remove(&digest) {
                 let since = wish.handed_in.unwrap_or(wish.started);
                 ctx.metrics.relay.push(ctx.now - since);
+                let deleted = ctx.params.deleted_share;
+                if wish.root.is_some() && deleted > 0.0 && ctx.rng.chance(deleted) {
+                    let after = Duration::from_secs(ctx.rng.below(DELETED_SECONDS));
+                    let plan = Plan::Delete(wish.action.action.entity_id);
+                    ctx.local(host, after, Local::Person(plan));
+                }
                 self.landed = Some(wish.action);
             }
             let Some((root, _)) = published_root(&entry.action.action.metadata) else {
@@ -443,11 +464,12 @@ impl Resident {
         }
     }
 
-    fn hear_fetched(&mut self, root: Cid, is_whole: bool, host: &Host, ctx: &mut Ctx) {
+    fn hear_fetched(&mut self, root: Cid, is_whole: bool, host: &mut Host, ctx: &mut Ctx) {
         if !is_whole {
             self.retry(Again::Fetch(root), host, ctx);
         } else if let Some(since) = self.wanted.remove(&root) {
             ctx.metrics.fetch.push(ctx.now - since);
+            self.surveys.begin(root, host, ctx);
         }
     }
 }
@@ -463,12 +485,17 @@ fn store_files(host: &mut Host, ctx: &mut Ctx) -> Option<(Cid, RootFacts)> {
     Some((root, host.disk.facts(&root)?))
 }
 
-/// A directory of two to six files of up to 4 KiB, its root last.
+/// A directory of two to six files, its root last. Half of large files are as large as
+/// they may be.
 fn random_files(ctx: &mut Ctx) -> Vec<(Cid, Bytes)> {
     let mut directory = Directory::new(Profile::V1_2025);
     let mut blocks = Vec::new();
     for number in 0..2 + ctx.rng.below(5) {
-        let len = 256 + ctx.rng.index(3840);
+        let most = ctx.params.file_kib << 10;
+        let len = match most > SMALL_BYTES_MAX && ctx.rng.chance(0.5) {
+            true => most,
+            false => most / 16 + ctx.rng.index(most / 16 * 15),
+        };
         let data = Bytes::from(ctx.rng.bytes(len));
         let cid = raw_cid(&data);
         directory
@@ -481,11 +508,18 @@ fn random_files(ctx: &mut Ctx) -> Vec<(Cid, Bytes)> {
     blocks
 }
 
+/// Files beyond this are large.
+const SMALL_BYTES_MAX: usize = 4 << 10;
+
 /// As many peers of a root as are looked at: the placed ones and substitutes.
 const CANDIDATES: usize = 15;
 
 /// Before a failed publication, fetch or submission is tried again.
 const RETRY: Duration = Duration::from_secs(3);
+
+/// Within this time after its publication something is deleted. Chosen: a few epochs,
+/// so that some leases were renewed before.
+const DELETED_SECONDS: u64 = 4 * 3600;
 
 /// How many of a resident's actions create a user.
 const JOIN_SHARE: f64 = 0.05;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cid::Cid;
 use protocol::action::ActionDomain;
 use protocol::id::{Address, Hash32};
+use protocol::machine::Machine;
 use protocol::origin::Origin;
 use protocol::records::SignedLease;
 use protocol::signing::Domain;
@@ -16,7 +17,7 @@ use protocol::time::Moment;
 use crate::chain::client::Rpc;
 use crate::chain::endpoints::Endpoints;
 use crate::chain::{Chain, RegistryAt};
-use crate::checkers::Checkers;
+use crate::checkers::{Checkers, Rule};
 use crate::disk::Disk;
 use crate::engine::{Queue, Rng, Seen, TraceHash, TraceRecord};
 use crate::host::{Deed, Host};
@@ -69,6 +70,10 @@ pub struct World {
     /// Root of the registry that everybody was told of last.
     registry_told: Hash32,
     joined: usize,
+    /// How often each fault happened, by its key.
+    happened: BTreeMap<&'static str, u64>,
+    /// Since when light peers lack final entries.
+    behind: BTreeMap<u32, Moment>,
     started: Moment,
     calm_at: Moment,
     end_at: Moment,
@@ -114,6 +119,8 @@ pub struct Ctx {
     everybody: Arc<Mesh>,
     staked_only: Arc<Mesh>,
     ids: u64,
+    /// How often machines were woken.
+    wakes: u64,
     durable: Vec<(Cid, Vec<SignedLease>)>,
     written: Vec<Written>,
 }
@@ -148,6 +155,10 @@ pub struct Params {
     pub lost_after: Duration,
     /// Share of new roots that a light peer fetches.
     pub fetch_share: f64,
+    /// KiB of the largest files.
+    pub file_kib: usize,
+    /// Share of publications that are deleted.
+    pub deleted_share: f64,
     /// What clocks gain or lose at most, in millionths.
     pub drift_ppm: u64,
     /// Share of what liars send that is not what they meant to say.
@@ -158,6 +169,8 @@ pub struct Params {
     pub renewal_epochs: u64,
     /// How much machines hold at a time.
     pub limits: Limits,
+    /// True when nobody is to send anything that makes no sense.
+    pub is_honest: bool,
 }
 
 /// What happens at a moment of the run.
@@ -266,8 +279,27 @@ impl Ctx {
         }
     }
 
-    /// Notes that a machine did what was due.
+    /// Notes that a machine did what was due; looks at its tables now and then.
     pub fn note_woken(
+        &mut self,
+        (peer, name, reason): (u32, &'static str, &'static str),
+        machine: &impl Machine,
+    ) {
+        self.note_due((peer, name, reason), machine.deadline());
+        self.wakes += 1;
+        if self.wakes.is_multiple_of(TABLES_PART) {
+            let wrong = machine.contradiction();
+            let now = self.now;
+            self.checkers
+                .observe(Rule::TablesAgree, wrong.is_none(), now, || {
+                    let table = wrong.unwrap_or_default();
+                    format!("{table} of peer {peer}, {name}, after: {reason}")
+                });
+        }
+    }
+
+    /// Notes that what was due is done.
+    pub fn note_due(
         &mut self,
         (peer, machine, reason): (u32, &'static str, &'static str),
         next: Option<(Moment, &'static str)>,
@@ -402,6 +434,17 @@ impl World {
         self.ctx.net.bytes()
     }
 
+    /// How many of each fault and adversary were asked for, and there were.
+    #[must_use]
+    pub fn faults(&self) -> BTreeMap<String, [u64; 2]> {
+        let mut all = BTreeMap::new();
+        for (key, asked) in self.scenario.asked() {
+            let happened = self.happened.get(key.as_str()).copied().unwrap_or(0);
+            all.insert(key, [asked, happened]);
+        }
+        all
+    }
+
     fn handle(&mut self, event: Event) {
         match event {
             Event::Deliver { from, to, message } => {
@@ -450,15 +493,21 @@ fn local_kind(local: &Local) -> u8 {
         Local::Scrub(_) => 44,
         Local::Person(Plan::Impatient(_)) => 57,
         Local::Person(Plan::Publish) => 45,
+        Local::Person(Plan::Delete(_)) => 59,
         Local::Person(Plan::Act) => 46,
         Local::Person(Plan::Attack) => 54,
         Local::Person(Plan::Vault) => 47,
         Local::Person(Plan::Pay) => 48,
         Local::Person(Plan::Look) => 49,
+        Local::Person(Plan::Survey) => 60,
         Local::Person(Plan::Again(_)) => 51,
         Local::Person(Plan::Err) => 58,
     }
 }
+
+/// After so many wakes the tables of the machine are looked at. Chosen: all machines
+/// have their turn in a run, and looking takes a small part of its time.
+const TABLES_PART: u64 = 32;
 
 /// Virtual time between two looks at the progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);

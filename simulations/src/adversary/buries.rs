@@ -54,7 +54,7 @@ impl Buries {
         questions.retain(|(peer, _)| *peer != host.address);
         for (peer, request) in questions {
             let body = Bytes::from(request.to_bytes());
-            host.announce((peer, Protocol::Vault, body), ctx);
+            host.inquire((peer, Protocol::Vault, body), ctx);
         }
         PAUSE
     }

@@ -86,7 +86,7 @@ impl Promises {
             .filter(|peer| *peer != host.address)
             .collect();
         for to in peers {
-            host.announce((to, Protocol::Leases, notice.clone().into()), ctx);
+            host.inquire((to, Protocol::Leases, notice.clone().into()), ctx);
         }
     }
 

@@ -179,12 +179,15 @@ impl Client {
         rpc.metrics.note_fetched(&request);
         let blocks = match request {
             Request::Blocks { from, to, .. } => self.call(rpc, |view| {
+                if to - from >= view.blocks_max() {
+                    return Some(None);
+                }
                 let told = |number| {
                     let block = view.block(number)?;
                     let told = (!view.is_forked(number)).then(|| Arc::clone(&block.told));
                     Some((view.header(number)?, told))
                 };
-                (from..=to).map(told).collect::<Option<Vec<_>>>()
+                (from..=to).map(told).collect::<Option<Vec<_>>>().map(Some)
             }),
             Request::Header { number, .. } => {
                 let header = self.call(rpc, |view| Some(view.header(number)));
@@ -200,6 +203,9 @@ impl Client {
         };
         let Some(blocks) = blocks else {
             return follower.handle_failure(request.id(), now);
+        };
+        let Some(blocks) = blocks else {
+            return follower.handle_too_large(request.id(), now);
         };
         let headers = blocks.iter().map(|(header, _)| *header).collect();
         for (header, told) in blocks {

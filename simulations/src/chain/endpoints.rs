@@ -32,6 +32,8 @@ enum State {
     Lags(u64),
     /// Its newest block is of another fork.
     Forked,
+    /// It gives few blocks at once.
+    Stingy,
     /// It serves another chain.
     OtherChain,
 }
@@ -98,6 +100,7 @@ impl Endpoints {
             1 => State::Slow,
             2 => State::Lags(1 + draw / 5000 % LAG_BLOCKS_MAX),
             3 => State::Forked,
+            4 => State::Stingy,
             _ => State::OtherChain,
         }
     }
@@ -128,6 +131,15 @@ impl View<'_> {
             _ => 0,
         };
         self.chain.tip().number.saturating_sub(lag)
+    }
+
+    /// Blocks that it gives at once at most.
+    #[must_use]
+    pub fn blocks_max(&self) -> u64 {
+        match self.state {
+            State::Stingy => STINGY_BLOCKS_MAX,
+            _ => u64::MAX,
+        }
     }
 
     /// The header of a block, if it has one.
@@ -194,6 +206,9 @@ const ENDPOINTS: u64 = 5;
 /// An endpoint is well or ill for this long. Chosen: several blocks, and shorter
 /// than an outage.
 const STRETCH_SECONDS: u64 = 40;
+
+/// Fewer than a peer asks for that was away for a while.
+const STINGY_BLOCKS_MAX: u64 = 3;
 
 /// More than what counts as late.
 const LAG_BLOCKS_MAX: u64 = 6;

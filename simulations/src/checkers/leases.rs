@@ -80,6 +80,22 @@ impl Checkers {
             });
     }
 
+    /// Notes that an author offers a root, and whether it has the peer's promise.
+    pub fn note_offer(&mut self, peer: u32, root: &Cid, is_promised: bool, now: Moment) {
+        self.findings
+            .observe(Rule::OfferedOnce, !is_promised, now, || {
+                format!("peer {peer} offers {root}")
+            });
+    }
+
+    /// Notes whether a machine refuses something as false, where nobody errs or lies.
+    pub fn note_refusal(&mut self, peer: u32, false_as: Option<String>, now: Moment) {
+        self.findings
+            .observe(Rule::RefusedFalse, false_as.is_none(), now, || {
+                format!("peer {peer}: {}", false_as.unwrap_or_default())
+            });
+    }
+
     /// Notes that the content role of an honest peer has a peer's answer.
     pub fn note_heard(&mut self, peer: u32, now: Moment) {
         if !self.gossip.is_liar(peer) {

@@ -160,3 +160,22 @@ fn what_is_answered_is_kept() {
         });
     }
 }
+
+#[test]
+fn what_is_promised_is_not_offered_again() {
+    for is_promised in [false, true] {
+        check(Rule::OfferedOnce, is_promised, |checkers| {
+            checkers.note_offer(1, &root(1), is_promised, at(1));
+        });
+    }
+}
+
+#[test]
+fn what_honest_peers_send_is_not_refused_as_false() {
+    for false_as in [None, Some("Signature".to_owned())] {
+        let is_broken = false_as.is_some();
+        check(Rule::RefusedFalse, is_broken, |checkers| {
+            checkers.note_refusal(1, false_as, at(1));
+        });
+    }
+}

@@ -67,8 +67,8 @@ impl Role for Content {
                 host.read(Input::References(named), ctx);
             }
             Output::Scan { after } => {
-                let (roots, is_over) = host.disk.indexed.index().scan(after);
-                host.read(Input::Scanned { roots, is_over }, ctx);
+                let found = host.disk.scan(after);
+                host.read(found, ctx);
             }
             Output::Measure => host.read(Input::Measured(host.disk.capacity()), ctx),
             Output::Remove { root } => {

@@ -36,7 +36,7 @@ impl Role for Discovery {
                 sequences,
                 limit,
             } => {
-                let entries = Some(host.disk.indexed.entries(&sequences, limit));
+                let entries = host.disk.read_entries(&sequences, limit);
                 host.tell::<Self>(Input::Read { id, entries });
             }
             Output::Respond { id, body } => host.respond(id, body, ctx),

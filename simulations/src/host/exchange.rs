@@ -234,7 +234,7 @@ impl Host {
         let serve = &mut self.run.roles.transfers.serve;
         if let Some((_, reason)) = serve.poll_timeout().filter(|(at, _)| *at <= ctx.now) {
             serve.handle_timeout(ctx.now);
-            ctx.note_woken((self.idx, "serve", reason), serve.poll_timeout());
+            ctx.note_due((self.idx, "serve", reason), serve.poll_timeout());
         }
     }
 }

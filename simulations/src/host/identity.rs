@@ -101,12 +101,8 @@ impl Role for Replica {
             }
             ReplicaOutput::Refuse { request } => host.refuse(request, ctx),
             ReplicaOutput::Read { lookup_key } => {
-                let entries = host.disk.vault.get(&lookup_key).cloned();
-                host.tell::<Self>(ReplicaInput::Read {
-                    lookup_key,
-                    entries: Some(entries.unwrap_or_default()),
-                    rows: host.disk.vault.len() as u64,
-                });
+                let fact = host.disk.read_records(lookup_key);
+                host.tell::<Self>(fact);
             }
             ReplicaOutput::Persist {
                 lookup_key, after, ..

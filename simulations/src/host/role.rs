@@ -137,7 +137,7 @@ const fn turn<R: Role>() -> Turn {
                     && let Some((_, reason)) = machine.deadline().filter(|(at, _)| *at <= ctx.now)
                 {
                     machine.handle_timeout(ctx.now);
-                    ctx.note_woken((host.idx, R::NAME, reason), machine.deadline());
+                    ctx.note_woken((host.idx, R::NAME, reason), machine);
                 }
             }
         },
@@ -191,6 +191,8 @@ pub enum News {
     Fetched(Cid, bool),
     /// Entries are in the index.
     Applied(Vec<Entry>),
+    /// A peer answers what its user asked, or does not.
+    Answer(Address, Option<Bytes>),
 }
 
 /// Something that happens in a peer once it is its turn, with what is given then.
@@ -299,9 +301,11 @@ impl Host {
         self.request((to, protocol, body.into()), answer, ctx);
     }
 
-    /// Tells a peer something, whatever it answers.
-    pub fn announce(&mut self, question: (Address, Protocol, Bytes), ctx: &mut Ctx) {
-        self.request(question, Deed::new(|_, _, _| {}), ctx);
+    /// Asks a peer in its user's name, who hears the answer.
+    pub fn inquire(&mut self, question: (Address, Protocol, Bytes), ctx: &mut Ctx) {
+        let peer = question.0;
+        let hear = Deed::new(move |body, host, _| host.run.news.push(News::Answer(peer, body)));
+        self.request(question, hear, ctx);
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Report {
     pub wasted_transactions: u64,
     /// Transactions that gave way to others that pay more.
     pub evicted_transactions: u64,
+    /// How many of each fault and adversary were asked for, and how many there were.
+    #[serde(default)]
+    pub faults: BTreeMap<String, [u64; 2]>,
     /// What the checkers found, by rule.
     pub checks: Vec<Check>,
     /// Counters by name.
@@ -91,6 +94,7 @@ impl Report {
             entries: ctx.chain.entries().len() as u64,
             wasted_transactions: ctx.checkers.wasted(&ctx.chain),
             evicted_transactions: ctx.chain.evicted(),
+            faults: world.faults(),
             checks: ctx.checkers.checks(),
             counters: ctx.metrics.counters(),
             times: ctx.metrics.percentiles(),
@@ -219,6 +223,12 @@ impl Report {
             "chain: {} blocks, {} entries, {} transactions in vain, {} evicted",
             self.blocks, self.entries, self.wasted_transactions, self.evicted_transactions
         )?;
+        let faults = self.faults.iter();
+        let faults = faults.map(|(key, [asked, happened])| format!("{key} {happened} of {asked}"));
+        let faults: Vec<String> = faults.collect();
+        if !faults.is_empty() {
+            writeln!(text, "faults: {}", faults.join(", "))?;
+        }
         for (name, times) in &self.times {
             writeln!(
                 text,

@@ -1,6 +1,8 @@
 //! What the values of a scenario may be.
 
 use super::Scenario;
+use protocol::unixfs::BLOCK_BYTES_MAX;
+
 use crate::net::Latency;
 
 /// A value out of its range.
@@ -68,6 +70,7 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
         of("faults.slow_links", faults.slow_links, 0, TIMES_MAX),
         of("faults.rotten_blocks", faults.rotten_blocks, 0, TIMES_MAX),
         of("faults.index_failures", faults.index_failures, 0, TIMES_MAX),
+        of("faults.failed_reads", faults.failed_reads, 0, TIMES_MAX),
         of(
             "faults.reorganisations",
             faults.reorganisations,
@@ -92,6 +95,7 @@ fn counts(scenario: &Scenario) -> Vec<Range> {
         of("faults.empty_wallets", faults.empty_wallets, 0, TIMES_MAX),
         of("faults.chain_outages", faults.chain_outages, 0, TIMES_MAX),
         of("workload.publications", work.publications, 0, TIMES_MAX),
+        of("workload.file_kib", work.file_kib, 1, FILE_KIB_MAX),
         of("workload.actions", work.actions, 0, TIMES_MAX),
         of("workload.payments", work.payments, 0, TIMES_MAX),
         of("workload.mistakes", work.mistakes, 0, TIMES_MAX),
@@ -187,7 +191,7 @@ fn times(scenario: &Scenario) -> Vec<Range> {
     ]
 }
 
-fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 10] {
+fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 11] {
     let population = &scenario.population;
     [
         ("population.staked_share", population.staked_share, 1.0),
@@ -206,12 +210,37 @@ fn shares(scenario: &Scenario) -> [(&'static str, f64, f64); 10] {
         ("chain.endpoint_faults", scenario.chain.endpoint_faults, 1.0),
         ("sessions.share", scenario.sessions.share, 1.0),
         ("workload.fetch_share", scenario.workload.fetch_share, 1.0),
+        (
+            "workload.deleted_share",
+            scenario.workload.deleted_share,
+            1.0,
+        ),
     ]
 }
 
-/// Values that depend on others.
+/// Values that depend on others, and texts.
 fn related(scenario: &Scenario) -> Option<Wrong> {
     let (population, content) = (&scenario.population, &scenario.content);
+    for (key, text) in [
+        ("name", &scenario.name),
+        ("description", &scenario.description),
+    ] {
+        if text.chars().any(is_hidden) {
+            return Some(Wrong {
+                key,
+                found: format!("{text:?}"),
+                allowed: "it is one line of visible characters".to_owned(),
+            });
+        }
+    }
+    let shape = scenario.sessions.shape;
+    if !(SHAPE_MIN..=SHAPE_MAX).contains(&shape) {
+        return Some(Wrong {
+            key: "sessions.shape",
+            found: shape.to_string(),
+            allowed: format!("it is {SHAPE_MIN} to {SHAPE_MAX}"),
+        });
+    }
     let wrong = |key, found: u64, allowed: String| Wrong {
         key,
         found: found.to_string(),
@@ -234,6 +263,20 @@ fn related(scenario: &Scenario) -> Option<Wrong> {
             content.presence_seconds,
             allowed,
         ));
+    }
+    if content.renewal_epochs > content.lease_epochs {
+        let most = content.lease_epochs;
+        let allowed = format!("it is at most `content.lease_epochs`, {most}");
+        return Some(wrong(
+            "content.renewal_epochs",
+            content.renewal_epochs,
+            allowed,
+        ));
+    }
+    let (promises, staked) = (scenario.adversaries.promises, scenario.staked());
+    if promises > staked {
+        let allowed = format!("it is at most the staked peers, {staked}");
+        return Some(wrong("adversaries.promises", promises as u64, allowed));
     }
     if let Latency::Uniform { low_ms, high_ms } = scenario.network.latency
         && low_ms > high_ms
@@ -277,11 +320,26 @@ pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
         .map(|index| index + 1)
 }
 
+/// True for what a terminal obeys, or shows in another order.
+fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A shape below makes nearly all sessions end at once.
+const SHAPE_MIN: f64 = 0.1;
+
+/// A shape above makes all of them as long.
+const SHAPE_MAX: f64 = 10.0;
+
 /// As many as fit into the memory of a large machine.
 const PEERS_MAX: u64 = 1_000_000;
 
 /// Events of one kind in a run.
 const TIMES_MAX: u64 = 1_000_000;
+
+/// A file is one block.
+const FILE_KIB_MAX: u64 = BLOCK_BYTES_MAX as u64 >> 10;
 
 /// Thirty years: longer than any run, and far from where sums overflow.
 const SECONDS_MAX: u64 = 1_000_000_000;

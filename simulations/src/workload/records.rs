@@ -19,6 +19,8 @@ pub(super) struct Records {
     errands: BTreeMap<RequestId, Errand>,
     /// Of the last record that was signed.
     version: u64,
+    /// True once it signed up.
+    has_signed_up: bool,
 }
 
 /// What the resident waits for.
@@ -28,6 +30,8 @@ enum Errand {
     Write(u64),
     /// An answer with this version at least.
     Read(u64),
+    /// An unsigned record to be taken.
+    SignUp,
 }
 
 impl Records {
@@ -54,6 +58,10 @@ impl Records {
             host.tell::<Vault>(input);
             return;
         }
+        if !std::mem::replace(&mut self.has_signed_up, true) {
+            let entry = sign_up(other_key(host, 3), ctx);
+            self.put(Errand::SignUp, entry, host, ctx);
+        }
         self.version += 1;
         let record = record(lookup_key, key.address(), self.version, ctx);
         let signed = Signed::new(record, &ctx.params.domain, key);
@@ -62,9 +70,12 @@ impl Records {
     }
 
     fn write(&mut self, entry: Entry, host: &mut Host, ctx: &mut Ctx) {
+        self.put(Errand::Write(entry.record.version), entry, host, ctx);
+    }
+
+    fn put(&mut self, errand: Errand, entry: Entry, host: &mut Host, ctx: &mut Ctx) {
         let request = RequestId(ctx.next_id());
-        self.errands
-            .insert(request, Errand::Write(entry.record.version));
+        self.errands.insert(request, errand);
         host.tell::<Vault>(VaultInput::Put {
             request,
             client: None,
@@ -150,6 +161,7 @@ impl Records {
                 });
                 ctx.checkers.note_written(lookup_key, version);
             }
+            (Errand::SignUp, VaultReply::Put(Ok(()))) => ctx.metrics.vault_sign_ups += 1,
             (Errand::Read(floor), VaultReply::Get(Ok(entries))) => {
                 ctx.metrics.vault_reads += 1;
                 let own = entries
@@ -165,6 +177,16 @@ impl Records {
             }
             _ => ctx.metrics.vault_failures += 1,
         }
+    }
+}
+
+/// The record of a user that has no wallet yet.
+fn sign_up(lookup_key: Hash32, ctx: &mut Ctx) -> Entry {
+    Entry {
+        record: record(lookup_key, Address::ZERO, 0, ctx),
+        signature: None,
+        burial: None,
+        received: ctx.now.unix(),
     }
 }
 

@@ -10,7 +10,7 @@ use protocol::entry::sha256;
 use protocol::id::{Address, Hash32, OperatorNumber, Role, ServiceId, UserId, Zone};
 use protocol::registry::{Confirmation, RegistryEvent};
 use protocol::signing::{Domain, SigningKey};
-use protocol::time::{Moment, UnixSeconds};
+use protocol::time::{EPOCH_SECONDS, Moment, UnixSeconds};
 
 use super::clocks::Clocks;
 use super::{Ctx, Params, World, WorldEvent};
@@ -44,7 +44,9 @@ impl World {
         let peers = population.peers.max(2);
         let staked = scenario.staked();
         let mut rng = Rng::stream(seed, "population");
-        let start = UnixSeconds(START_SECONDS + rng.below(3600));
+        // An epoch begins in every run, while there are faults.
+        let before = 1 + rng.below(scenario.fault_seconds.clamp(1, EPOCH_SECONDS));
+        let start = UnixSeconds(START_SECONDS - before);
         let now = Moment::from_unix(start);
         let members = draw_staked(scenario, staked, &mut rng);
         let keys: Vec<SigningKey> = members
@@ -111,6 +113,7 @@ impl World {
             everybody: Arc::new(Mesh::new(peers, &all, MESH_DEGREE, &mut mesh_rng)),
             staked_only: Arc::new(Mesh::new(peers, &listeners, MESH_DEGREE, &mut mesh_rng)),
             ids: 0,
+            wakes: 0,
             durable: Vec::new(),
             written: Vec::new(),
         };
@@ -131,6 +134,10 @@ impl World {
             })
             .collect();
         let calm_at = now + Duration::from_secs(scenario.fault_seconds);
+        let mut happened: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for kind in adversaries.values() {
+            *happened.entry(kind.key()).or_default() += 1;
+        }
         ctx.schedule(now, WorldEvent::Begin);
         let mut world = Self {
             registry_told: ctx.registry().root,
@@ -168,6 +175,8 @@ impl World {
             down: BTreeMap::new(),
             adversaries: adversaries.into_keys().map(count).collect(),
             joined: founders,
+            happened,
+            behind: BTreeMap::new(),
             started: now,
             calm_at,
             end_at: calm_at + Duration::from_secs(scenario.calm_seconds),
@@ -230,9 +239,12 @@ fn params(scenario: &Scenario) -> Params {
         presence_interval: Duration::from_secs(scenario.content.presence_seconds.max(1)),
         lost_after: Duration::from_secs(scenario.content.lost_after_seconds.max(1)),
         fetch_share: scenario.workload.fetch_share,
+        file_kib: scenario.workload.file_kib,
+        deleted_share: scenario.workload.deleted_share,
         lease_epochs: scenario.content.lease_epochs,
         renewal_epochs: scenario.content.renewal_epochs,
         limits: scenario.limits,
+        is_honest: scenario.is_honest(),
         drift_ppm: scenario.clocks.drift_ppm,
         garbled_share: scenario.population.garbled_share,
     }
@@ -419,8 +431,8 @@ fn count(len: usize) -> u32 {
     u32::try_from(len).expect("fewer than 2^32 peers")
 }
 
-/// A moment in 2026.
-const START_SECONDS: u64 = 1_780_000_000;
+/// The beginning of an epoch in 2026.
+const START_SECONDS: u64 = 494_445 * EPOCH_SECONDS;
 
 /// The development chain's id.
 const CHAIN_ID: u64 = 1337;

@@ -83,6 +83,8 @@ pub enum WorldEvent {
     Rot,
     /// The next step of somebody's index fails.
     IndexFails,
+    /// The next read of a row of a staked peer fails.
+    ReadFails,
     /// The disk of somebody is full.
     FillDisk,
     /// It has room again.
@@ -148,6 +150,7 @@ impl World {
         spread(faults.partitions, 0.8, WorldEvent::Partition);
         spread(faults.rotten_blocks, 0.95, WorldEvent::Rot);
         spread(faults.index_failures, 0.9, WorldEvent::IndexFails);
+        spread(faults.failed_reads, 0.9, WorldEvent::ReadFails);
         spread(faults.reorganisations, 0.95, WorldEvent::Reorganise);
         spread(faults.chain_outages, 0.8, WorldEvent::ChainAway(true));
         spread(faults.one_way_cuts, 0.9, WorldEvent::Mute);
@@ -226,6 +229,7 @@ impl World {
             WorldEvent::Quicken(idx) => self.ctx.net.slow(idx, None),
             WorldEvent::Rot => self.rot(),
             WorldEvent::IndexFails => self.fail_index(),
+            WorldEvent::ReadFails => self.fail_read(),
             WorldEvent::FillDisk => self.fill_disk(),
             WorldEvent::MakeRoom(idx) => self.make_room(idx),
             WorldEvent::BackUp => self.back_up(),
@@ -310,6 +314,7 @@ impl World {
         if most == 0 {
             return;
         }
+        self.note_fault("reorganisations");
         self.ctx.chain.reorganise(1 + self.faults.below(most));
         if self.faults.chance(0.5) {
             for _ in self.ctx.chain.tip().number..before {
@@ -321,6 +326,7 @@ impl World {
     fn toggle_chain(&mut self, is_away: bool) {
         self.ctx.is_chain_up = !is_away || self.ctx.is_calm;
         if is_away {
+            self.note_fault("chain_outages");
             let after = self.fault_span();
             self.ctx
                 .schedule(self.ctx.now + after, WorldEvent::ChainAway(false));
@@ -330,10 +336,16 @@ impl World {
     fn crowd(&mut self, is_on: bool) {
         self.ctx.chain.crowd(is_on && !self.ctx.is_calm);
         if is_on {
+            self.note_fault("fee_spikes");
             let after = self.fault_span();
             self.ctx
                 .schedule(self.ctx.now + after, WorldEvent::FeeSpike(false));
         }
+    }
+
+    /// Counts a fault that was asked for, by its key.
+    fn note_fault(&mut self, key: &'static str) {
+        *self.happened.entry(key).or_default() += 1;
     }
 
     fn fault_span(&mut self) -> Duration {
@@ -377,6 +389,7 @@ impl World {
             };
             self.fuses.insert(idx, fuse);
         } else {
+            self.note_fault("crashes");
             self.crash_for_a_while(idx);
         }
     }
@@ -402,6 +415,7 @@ impl World {
             }
         };
         self.fuses.remove(&idx);
+        self.note_fault("crashes");
         if fuse.is_written {
             self.drive(idx, |host, _, ctx| {
                 host.forget();
@@ -413,6 +427,7 @@ impl World {
 
     fn kill(&mut self) {
         if let Some(idx) = self.victim(true) {
+            self.note_fault("kills");
             self.killed.insert(idx);
             self.put_down(idx);
         }
@@ -451,6 +466,7 @@ impl World {
         let disk = &mut self.hosts[idx as usize].disk;
         let cids = disk.dag(&root);
         if !cids.is_empty() {
+            *self.happened.entry("rotten_blocks").or_default() += 1;
             let cid = cids[self.faults.index(cids.len())];
             disk.rotten.insert(cid);
             self.rotted.insert((idx, root));
@@ -467,6 +483,7 @@ impl World {
         let up = self.hosts.iter().filter(|host| host.is_up);
         let up: Vec<u32> = up.map(|host| host.idx).collect();
         if let Some(idx) = self.faults.sample(&up, 1).first() {
+            self.note_fault("index_failures");
             let is_lost = self.faults.chance(0.5);
             self.hosts[*idx as usize].disk.fails = Some(is_lost);
         }
@@ -542,6 +559,7 @@ impl World {
         self.measure_repair();
         self.judge_lost();
         self.judge_pages();
+        self.measure_behind();
         self.measure_tables();
         let is_settled = now >= self.calm_at + CALM_MIN && self.unfinished(true).is_empty();
         if is_settled || now >= self.end_at {

@@ -172,6 +172,21 @@ impl World {
         }
     }
 
+    /// Measures for how long light peers that are up lack final entries.
+    pub(super) fn measure_behind(&mut self) {
+        let (now, count) = (self.ctx.now, self.ctx.chain.entries().len() as u64);
+        for host in &self.hosts[self.staked..] {
+            if host.is_up && host.disk.peaks.count < count {
+                self.behind.entry(host.idx).or_insert(now);
+            } else if let Some(since) = self.behind.remove(&host.idx)
+                && host.is_up
+            {
+                let took = now.saturating_since(since);
+                self.ctx.metrics.note_lag("light peers to catch up", took);
+            }
+        }
+    }
+
     /// Measures how long roots are short of replicas.
     pub(super) fn measure_repair(&mut self) {
         let targets = self.targets();

@@ -5,7 +5,7 @@ use crate::runs::{PEERS, SEED, first_run, simulate};
 /// Seeds and peers of a scenario, by how much is asked for. Days of virtual time
 /// are long with many peers, and nothing in them depends on how many there are.
 fn extent(name: &str) -> (u64, usize) {
-    let is_of_days = ["halt", "orphan"].contains(&name);
+    let is_of_days = ["halt", "orphan", "epochs"].contains(&name);
     let peers = |most: usize| if is_of_days { PEERS } else { most };
     match std::env::var("COLIVING_TESTS").as_deref() {
         Ok("long") => (100, peers(200)),
@@ -132,6 +132,16 @@ fn uploads_outlive_a_halt_of_the_chain() {
 #[test]
 fn adversaries_act_in_vain() {
     check("hostile");
+}
+
+#[test]
+fn promises_are_renewed_and_end_over_epochs() {
+    check("epochs");
+}
+
+#[test]
+fn files_as_large_as_blocks_may_be_do_as_small_ones() {
+    check("large");
 }
 
 #[test]

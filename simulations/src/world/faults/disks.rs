@@ -15,6 +15,7 @@ impl World {
         };
         let idx = number(self.faults.index(most));
         if !self.ctx.is_calm {
+            self.note_fault("full_disks");
             self.hosts[idx as usize].disk.fill(true, self.ctx.now);
             let after = self.fault_span();
             self.ctx
@@ -55,6 +56,7 @@ impl World {
         let Some(backup) = self.backups.remove(&idx).filter(|_| !is_gone) else {
             return;
         };
+        self.note_fault("restores");
         if self.hosts[idx as usize].is_up {
             self.fuses.remove(&idx);
             self.crash_for_a_while(idx);
@@ -64,12 +66,23 @@ impl World {
         self.rotted.extend(lost);
     }
 
+    /// The next row that a staked peer reads cannot be read.
+    pub(super) fn fail_read(&mut self) {
+        let up = self.hosts[..self.staked].iter().filter(|host| host.is_up);
+        let up: Vec<u32> = up.map(|host| host.idx).collect();
+        if let Some(idx) = self.faults.sample(&up, 1).first() {
+            self.note_fault("failed_reads");
+            self.hosts[*idx as usize].disk.fails_read = !self.ctx.is_calm;
+        }
+    }
+
     /// One or all wallets of a relayer run empty.
     pub(super) fn empty_wallets(&mut self) {
         let idx = number(self.faults.index(self.staked));
         if self.ctx.is_calm {
             return;
         }
+        self.note_fault("empty_wallets");
         let is_all = self.faults.chance(0.5);
         let wallets = Params::wallets(self.hosts[idx as usize].address);
         for wallet in wallets.take(if is_all { usize::MAX } else { 1 }) {

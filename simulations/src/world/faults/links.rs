@@ -16,6 +16,7 @@ impl World {
             .map(|_| u8::from(self.faults.chance(share)))
             .collect();
         self.ctx.net.partition(sides);
+        self.note_fault("partitions");
         let after = self.fault_span();
         self.ctx.schedule(self.ctx.now + after, WorldEvent::Heal);
     }
@@ -28,6 +29,7 @@ impl World {
         };
         if !self.ctx.is_calm {
             self.ctx.net.mute(idx, true);
+            self.note_fault("one_way_cuts");
             let after = self.fault_span();
             self.ctx
                 .schedule(self.ctx.now + after, WorldEvent::Unmute(idx));
@@ -49,6 +51,7 @@ impl World {
                 .duration(Duration::from_millis(200), Duration::from_secs(6)),
         };
         self.ctx.net.slow(idx, Some(slow));
+        self.note_fault("slow_links");
         let after = self.fault_span();
         self.ctx
             .schedule(self.ctx.now + after, WorldEvent::Quicken(idx));

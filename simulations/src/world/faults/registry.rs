@@ -87,6 +87,7 @@ impl World {
             roles.extend(drawn);
         }
         self.joined += 1;
+        self.note_fault("joins");
         for event in self.registration_of(idx, roles) {
             self.ctx.chain.change_registry(event);
         }
@@ -116,6 +117,7 @@ impl World {
             self.left.remove(&idx);
             return;
         }
+        self.note_fault("leaves");
         for event in self.deregistration_of(idx) {
             self.ctx.chain.change_registry(event);
         }
@@ -172,7 +174,9 @@ impl World {
         )]
         let active = (stake as f64 * (0.5 + 1.5 * self.faults.unit())) as u64;
         let active = Dgc::whole(active.clamp(STAKE_MIN_DGC, STAKE_MAX_DGC));
-        self.change(vec![RegistryEvent::StakeChanged { operator, active }]);
+        if self.change(vec![RegistryEvent::StakeChanged { operator, active }]) {
+            self.note_fault("stake_changes");
+        }
     }
 
     /// A peer confirms again, with another zone.
@@ -183,7 +187,9 @@ impl World {
         let zones = self.scenario.population.zones.max(1);
         let zone = zone(self.faults.below(zones));
         let events = self.confirmations_of(idx, &self.services_of(idx), zone);
-        self.change(events);
+        if self.change(events) {
+            self.note_fault("zone_changes");
+        }
     }
 
     /// Another peer, with a key of its own and an empty disk, serves what a peer
@@ -213,6 +219,7 @@ impl World {
             self.left.remove(&old);
             return;
         }
+        self.note_fault("key_changes");
         self.operators[new as usize] = self.operators[old as usize];
         self.joined += 1;
         self.start(new);
@@ -247,6 +254,7 @@ impl World {
         let roles = Role::ALL.map(|role| services.iter().any(|(served, _)| *served == role));
         if !self.returning.contains(&idx) && self.change(self.deregistration_of(idx)) {
             self.returning.insert(idx);
+            self.note_fault("returns");
             let after = self.fault_span();
             self.ctx
                 .schedule(self.ctx.now + after, WorldEvent::Register(idx, roles));

@@ -13,21 +13,22 @@ impl World {
     pub(super) fn crash_operator(&mut self) {
         let operators = self.groups(|peer| peer.operator);
         let all = operators.into_values().collect();
-        self.crash_one_of(all);
+        self.crash_one_of(all, "operator_crashes");
     }
 
     /// All peers in a zone crash.
     pub(super) fn crash_zone(&mut self) {
         let zones = self.groups(|peer| peer.zone);
         let all = zones.into_values().collect();
-        self.crash_one_of(all);
+        self.crash_one_of(all, "zone_crashes");
     }
 
-    fn crash_one_of(&mut self, groups: Vec<Vec<u32>>) {
+    fn crash_one_of(&mut self, groups: Vec<Vec<u32>>, key: &'static str) {
         if self.ctx.is_calm {
             return;
         }
         if !groups.is_empty() {
+            self.note_fault(key);
             let group = self.faults.index(groups.len());
             self.crash_all(&groups[group]);
         }
@@ -36,6 +37,7 @@ impl World {
     /// Everybody crashes at the same moment, residents too.
     pub(super) fn lose_power(&mut self) {
         if !self.ctx.is_calm {
+            self.note_fault("power_losses");
             let all: Vec<u32> = (0..number(self.hosts.len())).collect();
             self.crash_all(&all);
         }
@@ -61,6 +63,7 @@ impl World {
         if self.ctx.is_calm || operators.is_empty() {
             return;
         }
+        self.note_fault("operator_kills");
         let drawn = self.faults.index(operators.len());
         for idx in operators[drawn].clone() {
             self.killed.insert(idx);
