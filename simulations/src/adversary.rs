@@ -52,6 +52,7 @@ impl Kind {
             Self::Promises => "promises",
             Self::BuriesVault => "buries_vault",
             Self::Squats => "squats",
+            Self::Drips => "drips",
         }
     }
 }

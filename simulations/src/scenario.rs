@@ -395,10 +395,11 @@ impl Scenario {
             against.replays,
             against.promises,
             against.squats,
+            against.drips,
             against.buries_vault,
             self.workload.mistakes,
         ];
-        kinds == [0; 5] && self.population.garbled_share == 0.0
+        kinds == [0; 6] && self.population.garbled_share == 0.0
     }
 
     /// How many of each fault and adversary are asked for, by their keys.

@@ -363,10 +363,12 @@ impl Holder {
     /// Notes that blocks of a root are gone: before its lease the author may offer it
     /// again.
     pub fn handle_damaged(&mut self, root: &Cid) {
-        let upload = self.uploads.get(root);
-        if upload.is_some_and(|upload| upload.state == UploadState::Held) {
-            self.discard(root);
-        }
+        let is_held = |(offered, upload): &(&Offered, &Upload)| {
+            offered.root == *root && upload.state == UploadState::Held
+        };
+        let held = self.uploads.iter().filter(is_held);
+        let held: Vec<Offered> = held.map(|(offered, _)| *offered).collect();
+        held.iter().for_each(|offered| self.discard(offered));
     }
 
     /// Takes the lease that was signed for a [`HolderEvent::Grant`].

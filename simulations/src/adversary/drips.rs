@@ -104,7 +104,7 @@ fn offer(root: Cid, size: u64, resident: &Resident, host: &mut Host, ctx: &mut C
     let body = Bytes::from(offer.to_bytes());
     let holders: Vec<_> = ctx.up_peers().collect();
     for to in holders {
-        host.announce((to, Protocol::Publish, body.clone()), ctx);
+        host.inquire((to, Protocol::Publish, body.clone()), ctx);
     }
 }
 

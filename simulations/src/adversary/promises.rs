@@ -102,7 +102,7 @@ impl Promises {
             .filter(|peer| *peer != host.address)
             .collect();
         for to in peers {
-            host.announce((to, Protocol::Publish, body.clone()), ctx);
+            host.inquire((to, Protocol::Publish, body.clone()), ctx);
         }
     }
 

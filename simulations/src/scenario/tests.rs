@@ -104,6 +104,7 @@ fn what_is_asked_for_is_known_by_its_keys() {
         of("crashes", 8),
         of("kills", 2),
         of("buries_vault", 1),
+        of("drips", 1),
         of("promises", 1),
         of("replays", 1),
         of("squats", 1),

@@ -535,13 +535,9 @@ impl World {
             }
         }
         for idx in 0..self.staked {
-            for root in self.hosts[idx]
-                .disk
-                .leases
-                .keys()
-                .copied()
-                .collect::<Vec<_>>()
-            {
+            // Roots that wait for their promise are among them.
+            let roots: Vec<cid::Cid> = self.hosts[idx].disk.roots.keys().copied().collect();
+            for root in roots {
                 if self.hosts[idx].is_up && !self.hosts[idx].disk.rotten.is_empty() {
                     let host = &self.hosts[idx];
                     self.ctx
