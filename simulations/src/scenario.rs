@@ -367,10 +367,14 @@ impl Scenario {
             return Ok(self);
         }
         let mut all = toml::Table::try_from(&self)?;
+        let mut changed = self;
         for (key, value) in changes {
-            set(&mut all, key, value).with_context(|| format!("setting `{key}` to `{value}`"))?;
+            let mut read = || {
+                set(&mut all, key, value)?;
+                anyhow::Ok(all.clone().try_into()?)
+            };
+            changed = read().with_context(|| format!("setting `{key}` to `{value}`"))?;
         }
-        let changed: Self = all.try_into()?;
         match ranges::first_wrong(&changed) {
             Some(wrong) => anyhow::bail!("{wrong}"),
             None => Ok(changed),
