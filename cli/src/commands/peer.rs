@@ -270,6 +270,7 @@ fn network_of(node: &Node) -> String {
     config.net.bootstrap = own.net.bootstrap.clone();
     config.net.upnp = own.net.upnp;
     config.net.mdns = own.net.mdns;
+    config.net.private_endpoints = own.net.private_endpoints;
     config.to_commented_toml()
 }
 

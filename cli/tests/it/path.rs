@@ -210,6 +210,7 @@ fn without_a_running_peer_a_command_starts_a_light_one() {
         &inline_table(&chain["contracts"]),
     );
     alone.set("COLIVING_CHAIN_CONFIRMATIONS", "0");
+    alone.set("COLIVING_NET_PRIVATE_ENDPOINTS", "true");
     let found = alone.json(&["search", "notes"]);
     assert_eq!(text(&found["tracks"][0], "id"), id);
     let got = alone.run(&["get", id, "-o", "-"]);
