@@ -111,8 +111,9 @@ fn offer(root: Cid, size: u64, resident: &Resident, host: &mut Host, ctx: &mut C
 /// Between two drops: shorter than any answer is waited for.
 const PAUSE: Duration = Duration::from_secs(4);
 
-/// Drops until it offers again: every quarter of an hour.
-const DROPS: u64 = 225;
+/// Drops until it offers again: every hour and forty minutes, since what drips is
+/// most of a run.
+const DROPS: u64 = 1500;
 
 /// Files that drip: more than a holder pulls at a time.
 const FILES: usize = 20;
