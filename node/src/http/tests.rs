@@ -551,7 +551,8 @@ async fn the_openapi_document_and_the_routes_agree() {
     let relay = Router::new()
         .route("/v1/control/relay", routing::post(async || "sent"))
         .route("/v1/control/relay/{digest}", routing::get(async || "sent"));
-    let taken = || routing::get(async || "taken").post(async || "taken");
+    let absent = async || ApiError::role_absent("identity");
+    let taken = || routing::get(absent).post(absent);
     let public = ["/relay", "/relay/{digest}", "/authentication"];
     let public = public
         .into_iter()
