@@ -270,7 +270,9 @@ impl Content {
 
     /// Finds out which promised roots are not whole here.
     fn inspect(&mut self) {
-        let roots = self.book.leases().map(|lease| lease.record.root).collect();
+        let promised = self.book.leases().map(|lease| lease.record.root);
+        let waiting = self.promises.keys().copied();
+        let roots = promised.chain(waiting).collect();
         self.outputs.push_back(Output::Inspect { roots });
     }
 

@@ -212,8 +212,7 @@ impl Content {
                     self.strike(root);
                 }
             }
-            Some(_) => {}
-            None => self.handle_damaged(&lacking),
+            Some(_) | None => self.handle_damaged(&lacking),
         }
         self.draft_page(now);
     }

@@ -312,21 +312,23 @@ fn a_return_from_a_backup_ends_although_a_root_is_not_wanted_any_more() {
 
 #[test]
 fn a_block_that_is_lost_before_the_lease_is_signed_is_fetched_first() {
-    let mut peer = Peer::new(13);
-    peer.promise(root(1), &[7]);
-    peer.claim(root(1));
-    peer.disk.blocks.clear();
-    peer.disk.is_restored = true;
-    peer.restart();
-    peer.wait(Duration::from_secs(300));
-    let returning = peer.content.status().returning.unwrap();
-    assert_eq!(returning.waiting, 1, "it is whole again");
-    let leases = peer.signed.len();
-    peer.disk.blocks.clear();
-    peer.feed(Input::BlockLost(root(1)));
-    peer.wait(Duration::from_secs(2 * 3600));
-    assert!(peer.disk.blocks.contains(&root(1)));
-    assert!(peer.signed.len() > leases);
+    for loss in [Input::BlockLost(root(1)), Input::BlocksLost] {
+        let mut peer = Peer::new(13);
+        peer.promise(root(1), &[7]);
+        peer.claim(root(1));
+        peer.disk.blocks.clear();
+        peer.disk.is_restored = true;
+        peer.restart();
+        peer.wait(Duration::from_secs(300));
+        let returning = peer.content.status().returning.unwrap();
+        assert_eq!(returning.waiting, 1, "it is whole again");
+        let leases = peer.signed.len();
+        peer.disk.blocks.clear();
+        peer.feed(loss);
+        peer.wait(Duration::from_secs(2 * 3600));
+        assert!(peer.disk.blocks.contains(&root(1)));
+        assert!(peer.signed.len() > leases);
+    }
 }
 
 #[test]
